@@ -1,0 +1,368 @@
+//! Building and merging profiles.
+
+use rustc_hash::FxHashMap;
+
+use super::{
+    Account, Binary, BinaryId, Exact, Frame, FrameId, NodeId, Profile, Row, RowKey, Series, SeriesId,
+    StackTreeBuilder, StringId, StringTable,
+};
+
+/// Which parts of a row's key survive a merge. What is dropped becomes 0, and rows that are then equal
+/// become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Process and thread ids and thread names.
+    pub threads: bool,
+    /// Time buckets, no finer than this many milliseconds; none drops time.
+    pub bucket_ms: Option<i64>,
+    /// Exact times (only with buckets of at most 60 s).
+    pub exact: bool,
+}
+
+impl Keep {
+    /// Everything, as stored.
+    pub const ALL: Self = Self { threads: true, bucket_ms: Some(1), exact: true };
+    /// Only who, which stack and status.
+    pub const STACKS: Self = Self { threads: false, bucket_ms: None, exact: false };
+
+    fn project(&self, key: RowKey) -> RowKey {
+        let mut key = key;
+        if !self.threads {
+            (key.pid, key.tid, key.thread) = (0, 0, StringId::EMPTY);
+        }
+        key.time_ms = match self.bucket_ms {
+            Some(step) if step > 0 => key.time_ms - key.time_ms.rem_euclid(step),
+            _ => 0,
+        };
+        key
+    }
+}
+
+#[derive(Default)]
+struct Sum {
+    samples: u64,
+    value: i64,
+    exact: Vec<Exact>,
+}
+
+/// A profile under construction. Handles given out stay valid until [`ProfileBuilder::finish`], except node
+/// handles, which `finish` renumbers into preorder.
+#[derive(Default)]
+pub struct ProfileBuilder {
+    strings: StringTable,
+    binaries: Interner<Binary>,
+    frames: Interner<Frame>,
+    stacks: StackTreeBuilder,
+    series: Interner<Series>,
+    rows: FxHashMap<RowKey, Sum>,
+    accounts: FxHashMap<(i64, StringId, StringId), u64>,
+}
+
+impl ProfileBuilder {
+    /// The handle of a string.
+    pub fn string(&mut self, text: &str) -> StringId {
+        self.strings.intern(text)
+    }
+
+    /// The handle of a binary.
+    pub fn binary(&mut self, binary: Binary) -> BinaryId {
+        BinaryId(self.binaries.intern(binary))
+    }
+
+    /// The handle of a frame.
+    pub fn frame(&mut self, frame: Frame) -> FrameId {
+        FrameId(self.frames.intern(frame))
+    }
+
+    /// The handle of a label set; labels may come in any order.
+    pub fn series(&mut self, mut series: Series) -> SeriesId {
+        let strings = &self.strings;
+        series.labels.sort_by(|a, b| strings.get(a.0).cmp(strings.get(b.0)));
+        series.labels.dedup_by_key(|label| label.0);
+        SeriesId(self.series.intern(series))
+    }
+
+    /// The node of a stack that extends `parent` by one callee.
+    pub fn child(&mut self, parent: NodeId, frame: FrameId) -> NodeId {
+        self.stacks.child(parent, frame)
+    }
+
+    /// Adds samples of one key. `exact` has one entry per sample, or none.
+    pub fn add(&mut self, key: RowKey, samples: u64, value: i64, exact: &[Exact]) {
+        let sum = self.rows.entry(key).or_default();
+        sum.samples += samples;
+        sum.value += value;
+        sum.exact.extend_from_slice(exact);
+    }
+
+    /// Adds to a counter of a window.
+    pub fn account(&mut self, time_ms: i64, host: StringId, counter: StringId, value: u64) {
+        *self.accounts.entry((time_ms, host, counter)).or_default() += value;
+    }
+
+    /// Adds the rows of `other` that pass `select`, projected by `keep`, and its accounts within
+    /// `accounts_from..accounts_until` (Unix milliseconds). Strings, frames and stacks that no selected row
+    /// needs are left out.
+    pub fn merge(
+        &mut self,
+        other: &Profile,
+        keep: Keep,
+        accounts: std::ops::Range<i64>,
+        mut select: impl FnMut(&Row) -> bool,
+    ) {
+        let mut import = Import::new(other);
+        for row in other.rows.iter().filter(|row| select(row)) {
+            let mut key = keep.project(row.key);
+            key.series = import.series(self, row.key.series);
+            key.node = import.node(self, row.key.node);
+            key.status = import.string(self, row.key.status);
+            key.thread = import.string(self, key.thread);
+            let shift = row.key.time_ms - key.time_ms;
+            let exact = if keep.exact && (0..=60_000).contains(&shift) { other.exact_of(row) } else { &[] };
+            let sum = self.rows.entry(key).or_default();
+            sum.samples += row.samples;
+            sum.value += row.value;
+            sum.exact.extend(
+                exact.iter().map(|e| Exact { offset_ms: e.offset_ms.saturating_add(shift as u16), cpu: e.cpu }),
+            );
+        }
+        for account in other.accounts.iter().filter(|account| accounts.contains(&account.time_ms)) {
+            let host = import.string(self, account.host);
+            let counter = import.string(self, account.counter);
+            self.account(account.time_ms, host, counter, account.value);
+        }
+    }
+
+    /// The finished profile, covering `start_ms..end_ms`.
+    pub fn finish(self, start_ms: i64, end_ms: i64) -> Profile {
+        let (stacks, place) = self.stacks.finish();
+        let mut sums: Vec<_> = self
+            .rows
+            .into_iter()
+            .map(|(key, sum)| (RowKey { node: place[key.node.0 as usize], ..key }, sum))
+            .collect();
+        sums.sort_unstable_by_key(|(key, _)| *key);
+        let mut exact = Vec::new();
+        let rows = sums
+            .into_iter()
+            .map(|(key, mut sum)| {
+                let first = exact.len() as u32;
+                // Rows merged from parts with and without exact times have none: half a list would lie.
+                if sum.exact.len() as u64 == sum.samples {
+                    sum.exact.sort_unstable();
+                    exact.append(&mut sum.exact);
+                }
+                Row { key, samples: sum.samples, value: sum.value, exact: first..exact.len() as u32 }
+            })
+            .collect();
+        let mut accounts: Vec<_> = self
+            .accounts
+            .into_iter()
+            .map(|((time_ms, host, counter), value)| Account { time_ms, host, counter, value })
+            .collect();
+        accounts.sort_unstable();
+        Profile {
+            start_ms,
+            end_ms,
+            strings: self.strings,
+            binaries: self.binaries.items,
+            frames: self.frames.items,
+            stacks,
+            series: self.series.items,
+            rows,
+            exact,
+            accounts,
+        }
+    }
+}
+
+/// Handles of one profile translated to those of a builder, each on first use.
+struct Import<'a> {
+    from: &'a Profile,
+    strings: Vec<Option<StringId>>,
+    binaries: Vec<Option<BinaryId>>,
+    frames: Vec<Option<FrameId>>,
+    nodes: Vec<Option<NodeId>>,
+    series: Vec<Option<SeriesId>>,
+}
+
+impl<'a> Import<'a> {
+    fn new(from: &'a Profile) -> Self {
+        Self {
+            from,
+            strings: vec![None; from.strings.len()],
+            binaries: vec![None; from.binaries.len()],
+            frames: vec![None; from.frames.len()],
+            nodes: vec![None; from.stacks.len()],
+            series: vec![None; from.series.len()],
+        }
+    }
+
+    fn string(&mut self, to: &mut ProfileBuilder, id: StringId) -> StringId {
+        *self.strings[id.0 as usize].get_or_insert_with(|| to.string(self.from.text(id)))
+    }
+
+    fn binary(&mut self, to: &mut ProfileBuilder, id: BinaryId) -> BinaryId {
+        if let Some(known) = self.binaries[id.0 as usize] {
+            return known;
+        }
+        let Binary { path, build_id } = *self.from.binary(id);
+        let binary = Binary { path: self.string(to, path), build_id: self.string(to, build_id) };
+        *self.binaries[id.0 as usize].insert(to.binary(binary))
+    }
+
+    fn frame(&mut self, to: &mut ProfileBuilder, id: FrameId) -> FrameId {
+        if let Some(known) = self.frames[id.0 as usize] {
+            return known;
+        }
+        let frame = *self.from.frame(id);
+        let frame = Frame {
+            function: self.string(to, frame.function),
+            system_name: self.string(to, frame.system_name),
+            file: self.string(to, frame.file),
+            binary: frame.binary.map(|binary| self.binary(to, binary)),
+            ..frame
+        };
+        *self.frames[id.0 as usize].insert(to.frame(frame))
+    }
+
+    fn node(&mut self, to: &mut ProfileBuilder, id: NodeId) -> NodeId {
+        // Up to the first ancestor that is known, then down again; no recursion, stacks can be deep.
+        let mut missing = Vec::new();
+        let mut at = id;
+        let mut node = loop {
+            if let Some(known) = self.nodes[at.0 as usize] {
+                break known;
+            }
+            let Some(frame) = self.from.stacks.frame(at) else { break NodeId::ROOT };
+            missing.push((at, frame));
+            at = self.from.stacks.parent(at);
+        };
+        for (at, frame) in missing.into_iter().rev() {
+            let frame = self.frame(to, frame);
+            node = to.child(node, frame);
+            self.nodes[at.0 as usize] = Some(node);
+        }
+        node
+    }
+
+    fn series(&mut self, to: &mut ProfileBuilder, id: SeriesId) -> SeriesId {
+        if let Some(known) = self.series[id.0 as usize] {
+            return known;
+        }
+        let from = self.from.series(id);
+        let labels =
+            from.labels.iter().map(|(name, value)| (self.string(to, *name), self.string(to, *value))).collect();
+        let series = to.series(Series { labels, period_ns: from.period_ns });
+        *self.series[id.0 as usize].insert(series)
+    }
+}
+
+/// Each distinct item once, by integer handle.
+struct Interner<T> {
+    items: Vec<T>,
+    index: FxHashMap<T, u32>,
+}
+
+impl<T> Default for Interner<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), index: FxHashMap::default() }
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Interner<T> {
+    fn intern(&mut self, item: T) -> u32 {
+        let next = self.items.len() as u32;
+        let id = *self.index.entry(item.clone()).or_insert(next);
+        if id == next {
+            self.items.push(item);
+        }
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FrameKind, STATUS_COMPLETE, Unwound};
+    use super::*;
+
+    fn profile(time_ms: i64, process: &str, stacks: &[(&[&str], u64)]) -> Profile {
+        let mut b = ProfileBuilder::default();
+        let labels = vec![(b.string("process"), b.string(process)), (b.string("event"), b.string("cpu"))];
+        let series = b.series(Series { labels, period_ns: 10 });
+        let status = b.string(STATUS_COMPLETE);
+        for (stack, samples) in stacks {
+            let mut node = NodeId::ROOT;
+            for name in *stack {
+                let function = b.string(name);
+                let frame = b.frame(Frame {
+                    kind: FrameKind::Native,
+                    unwound: Unwound::FramePointer,
+                    function,
+                    system_name: function,
+                    file: StringId::EMPTY,
+                    line: 0,
+                    binary: None,
+                    address: 0,
+                });
+                node = b.child(node, frame);
+            }
+            let key = RowKey { series, node, pid: 7, tid: 8, thread: StringId::EMPTY, status, time_ms };
+            let exact: Vec<_> = (0..*samples).map(|i| Exact { offset_ms: i as u16, cpu: 0 }).collect();
+            b.add(key, *samples, *samples as i64 * 10, &exact);
+        }
+        b.finish(time_ms, time_ms + 1000)
+    }
+
+    fn folded(p: &Profile) -> Vec<String> {
+        let mut lines: Vec<_> = p
+            .rows
+            .iter()
+            .map(|row| {
+                let mut names: Vec<_> =
+                    p.stacks.leaf_to_root(row.key.node).map(|f| p.text(p.frame(f).function)).collect();
+                names.reverse();
+                format!("{} {} {}", p.label(row.key.series, "process").unwrap(), names.join(";"), row.samples)
+            })
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn merging_adds_equal_stacks_and_keeps_totals() {
+        let a = profile(1000, "x", &[(&["main", "a"], 3), (&["main"], 1)]);
+        let b = profile(2000, "x", &[(&["main", "b"], 5), (&["main", "a"], 2)]);
+        let mut merged = ProfileBuilder::default();
+        merged.merge(&a, Keep::STACKS, 0..0, |_| true);
+        merged.merge(&b, Keep::STACKS, 0..0, |_| true);
+        let merged = merged.finish(1000, 3000);
+        assert_eq!(folded(&merged), ["x main 1", "x main;a 5", "x main;b 5"]);
+        assert_eq!((merged.samples(), merged.complete_samples()), (11, 11));
+        assert!(merged.exact.is_empty());
+    }
+
+    #[test]
+    fn keeping_everything_keeps_exact_times_within_wider_buckets() {
+        let a = profile(1000, "x", &[(&["main"], 2)]);
+        let b = profile(4000, "x", &[(&["main"], 1)]);
+        let mut merged = ProfileBuilder::default();
+        let keep = Keep { bucket_ms: Some(10_000), ..Keep::ALL };
+        merged.merge(&a, keep, 0..0, |_| true);
+        merged.merge(&b, keep, 0..0, |_| true);
+        let merged = merged.finish(0, 10_000);
+        assert_eq!(merged.rows.len(), 1);
+        let times: Vec<_> = merged.exact_of(&merged.rows[0]).iter().map(|e| e.offset_ms).collect();
+        assert_eq!(times, [1000, 1001, 4000]);
+    }
+
+    #[test]
+    fn unselected_rows_leave_nothing_behind() {
+        let a = profile(1000, "x", &[(&["main", "a"], 3), (&["other"], 9)]);
+        let mut merged = ProfileBuilder::default();
+        merged.merge(&a, Keep::ALL, 0..0, |row| row.samples == 3);
+        let merged = merged.finish(1000, 2000);
+        assert_eq!(folded(&merged), ["x main;a 3"]);
+        assert_eq!(merged.strings.find("other"), None);
+    }
+}

@@ -1,0 +1,16 @@
+//! What a profile is: who was sampled (series), where (frames in a stack tree), and how often (rows).
+//!
+//! Columnar and by integer handle throughout: strings, binaries, frames and stacks are interned once per
+//! profile, so that a row of samples is a few integers, and merging profiles is one pass over each table.
+
+mod builder;
+mod frames;
+mod profile;
+mod stack_tree;
+mod strings;
+
+pub use builder::{Keep, ProfileBuilder};
+pub use frames::{Binary, BinaryId, Frame, FrameId, FrameKind, Unwound};
+pub use profile::{Account, Exact, Profile, Row, RowKey, STATUS_COMPLETE, Series, SeriesId};
+pub use stack_tree::{NodeId, StackTree, StackTreeBuilder};
+pub use strings::{StringId, StringTable};

@@ -1,0 +1,152 @@
+//! A profile: samples of a span of time.
+
+use std::ops::Range;
+
+use super::{Binary, BinaryId, Frame, FrameId, NodeId, StackTree, StringId, StringTable};
+
+/// The status of a stack whose end is proven. Every other status is the reason why it is not.
+pub const STATUS_COMPLETE: &str = "complete";
+
+/// Handle of a series in its profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeriesId(pub u32);
+
+/// A label set and what its values mean. Labels of high churn (pid, tid, thread, status) are not here but in
+/// [`RowKey`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Series {
+    /// (name, value), sorted by name's text, each name once: `event`, `host`, `process`, `exe`, `cgroup`, ….
+    pub labels: Vec<(StringId, StringId)>,
+    /// What one sample stands for, in nanoseconds of CPU time (event `cpu`).
+    pub period_ns: i64,
+}
+
+/// What tells one row of samples from another. A query that does not ask for a part sets it to 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowKey {
+    /// Whose samples.
+    pub series: SeriesId,
+    /// Which stack.
+    pub node: NodeId,
+    /// Process (thread group) id; 0 for kernel threads' group or when not asked for.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Thread name.
+    pub thread: StringId,
+    /// [`STATUS_COMPLETE`] or the reason why the stack is incomplete, in `snake_case`.
+    pub status: StringId,
+    /// Start of the row's time bucket, Unix time in milliseconds.
+    pub time_ms: i64,
+}
+
+impl Default for NodeId {
+    fn default() -> Self {
+        Self::ROOT
+    }
+}
+
+/// One sample within its row: when, and on which CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exact {
+    /// Milliseconds since the row's `time_ms`.
+    pub offset_ms: u16,
+    /// CPU number.
+    pub cpu: u16,
+}
+
+/// Samples with the same key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What they share.
+    pub key: RowKey,
+    /// How many.
+    pub samples: u64,
+    /// Their value in the series' unit (nanoseconds for `cpu`).
+    pub value: i64,
+    /// Their exact times, as a range of [`Profile::exact`]; empty when not kept.
+    pub exact: Range<u32>,
+}
+
+/// A counter of the agent over one window: samples taken, stored, lost by reason, its own cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Account {
+    /// Start of the window, Unix time in milliseconds.
+    pub time_ms: i64,
+    /// Host that counted.
+    pub host: StringId,
+    /// `samples_taken`, `samples_stored`, `lost_<reason>`, `agent_cpu_ns`, `bpf_ns`, ….
+    pub counter: StringId,
+    /// How many within the window.
+    pub value: u64,
+}
+
+/// Samples of a span of time, immutable. Built and merged by [`super::ProfileBuilder`].
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    /// First millisecond covered, Unix time.
+    pub start_ms: i64,
+    /// First millisecond no longer covered.
+    pub end_ms: i64,
+    /// All strings.
+    pub strings: StringTable,
+    /// Binaries by [`BinaryId`].
+    pub binaries: Vec<Binary>,
+    /// Frames by [`FrameId`].
+    pub frames: Vec<Frame>,
+    /// Stacks.
+    pub stacks: StackTree,
+    /// Label sets by [`SeriesId`].
+    pub series: Vec<Series>,
+    /// Samples, sorted by key.
+    pub rows: Vec<Row>,
+    /// Exact times of the rows' samples, sorted within each row.
+    pub exact: Vec<Exact>,
+    /// The agent's account of the span, sorted.
+    pub accounts: Vec<Account>,
+}
+
+impl Profile {
+    /// The text of a handle.
+    pub fn text(&self, id: StringId) -> &str {
+        self.strings.get(id)
+    }
+
+    /// The frame of a handle.
+    pub fn frame(&self, id: FrameId) -> &Frame {
+        &self.frames[id.0 as usize]
+    }
+
+    /// The binary of a handle.
+    pub fn binary(&self, id: BinaryId) -> &Binary {
+        &self.binaries[id.0 as usize]
+    }
+
+    /// The series of a handle.
+    pub fn series(&self, id: SeriesId) -> &Series {
+        &self.series[id.0 as usize]
+    }
+
+    /// A label's value in a series.
+    pub fn label(&self, series: SeriesId, name: &str) -> Option<&str> {
+        let name = self.strings.find(name)?;
+        let labels = &self.series(series).labels;
+        labels.iter().find(|(n, _)| *n == name).map(|(_, value)| self.text(*value))
+    }
+
+    /// All samples.
+    pub fn samples(&self) -> u64 {
+        self.rows.iter().map(|row| row.samples).sum()
+    }
+
+    /// Samples whose stack is complete.
+    pub fn complete_samples(&self) -> u64 {
+        let Some(complete) = self.strings.find(STATUS_COMPLETE) else { return 0 };
+        self.rows.iter().filter(|row| row.key.status == complete).map(|row| row.samples).sum()
+    }
+
+    /// The exact times of a row.
+    pub fn exact_of(&self, row: &Row) -> &[Exact] {
+        self.exact.get(row.exact.start as usize..row.exact.end as usize).unwrap_or(&[])
+    }
+}
