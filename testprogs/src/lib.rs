@@ -168,7 +168,8 @@ fn command_line(language: Language, variant: Variant) -> (&'static str, Vec<&'st
         flags.push("-Wl,--build-id=sha1");
         flags.extend(match variant {
             Variant::NoFramePointers => ["-fomit-frame-pointer"].as_slice(),
-            _ => &["-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer"],
+            // Shrink-wrapping would set the frame pointer up late, or not on every path.
+            _ => &["-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer", "-fno-shrink-wrap"],
         });
         flags.extend(match variant {
             Variant::Static => Some("-static"),

@@ -26,7 +26,7 @@ static inline __attribute__((always_inline)) long system_call(long number, long 
                      : "=a"(result)
                      : "a"(number), "D"(first), "S"(second), "d"(third)
                      : "rcx", "r11", "memory");
-    return result;
+    return (long)through_stack((unsigned long)result);
 }
 
 KEPT long ask_parent(void)

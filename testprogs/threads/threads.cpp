@@ -31,6 +31,7 @@ class Wheel {
 public:
     INLINED unsigned long turn(unsigned long value)
     {
+        value = through_stack(value);
         for (unsigned long count = UNIT; count != 0; count--)
             value = tooth(value);
         return value;
