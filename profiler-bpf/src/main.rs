@@ -1,2 +1,56 @@
-//! Placeholder.
-fn main() {}
+//! What runs in the kernel: entry points only. Policy (which processes, how often, for how long) is the agent's.
+//!
+//! One program samples; two follow forks and exits of processes that are watched, so that a filter holds for
+//! children that live shorter than any poll.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod globals;
+mod kernel_stack;
+mod maps;
+mod output;
+mod sample;
+mod task;
+mod user_stack;
+mod watch;
+
+use aya_ebpf::{
+    macros::{perf_event, raw_tracepoint},
+    programs::{PerfEventContext, RawTracePointContext},
+};
+use profiler_abi::Counter;
+
+/// Takes one sample: runs on every tick of a CPU's perf event.
+#[perf_event]
+pub fn sample_cpu(ctx: PerfEventContext) -> u32 {
+    maps::count(sample::take(&ctx));
+    0
+}
+
+/// A fork: children of watched processes are watched.
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn watch_fork(ctx: RawTracePointContext) -> i32 {
+    if watch::fork(&ctx).is_err() {
+        maps::count(Counter::FilterFull);
+    }
+    0
+}
+
+/// An exit: a process that is gone need not be watched.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn watch_exit(ctx: RawTracePointContext) -> i32 {
+    watch::exit(&ctx);
+    0
+}
+
+/// Never reached: the verifier refuses an object with a path to it.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Helpers that read memory are open to GPL-compatible programs only.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

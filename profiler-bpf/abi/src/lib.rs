@@ -1,1 +1,16 @@
-//! Placeholder.
+//! Types that cross the border between the kernel program and the agent: one record per sample in the ring
+//! buffer, one array of counters per CPU, and the limits both sides rely on.
+//!
+//! Layouts are asserted at compile time; both sides are built from this file, so no version is sent along.
+#![no_std]
+
+mod counters;
+mod sample;
+mod status;
+
+pub use counters::{COUNTERS, Counter};
+pub use sample::{
+    COMM_BYTES, FRAME_ADDRESS_BITS, FRAME_SLOTS, HEADER_BYTES, KERNEL_FRAMES_MAX, Mode, Sample, SampleHeader,
+    USER_FRAMES_MAX, frame_address, frame_method, tagged_frame,
+};
+pub use status::{Method, WalkEnd};

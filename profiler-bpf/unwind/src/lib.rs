@@ -1,1 +1,105 @@
-//! Placeholder.
+//! From a frame to its caller: the same code in the kernel program, in the agent and in tests.
+//!
+//! A [`Walk`] describes one frame; [`Walk::step`] turns it into its caller's or says why it cannot. Memory is
+//! behind [`Memory`], so the kernel reads with its fault-free helper and a test reads from an array. Here are
+//! the walks that need no table: through the frame pointer, and at the two places in a function where the
+//! frame pointer is not yet, or no longer, its own. Table rows come in beside them as one more [`Method`].
+#![no_std]
+
+use profiler_abi::{Method, WalkEnd};
+
+mod code;
+
+/// Memory of the process that is walked.
+pub trait Memory {
+    /// The word at `address`; none if it cannot be read.
+    fn word(&self, address: u64) -> Option<u64>;
+    /// The two words at `address`; none if either cannot be read.
+    fn pair(&self, address: u64) -> Option<[u64; 2]>;
+}
+
+/// One frame of a user stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Walk {
+    /// Address of the instruction: the sampled one for the leaf, return addresses above it.
+    pub ip: u64,
+    /// Stack pointer in this frame.
+    pub sp: u64,
+    /// Frame-pointer register in this frame; may hold anything.
+    pub bp: u64,
+    /// Whether `ip` is a return address. Of the leaf the instruction at `ip` comes next; of the others it is
+    /// the one after the call.
+    pub is_caller: bool,
+}
+
+/// User code lies below this on x86-64, with five-level paging too.
+const USER_END: u64 = 1 << 56;
+/// No code lies in the first page.
+const USER_START: u64 = 4096;
+
+impl Walk {
+    /// The sampled frame.
+    pub const fn leaf(ip: u64, sp: u64, bp: u64) -> Self {
+        Self { ip, sp, bp, is_caller: false }
+    }
+
+    /// Turns `self` into its caller and says how; or says why the walk ends here.
+    #[inline(always)]
+    pub fn step<M: Memory>(&mut self, memory: &M) -> Result<Method, WalkEnd> {
+        if !self.is_caller
+            && let Some(method) = self.step_at_edge(memory)
+        {
+            return Ok(method);
+        }
+        self.step_frame_pointer(memory)
+    }
+
+    /// The leaf at its function's entry or exit, where the frame pointer is still, or again, the caller's.
+    /// Following it there would silently leave out the caller.
+    #[inline(always)]
+    fn step_at_edge<M: Memory>(&mut self, memory: &M) -> Option<Method> {
+        let next = memory.word(self.ip)?;
+        let (at, method) = match code::edge(next) {
+            code::Edge::None => return None,
+            code::Edge::Entry | code::Edge::Return => (self.sp, Method::AtEntry),
+            code::Edge::AfterPush => (self.sp.wrapping_add(8), Method::AfterPush),
+        };
+        let ip = memory.word(at)?;
+        if !is_code_address(ip) {
+            return None;
+        }
+        // The same bytes occur elsewhere (a `push %rbp` after other pushes): only what a call left behind counts.
+        let before = memory.word(ip.wrapping_sub(8))?;
+        if !code::ends_in_call(before) {
+            return None;
+        }
+        *self = Self { ip, sp: at.wrapping_add(8), bp: self.bp, is_caller: true };
+        Some(method)
+    }
+
+    #[inline(always)]
+    fn step_frame_pointer<M: Memory>(&mut self, memory: &M) -> Result<Method, WalkEnd> {
+        let frame = self.bp;
+        if frame == 0 {
+            return Err(WalkEnd::ZeroFramePointer);
+        }
+        // A frame lies at or above the stack pointer; the stack grows down, so callers lie higher.
+        if frame < self.sp {
+            return Err(WalkEnd::NotAscending);
+        }
+        let Some([bp, ip]) = memory.pair(frame) else { return Err(WalkEnd::UnreadableStack) };
+        if !is_code_address(ip) {
+            return Err(WalkEnd::BadReturnAddress);
+        }
+        *self = Self { ip, sp: frame.wrapping_add(16), bp, is_caller: true };
+        Ok(Method::FramePointer)
+    }
+}
+
+#[inline(always)]
+fn is_code_address(ip: u64) -> bool {
+    ip >= USER_START && ip < USER_END
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! One sample as it lies in the ring buffer: a header, then kernel frames, then user frames, both from the
+//! leaf outwards.
+
+use crate::Method;
+
+/// Most kernel frames in a sample: `/proc/sys/kernel/perf_event_max_stack`'s default.
+pub const KERNEL_FRAMES_MAX: usize = 127;
+/// Most user frames in a sample: deep enough for recursive descent and for JITs' megamorphic towers, small
+/// enough that a sample fits its scratch memory twice.
+pub const USER_FRAMES_MAX: usize = 1024;
+/// Room for frames in the scratch memory: a power of two above both limits, so that one mask bounds an index.
+pub const FRAME_SLOTS: usize = 2048;
+/// `TASK_COMM_LEN`.
+pub const COMM_BYTES: usize = 16;
+
+/// Where the sample was taken.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In user code.
+    User = 0,
+    /// In the kernel, on behalf of a process.
+    Kernel = 1,
+    /// In a kernel thread.
+    KernelThread = 2,
+}
+
+impl Mode {
+    /// The mode of a number out of a record; none for a number this version does not know.
+    pub fn from_raw(raw: u8) -> Option<Self> {
+        [Self::User, Self::Kernel, Self::KernelThread].get(raw as usize).copied()
+    }
+}
+
+/// The fixed part of a sample.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SampleHeader {
+    /// When: nanoseconds of CLOCK_MONOTONIC.
+    pub time_ns: u64,
+    /// When the process (its group leader) started: nanoseconds of CLOCK_BOOTTIME. With `pid` it names a process.
+    pub start_time_ns: u64,
+    /// Id of the cgroup (v2), as `/sys/fs/cgroup`'s inode numbers; 0 when there is none.
+    pub cgroup_id: u64,
+    /// Process (thread group) id in the initial pid namespace.
+    pub pid: u32,
+    /// Thread id in the initial pid namespace.
+    pub tid: u32,
+    /// CPU number.
+    pub cpu: u32,
+    /// Number of kernel frames that follow, or a negative errno of the kernel's stack walk.
+    pub kernel_frames: i32,
+    /// Number of user frames that follow the kernel frames.
+    pub user_frames: u32,
+    /// A [`Mode`].
+    pub mode: u8,
+    /// A [`crate::WalkEnd`].
+    pub walk_end: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+    /// Name of the thread, padded with zero bytes.
+    pub thread_comm: [u8; COMM_BYTES],
+    /// Name of the process's group leader, padded with zero bytes.
+    pub process_comm: [u8; COMM_BYTES],
+    /// User registers at the sample: instruction, stack and frame pointer; 0 for kernel threads.
+    pub ip: u64,
+    /// Stack pointer.
+    pub sp: u64,
+    /// Frame pointer.
+    pub bp: u64,
+}
+
+/// Bytes of the fixed part.
+pub const HEADER_BYTES: usize = size_of::<SampleHeader>();
+const _: () = assert!(HEADER_BYTES == 104 && HEADER_BYTES % 8 == 0);
+
+/// A sample in the kernel side's scratch memory; only the used frames are sent.
+#[repr(C)]
+pub struct Sample {
+    /// The fixed part.
+    pub header: SampleHeader,
+    /// Kernel frames (absolute addresses), then user frames ([`tagged_frame`]s).
+    pub frames: [u64; FRAME_SLOTS],
+}
+const _: () = assert!(KERNEL_FRAMES_MAX + USER_FRAMES_MAX <= FRAME_SLOTS && FRAME_SLOTS.is_power_of_two());
+// A per-CPU map's value may not pass 32 KiB.
+const _: () = assert!(size_of::<Sample>() <= 24 << 10);
+
+/// User addresses have at most 57 bits (five-level paging): the top byte's upper half is free for the method.
+pub const FRAME_ADDRESS_BITS: u32 = 60;
+
+/// A user frame: its address, and how it was found.
+#[inline(always)]
+pub const fn tagged_frame(address: u64, method: Method) -> u64 {
+    frame_address(address) | (method as u64) << FRAME_ADDRESS_BITS
+}
+
+/// The address of a tagged frame.
+#[inline(always)]
+pub const fn frame_address(frame: u64) -> u64 {
+    frame & ((1 << FRAME_ADDRESS_BITS) - 1)
+}
+
+/// How a tagged frame was found.
+pub fn frame_method(frame: u64) -> Option<Method> {
+    Method::from_raw((frame >> FRAME_ADDRESS_BITS) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_keeps_address_and_method() {
+        let address = 0x00ff_dead_beef_0123;
+        let frame = tagged_frame(address, Method::AfterPush);
+        assert_eq!(frame_address(frame), address);
+        assert_eq!(frame_method(frame), Some(Method::AfterPush));
+        assert_eq!(frame_method(u64::MAX), None);
+    }
+}

@@ -1,0 +1,96 @@
+//! How a frame was found, and why a walk ended.
+
+/// How the walker got from a frame's callee to the frame. Travels in the top bits of each user frame.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Method {
+    /// The sampled instruction itself.
+    Leaf = 0,
+    /// Through the frame pointer.
+    FramePointer = 1,
+    /// From the top of the stack: the callee was at its first instruction (`push %rbp`) or at its return.
+    AtEntry = 2,
+    /// From one word below the top of the stack: the callee had pushed the frame pointer, not yet set it.
+    AfterPush = 3,
+    /// By a row of an unwind table (none are loaded yet; the place is kept so that records need not change).
+    Table = 4,
+}
+
+impl Method {
+    /// All, by number.
+    pub const ALL: [Self; 5] =
+        [Self::Leaf, Self::FramePointer, Self::AtEntry, Self::AfterPush, Self::Table];
+
+    /// The method of a number out of a record; none for a number this version does not know.
+    pub fn from_raw(raw: u8) -> Option<Self> {
+        Self::ALL.get(raw as usize).copied()
+    }
+}
+
+/// Why the walk of a user stack ended. Only [`WalkEnd::Proven`] means that the kernel side knows the stack to
+/// be complete; the agent may prove more ends from the files behind the addresses, never fewer.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WalkEnd {
+    /// No user stack: a kernel thread.
+    NoUserStack = 0,
+    /// The outermost frame's return address is undefined, by the unwind table.
+    Proven = 1,
+    /// The chain of frame pointers ended in zero, as thread and process start code leaves it.
+    ZeroFramePointer = 2,
+    /// More frames than [`crate::USER_FRAMES_MAX`].
+    DepthLimit = 3,
+    /// Stack memory could not be read (not resident, or the frame pointer is no pointer).
+    UnreadableStack = 4,
+    /// The frame pointer does not lie above the previous one: overwritten, or used for something else.
+    NotAscending = 5,
+    /// The word where the return address should be is no address of user code.
+    BadReturnAddress = 6,
+    /// The process is exiting and its memory is gone.
+    AddressSpaceGone = 7,
+    /// The user registers could not be read.
+    NoRegisters = 8,
+    /// No row of the unwind table covers the address (not used yet).
+    NoRow = 9,
+    /// The row's rule is one the kernel side cannot follow (not used yet).
+    UnsupportedRule = 10,
+}
+
+impl WalkEnd {
+    /// All, by number.
+    pub const ALL: [Self; 11] = [
+        Self::NoUserStack,
+        Self::Proven,
+        Self::ZeroFramePointer,
+        Self::DepthLimit,
+        Self::UnreadableStack,
+        Self::NotAscending,
+        Self::BadReturnAddress,
+        Self::AddressSpaceGone,
+        Self::NoRegisters,
+        Self::NoRow,
+        Self::UnsupportedRule,
+    ];
+
+    /// The end of a number out of a record; none for a number this version does not know.
+    pub fn from_raw(raw: u8) -> Option<Self> {
+        Self::ALL.get(raw as usize).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_agree() {
+        for (i, method) in Method::ALL.into_iter().enumerate() {
+            assert_eq!(method as usize, i);
+        }
+        for (i, end) in WalkEnd::ALL.into_iter().enumerate() {
+            assert_eq!(end as usize, i);
+        }
+        assert_eq!(WalkEnd::from_raw(11), None);
+        assert_eq!(Method::from_raw(5), None);
+    }
+}

@@ -1,0 +1,41 @@
+//! What the loader sets before the program is verified: offsets in this kernel's structures, and the filter.
+
+use core::ptr;
+
+macro_rules! globals {
+    ($($(#[$doc:meta])* $name:ident, $get:ident: $type:ty;)*) => {$(
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        static $name: $type = 0;
+
+        $(#[$doc])*
+        #[inline(always)]
+        pub(crate) fn $get() -> $type {
+            // SAFETY: a static of ours; volatile because the loader, not the compiler, knows its value.
+            unsafe { ptr::read_volatile(&raw const $name) }
+        }
+    )*};
+}
+
+globals! {
+    /// Offset of `task_struct.flags`.
+    TASK_FLAGS, task_flags: u32;
+    /// Offset of `task_struct.mm`.
+    TASK_MM, task_mm: u32;
+    /// Offset of `task_struct.group_leader`.
+    TASK_GROUP_LEADER, task_group_leader: u32;
+    /// Offset of `task_struct.comm`.
+    TASK_COMM, task_comm: u32;
+    /// Offset of `task_struct.tgid`.
+    TASK_TGID, task_tgid: u32;
+    /// Offset of `task_struct.signal`.
+    TASK_SIGNAL, task_signal: u32;
+    /// Offset of `signal_struct.live`: threads not yet exiting.
+    SIGNAL_LIVE, signal_live: u32;
+    /// Offset of `task_struct.start_boottime` (`real_start_time` before 5.5).
+    TASK_START_TIME, task_start_time: u32;
+    /// 1: only processes in the `WATCHED` map are sampled.
+    WATCHED_ONLY, watched_only: u32;
+    /// Bytes in the ring buffer beyond which the agent is woken.
+    WAKE_BYTES, wake_bytes: u64;
+}

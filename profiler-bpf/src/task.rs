@@ -1,0 +1,109 @@
+//! Fields of `task_struct`, by offsets that the loader took from the kernel's BTF.
+
+use core::{ffi::c_void, mem::MaybeUninit};
+
+use aya_ebpf::{
+    bindings::{pt_regs, task_struct},
+    helpers::{bpf_get_current_task_btf, generated::bpf_probe_read_kernel, generated::bpf_task_pt_regs},
+};
+use profiler_abi::COMM_BYTES;
+
+use crate::globals;
+
+/// `PF_KTHREAD` of `linux/sched.h`.
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// A task, by its address in the kernel.
+#[derive(Clone, Copy)]
+pub(crate) struct Task(*const u8);
+
+impl Task {
+    /// The task on this CPU.
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        // SAFETY: the helper takes nothing and returns the address of the running task.
+        Self(unsafe { bpf_get_current_task_btf() } as *const u8)
+    }
+
+    /// A task out of a tracepoint's arguments.
+    #[inline(always)]
+    pub(crate) fn from_ptr(task: *const c_void) -> Self {
+        Self(task as *const u8)
+    }
+
+    #[inline(always)]
+    fn field<T>(self, offset: u32) -> Option<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the helper writes at most the given size, and fails instead of faulting.
+        let result = unsafe {
+            bpf_probe_read_kernel(
+                value.as_mut_ptr() as *mut c_void,
+                size_of::<T>() as u32,
+                self.0.wrapping_add(offset as usize) as *const c_void,
+            )
+        };
+        // SAFETY: on success the helper wrote all of it, and only integers are read.
+        if result == 0 { Some(unsafe { value.assume_init() }) } else { None }
+    }
+
+    /// Whether it is a kernel thread: those have no user registers.
+    #[inline(always)]
+    pub(crate) fn is_kernel_thread(self) -> bool {
+        self.field::<u32>(globals::task_flags()).unwrap_or(PF_KTHREAD) & PF_KTHREAD != 0
+    }
+
+    /// Whether its memory is gone: it is exiting.
+    #[inline(always)]
+    pub(crate) fn has_no_memory(self) -> bool {
+        self.field::<u64>(globals::task_mm()).unwrap_or(0) == 0
+    }
+
+    /// The process's first thread.
+    #[inline(always)]
+    pub(crate) fn group_leader(self) -> Self {
+        Self(self.field::<u64>(globals::task_group_leader()).unwrap_or(0) as *const u8)
+    }
+
+    /// Process (thread group) id.
+    #[inline(always)]
+    pub(crate) fn tgid(self) -> u32 {
+        self.field::<u32>(globals::task_tgid()).unwrap_or(0)
+    }
+
+    /// Whether no other thread of its process is alive. True in `sched_process_exit` of the last one: the
+    /// kernel counts the exiting thread out before.
+    #[inline(always)]
+    pub(crate) fn is_last_of_its_process(self) -> bool {
+        let Some(signal) = self.field::<u64>(globals::task_signal()) else { return false };
+        Self(signal as *const u8).field::<i32>(globals::signal_live()).unwrap_or(1) <= 0
+    }
+
+    /// When it started, nanoseconds of CLOCK_BOOTTIME.
+    #[inline(always)]
+    pub(crate) fn start_time(self) -> u64 {
+        self.field::<u64>(globals::task_start_time()).unwrap_or(0)
+    }
+
+    /// Its name.
+    #[inline(always)]
+    pub(crate) fn comm(self) -> [u8; COMM_BYTES] {
+        self.field::<[u8; COMM_BYTES]>(globals::task_comm()).unwrap_or([0; COMM_BYTES])
+    }
+
+    /// The user registers it entered the kernel with: (ip, sp, bp).
+    #[inline(always)]
+    pub(crate) fn user_registers(self) -> Option<(u64, u64, u64)> {
+        // SAFETY: `self` is the current task here, which the helper wants.
+        let at = unsafe { bpf_task_pt_regs(self.0 as *mut task_struct) } as *const c_void;
+        let mut regs = MaybeUninit::<pt_regs>::uninit();
+        // SAFETY: as in `field`.
+        let result =
+            unsafe { bpf_probe_read_kernel(regs.as_mut_ptr() as *mut c_void, size_of::<pt_regs>() as u32, at) };
+        if result != 0 {
+            return None;
+        }
+        // SAFETY: written in full, integers only.
+        let regs = unsafe { regs.assume_init_ref() };
+        Some((regs.rip, regs.rsp, regs.rbp))
+    }
+}

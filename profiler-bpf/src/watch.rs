@@ -1,0 +1,35 @@
+//! The set of watched processes follows forks and exits.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{EbpfContext as _, programs::RawTracePointContext};
+
+use crate::{maps::WATCHED, task::Task};
+
+#[inline(always)]
+fn argument(ctx: &RawTracePointContext, index: usize) -> *const c_void {
+    // SAFETY: both tracepoints have at least `index + 1` arguments, each a u64 in the context.
+    unsafe { core::ptr::read_volatile((ctx.as_ptr() as *const u64).add(index)) as *const c_void }
+}
+
+/// `sched_process_fork(parent, child)`: a new process of a watched parent is watched. New threads are theirs
+/// already.
+#[inline(always)]
+pub(crate) fn fork(ctx: &RawTracePointContext) -> Result<(), i32> {
+    let parent = Task::from_ptr(argument(ctx, 0)).tgid();
+    let child = Task::from_ptr(argument(ctx, 1)).tgid();
+    if child != parent && WATCHED.get_ptr(parent).is_some() {
+        return WATCHED.insert(child, 1, 0).map_err(|error| error as i32);
+    }
+    Ok(())
+}
+
+/// `sched_process_exit(task)`: when the last thread of a process exits, its id is free to be reused.
+#[inline(always)]
+pub(crate) fn exit(ctx: &RawTracePointContext) {
+    let task = Task::from_ptr(argument(ctx, 0));
+    if task.is_last_of_its_process() {
+        // Not being in the set is fine.
+        let _ = WATCHED.remove(task.tgid());
+    }
+}
