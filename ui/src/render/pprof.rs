@@ -1,0 +1,240 @@
+//! Gzipped `profile.proto`, as <https://github.com/google/pprof/blob/main/proto/profile.proto> has it.
+//!
+//! Messages of protocol buffers concatenate: samples go out in batches, each a `Profile` of its own, and the
+//! tables follow in a last one, so that memory holds the tables and one batch only.
+
+use std::io::{self, Write};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use pprof::protos;
+use prost::Message;
+use rustc_hash::FxHashMap;
+use store::model::{BinaryId, Frame, FrameId, FrameKind, NodeId, Profile, Row, RowKey, StringId};
+
+use super::names;
+use crate::flame::NodeKind;
+
+/// Samples per batch: some 100 kB each with usual stacks.
+const BATCH: usize = 1000;
+
+/// Writes a profile. One sample per row, with the value types samples/count and cpu/nanoseconds, and as
+/// labels `process`, `thread`, `status` and all others of its series, and the numbers `pid` and `tid` (which
+/// the format cannot tell from none when they are 0).
+pub fn pprof(profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
+    let mut out = GzEncoder::new(out, Compression::default());
+    let mut export = Export::new(profile);
+    let mut batch = protos::Profile::default();
+    let mut rows = profile.rows.iter().filter(|row| row.samples > 0).peekable();
+    while let Some(row) = rows.next() {
+        let (mut samples, mut value) = (row.samples, row.value);
+        // Rows that differ in time only follow each other.
+        while let Some(more) = rows.next_if(|next| timeless(next.key) == timeless(row.key)) {
+            samples += more.samples;
+            value += more.value;
+        }
+        batch.sample.push(export.sample(row, samples, value));
+        if batch.sample.len() == BATCH {
+            out.write_all(&batch.encode_to_vec())?;
+            batch.sample.clear();
+        }
+    }
+    out.write_all(&batch.encode_to_vec())?;
+    out.write_all(&export.finish().encode_to_vec())?;
+    out.finish().map(drop)
+}
+
+fn timeless(key: RowKey) -> RowKey {
+    RowKey { time_ms: 0, ..key }
+}
+
+/// What makes one location: mapping (0 for none), address, and its lines (function, line), callee first.
+type LocationKey = (u64, u64, Vec<(u64, i64)>);
+
+/// The tables of the export, filled as samples need them.
+struct Export<'a> {
+    from: &'a Profile,
+    strings: FxHashMap<String, i64>,
+    functions: FxHashMap<(i64, i64, i64), u64>,
+    locations: FxHashMap<LocationKey, u64>,
+    /// By binary: its mapping.
+    mappings: Vec<Option<u64>>,
+    /// By node that a location starts at, going towards the root: the location, and the node after it.
+    places: Vec<Option<(u64, NodeId)>>,
+    tables: protos::Profile,
+}
+
+impl<'a> Export<'a> {
+    fn new(from: &'a Profile) -> Self {
+        let mut export = Self {
+            from,
+            strings: FxHashMap::default(),
+            functions: FxHashMap::default(),
+            locations: FxHashMap::default(),
+            mappings: vec![None; from.binaries.len()],
+            places: vec![None; from.stacks.len()],
+            tables: protos::Profile::default(),
+        };
+        // The format wants the empty string first.
+        export.string("");
+        export.main_mapping();
+        export
+    }
+
+    fn string(&mut self, text: &str) -> i64 {
+        if let Some(known) = self.strings.get(text) {
+            return *known;
+        }
+        let id = self.tables.string_table.len() as i64;
+        self.tables.string_table.push(text.to_owned());
+        self.strings.insert(text.to_owned(), id);
+        id
+    }
+
+    fn text(&mut self, id: StringId) -> i64 {
+        let from = self.from;
+        self.string(from.text(id))
+    }
+
+    /// The first mapping is taken for the main program: where all samples are of one, it is.
+    fn main_mapping(&mut self) {
+        let from = self.from;
+        let mut programs = from.rows.iter().map(|row| from.label(row.key.series, "exe").unwrap_or_default());
+        let Some(first) = programs.next() else { return };
+        let main = from.binaries.iter().position(|binary| from.text(binary.path) == first);
+        if let Some(main) = main.filter(|_| programs.all(|program| program == first)) {
+            self.mapping(Some(BinaryId(main as u32)));
+        }
+    }
+
+    fn sample(&mut self, row: &Row, samples: u64, value: i64) -> protos::Sample {
+        let mut location_id = Vec::new();
+        let mut at = row.key.node;
+        while at != NodeId::ROOT {
+            let (location, next) = self.place(at);
+            location_id.push(location);
+            at = next;
+        }
+        let value = vec![i64::try_from(samples).unwrap_or(i64::MAX), value];
+        protos::Sample { location_id, value, label: self.labels(row) }
+    }
+
+    fn labels(&mut self, row: &Row) -> Vec<protos::Label> {
+        let from = self.from;
+        let mut labels = Vec::new();
+        let own = [("thread", row.key.thread), ("status", row.key.status)];
+        let series = from.series(row.key.series).labels.iter().map(|(name, value)| (from.text(*name), *value));
+        for (name, value) in series.chain(own).filter(|(_, value)| *value != StringId::EMPTY) {
+            let (key, str) = (self.string(name), self.text(value));
+            labels.push(protos::Label { key, str, ..Default::default() });
+        }
+        for (name, num) in [("pid", row.key.pid), ("tid", row.key.tid)] {
+            if num != 0 {
+                labels.push(protos::Label { key: self.string(name), num: num.into(), ..Default::default() });
+            }
+        }
+        labels
+    }
+
+    /// The location that starts at a node, with all that is inlined there, and the node after it.
+    fn place(&mut self, start: NodeId) -> (u64, NodeId) {
+        if let Some(known) = self.places[start.0 as usize] {
+            return known;
+        }
+        let stacks = &self.from.stacks;
+        let mut frames: Vec<FrameId> = Vec::new();
+        let mut at = start;
+        // A run of inlined frames ends with the function they are inlined into, at the same address. One
+        // that does not is a location by itself, so that no frame is lost.
+        while let Some(id) = stacks.frame(at) {
+            if frames.first().is_some_and(|first| !self.same_address(*first, id)) {
+                break;
+            }
+            frames.push(id);
+            at = stacks.parent(at);
+            if self.from.frame(id).kind != FrameKind::Inlined {
+                break;
+            }
+        }
+        let place = (self.location(&frames), at);
+        *self.places[start.0 as usize].insert(place)
+    }
+
+    fn same_address(&self, a: FrameId, b: FrameId) -> bool {
+        let (a, b) = (self.from.frame(a), self.from.frame(b));
+        (a.binary, a.address) == (b.binary, b.address)
+    }
+
+    fn location(&mut self, frames: &[FrameId]) -> u64 {
+        let from = self.from;
+        let Some(first) = frames.first().map(|id| *from.frame(*id)) else { return 0 };
+        let mapping_id = self.mapping(first.binary);
+        let lines: Vec<_> =
+            frames.iter().map(|id| (self.function(from.frame(*id)), i64::from(from.frame(*id).line))).collect();
+        if let Some(mapping) = (mapping_id as usize).checked_sub(1).map(|i| &mut self.tables.mapping[i]) {
+            mapping.has_filenames |= frames.iter().any(|id| from.frame(*id).file != StringId::EMPTY);
+            mapping.has_line_numbers |= frames.iter().any(|id| from.frame(*id).line != 0);
+            mapping.has_inline_frames |= frames.len() > 1;
+        }
+        let address = if first.kind == FrameKind::Truncated { 0 } else { first.address };
+        let next = self.tables.location.len() as u64 + 1;
+        let id = *self.locations.entry((mapping_id, address, lines.clone())).or_insert(next);
+        if id == next {
+            let line = lines.into_iter().map(|(function_id, line)| protos::Line { function_id, line }).collect();
+            self.tables.location.push(protos::Location { id, mapping_id, address, line, is_folded: false });
+        }
+        id
+    }
+
+    fn function(&mut self, frame: &Frame) -> u64 {
+        let from = self.from;
+        let name = self.string(&names::plain(NodeKind::Frame(frame.kind), from.text(frame.function)));
+        let system_name = if frame.system_name == StringId::EMPTY { name } else { self.text(frame.system_name) };
+        let filename = self.text(frame.file);
+        let next = self.tables.function.len() as u64 + 1;
+        let id = *self.functions.entry((name, system_name, filename)).or_insert(next);
+        if id == next {
+            self.tables.function.push(protos::Function { id, name, system_name, filename, start_line: 0 });
+        }
+        id
+    }
+
+    /// The mapping of a binary. Addresses are the file's own already; a mapping over the whole address space
+    /// at offset 0 is how pprof is told so (`GetBase` in its internal/elfexec).
+    fn mapping(&mut self, binary: Option<BinaryId>) -> u64 {
+        let Some(binary) = binary else { return 0 };
+        if let Some(known) = self.mappings[binary.0 as usize] {
+            return known;
+        }
+        let id = self.tables.mapping.len() as u64 + 1;
+        let from = *self.from.binary(binary);
+        let mapping = protos::Mapping {
+            id,
+            memory_start: 0,
+            memory_limit: u64::MAX,
+            file_offset: 0,
+            filename: self.text(from.path),
+            build_id: self.text(from.build_id),
+            has_functions: true,
+            ..Default::default()
+        };
+        self.tables.mapping.push(mapping);
+        *self.mappings[binary.0 as usize].insert(id)
+    }
+
+    fn finish(mut self) -> protos::Profile {
+        let mut value_type =
+            |ty, unit| protos::ValueType { ty: self.string(ty), unit: self.string(unit) };
+        let sample_type = vec![value_type("samples", "count"), value_type("cpu", "nanoseconds")];
+        let period_type = Some(value_type("cpu", "nanoseconds"));
+        let profile = self.from;
+        protos::Profile {
+            sample_type,
+            period_type,
+            period: super::period_ns(profile),
+            time_nanos: profile.start_ms.saturating_mul(1_000_000),
+            duration_nanos: (profile.end_ms.saturating_sub(profile.start_ms)).saturating_mul(1_000_000),
+            ..self.tables
+        }
+    }
+}

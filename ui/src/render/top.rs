@@ -1,0 +1,130 @@
+//! A table of functions: self and total samples.
+
+use std::fmt;
+
+use serde::Serialize;
+use store::model::Profile;
+
+use super::names;
+use crate::flame::{self, FlameTree, GroupBy};
+
+/// Functions by self value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TopTable {
+    /// All samples of the profile.
+    pub samples: u64,
+    /// Samples whose stack is complete.
+    pub complete: u64,
+    /// CPU time that one sample stands for.
+    pub period_ns: i64,
+    /// Number of functions, those left out of `rows` included.
+    pub functions: usize,
+    /// The functions with most samples, by self, then total, then name.
+    pub rows: Vec<TopRow>,
+}
+
+/// One function.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TopRow {
+    /// Samples that ended in the function.
+    #[serde(rename = "self")]
+    pub own: u64,
+    /// Their share of all samples.
+    pub self_percent: f64,
+    /// Samples with the function anywhere on the stack; a stack in which it recurs counts once.
+    pub total: u64,
+    /// Their share of all samples.
+    pub total_percent: f64,
+    /// Kind of frame: `kernel`, `native`, `inlined`, ….
+    pub kind: &'static str,
+    /// Name of the function.
+    pub function: String,
+    /// Path of the binary; empty when there is none.
+    pub binary: String,
+}
+
+impl TopTable {
+    /// The `max_rows` first functions of a profile.
+    pub fn new(profile: &Profile, max_rows: usize) -> Self {
+        let tree = flame::build(profile, &GroupBy::default());
+        let (own, total) = by_frame(&tree);
+        let mut order: Vec<usize> =
+            (0..tree.frames.len()).filter(|i| tree.frames[*i].kind.is_code()).collect();
+        let key = |i: usize| {
+            let frame = &tree.frames[i];
+            (std::cmp::Reverse((own[i], total[i])), tree.text(frame.function), tree.text(frame.binary), frame.kind)
+        };
+        order.sort_unstable_by(|a, b| key(*a).cmp(&key(*b)));
+        let samples = tree.samples();
+        let percent = |part: u64| if samples == 0 { 0.0 } else { part as f64 * 100.0 / samples as f64 };
+        let row = |i: &usize| {
+            let frame = &tree.frames[*i];
+            TopRow {
+                own: own[*i],
+                self_percent: percent(own[*i]),
+                total: total[*i],
+                total_percent: percent(total[*i]),
+                kind: frame.kind.name(),
+                function: names::plain(frame.kind, tree.text(frame.function)),
+                binary: tree.text(frame.binary).to_owned(),
+            }
+        };
+        Self {
+            samples,
+            complete: profile.complete_samples(),
+            period_ns: super::period_ns(profile),
+            functions: order.len(),
+            rows: order.iter().take(max_rows).map(row).collect(),
+        }
+    }
+}
+
+/// Self and total samples by frame of the tree. A node counts towards its frame's total only when no
+/// ancestor has the same frame.
+fn by_frame(tree: &FlameTree) -> (Vec<u64>, Vec<u64>) {
+    let mut own = vec![0; tree.frames.len()];
+    let mut total = vec![0; tree.frames.len()];
+    let mut open = vec![0u32; tree.frames.len()];
+    let mut path: Vec<usize> = Vec::new();
+    tree.walk(|node, depth| {
+        for closed in path.drain(depth..) {
+            open[closed] -= 1;
+        }
+        let frame = tree.frame[node] as usize;
+        path.push(frame);
+        own[frame] += tree.own[node];
+        if open[frame] == 0 {
+            total[frame] += tree.total[node];
+        }
+        open[frame] += 1;
+    });
+    (own, total)
+}
+
+impl fmt::Display for TopTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let complete = if self.samples == 0 { 0.0 } else { self.complete as f64 * 100.0 / self.samples as f64 };
+        let cpu_s = self.samples as f64 * self.period_ns as f64 / 1e9;
+        writeln!(f, "{} samples, {cpu_s:.2} s of CPU time, {complete:.1} % of stacks complete", self.samples)?;
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let name = |row: &TopRow| row.function.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let names: Vec<String> = self.rows.iter().map(name).collect();
+        // Names may be pages long; the binary's column stays near.
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).clamp(8, 60);
+        writeln!(f, "{:>10} {:>7} {:>10} {:>7}  {:<width$}  binary", "self", "self %", "total", "total %", "function")?;
+        for (row, name) in self.rows.iter().zip(&names) {
+            let TopRow { own, self_percent, total, total_percent, .. } = row;
+            let line = format!(
+                "{own:>10} {self_percent:>6.2}% {total:>10} {total_percent:>6.2}%  {name:<width$}  {}",
+                row.binary
+            );
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        match self.functions - self.rows.len() {
+            0 => Ok(()),
+            more => writeln!(f, "{:>10} more functions", more),
+        }
+    }
+}
