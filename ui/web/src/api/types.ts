@@ -1,0 +1,100 @@
+/** The answers of the server, as docs/api.md describes them. Times are Unix milliseconds. */
+
+/** Samples that were lost or stacks that stayed incomplete, by reason. */
+export type Counts = Record<string, number>;
+
+/** A file of the store that could not be read. */
+export interface Skipped {
+  path: string;
+  reason: string;
+}
+
+/** `GET /api/v1/status`. */
+export interface Status {
+  version: string;
+  host: string;
+  now_ms: number;
+  started_ms: number;
+  frequency_hz: number;
+  event: string;
+  window_ms: number;
+  /** CPUs sampled, where the server knows them. */
+  cpus?: number;
+  data: {
+    from_ms: number | null;
+    until_ms: number | null;
+    segments: number;
+    bytes: number;
+    skipped: Skipped[];
+  };
+  agent: {
+    samples_taken: number;
+    samples_stored: number;
+    lost: Counts;
+    user_stacks: number;
+    complete: number;
+    incomplete: Counts;
+    agent_cpu_s: number;
+    bpf_ns_per_sample: number | null;
+    rss_bytes: number;
+  } | null;
+}
+
+/** A group of the time line. */
+export interface TimelineGroup {
+  value: string;
+  total: number;
+  samples: number[];
+}
+
+/** `GET /api/v1/timeline`. */
+export interface Timeline {
+  from_ms: number;
+  until_ms: number;
+  step_ms: number;
+  period_ns: number;
+  by: string;
+  groups: TimelineGroup[];
+  other: { groups: number; total: number; samples: number[] };
+  complete: number[];
+  lost: number[];
+  skipped: Skipped[];
+}
+
+/** `GET /api/v1/flame`: a merged stack tree as columns, in preorder. */
+export interface Flame {
+  from_ms: number;
+  until_ms: number;
+  period_ns: number;
+  samples: number;
+  complete: number;
+  incomplete: Counts;
+  taken: number;
+  lost: Counts;
+  pruned: number;
+  skipped: Skipped[];
+  kinds: string[];
+  strings: string[];
+  frames: {
+    kind: number[];
+    function: number[];
+    system_name: number[];
+    file: number[];
+    line: number[];
+    binary: number[];
+    build_id: number[];
+    unwound: number[];
+  };
+  nodes: { parent: number[]; frame: number[]; self: number[]; total: number[] };
+}
+
+/** `GET /api/v1/labels/{name}/values`. */
+export interface LabelValues {
+  values: { value: string; samples: number }[];
+  truncated: boolean;
+}
+
+/** The labels a view can be grouped by. */
+export const GROUPINGS = [
+  "process", "thread", "pid", "tid", "exe", "cgroup", "host", "event", "status",
+] as const;

@@ -1,0 +1,153 @@
+/** Which colour a frame, a group row or an area of the time line has: colour says whose code it is. */
+
+import { type Oklch, fromHex, toHex } from "./oklch";
+
+/** Index of the band of kernel code, after the eight bands of user code. */
+export const KERNEL_BAND = 8;
+
+/** Tones of a theme. */
+interface Tones {
+  /** For the areas of the time line. */
+  area: readonly string[];
+  /** For frames. */
+  frame: readonly string[];
+  /** The text on all of them. */
+  ink: string;
+  root: string;
+  truncated: string;
+  other: string;
+}
+
+// rose, ochre, straw, lime, green, cyan, blue, violet, kernel
+const LIGHT: Tones = {
+  area: ["#eaabaa", "#ac844a", "#c0b365", "#d2d88a", "#6f977c", "#89dae3", "#73b1e6", "#8f78ba", "#9ba2ab"],
+  frame: ["#e4bcbe", "#d1b38f", "#e6dca8", "#e8eec7", "#96b7a3", "#bde9ee", "#a4cef6", "#bcaed4", "#cfd5db"],
+  ink: "#1c1a17",
+  root: "#ecebe7",
+  truncated: "#ece6da",
+  other: "#c8c5bf",
+};
+const DARK: Tones = {
+  area: ["#c5888c", "#906d3c", "#9e9454", "#b2b77b", "#557c67", "#78b7be", "#558bbd", "#7860a0", "#474e55"],
+  frame: ["#705051", "#553b18", "#595023", "#595e31", "#2d4c3a", "#2e6167", "#2a5175", "#4a3e5e", "#363a3d"],
+  ink: "#f4f1eb",
+  root: "#282623",
+  truncated: "#3a352d",
+  other: "#3d3a35",
+};
+
+/** 32-bit FNV-1a of the UTF-8 bytes of `text`: the same on every host and day. */
+export function fnv1a(text: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(text)) {
+    hash = Math.imul(hash ^ byte, 0x01000193);
+  }
+  return hash >>> 0;
+}
+
+// Common binaries whose hash would put neighbours into one band.
+const HAND_SET: ReadonlyMap<string, number> = new Map(
+  Object.entries({
+    0: "redis-server redis-cli memcached mongod mysqld mariadbd ruby",
+    1: "libc libm libpthread ld-linux-x86 ld-linux-aarch musl java libjvm",
+    2: "node deno bun esbuild chromium chrome firefox",
+    3: "libz libzstd libpcre2 liblzma perl php rustc librustc_driver",
+    4: "nginx haproxy envoy caddy traefik httpd apache2 cargo go",
+    5: "libssl libcrypto containerd dockerd runc containerd-shim kubelet cc1 cc1plus clang ld lld",
+    6: "python libpython _sre _json bash sh dash systemd systemd-journal",
+    7: "postgres libpq sqlite libsqlite vesta prometheus grafana git",
+  }).flatMap(([band, names]) => names.split(" ").map((name) => [name, Number(band)] as const)),
+);
+
+/** The key of a binary: its base name without version and suffix (`/lib/libssl.so.3` → `libssl`). */
+export function binaryKey(path: string): string {
+  const base = path.replace(/ \(deleted\)$/, "").replace(/^.*\/(?=.)/, "");
+  const stem = base.replace(/(\.cpython[^/]*)?\.so(\.[\d.]+)?$/, "");
+  return stem.replace(/[-.]?\d[\d.]*$/, "") || base;
+}
+
+// Threads of the kernel, by the names they give themselves.
+const KERNEL_NAMES =
+  /^\[?(kernel|vmlinux|kworker|ksoftirqd|kswapd|kthread|kcompactd|khugepaged|migration|rcu_|swapper|irq\/|jbd2|writeback)/;
+
+const bandCache = new Map<string, number>();
+/** Distinct binaries and label values of one page; beyond it the cache starts anew. */
+const BAND_CACHE_LIMIT = 20_000;
+
+/** The band of a binary's path or of a process' name. */
+export function bandOf(path: string): number {
+  let band = bandCache.get(path);
+  if (band === undefined) {
+    const key = binaryKey(path);
+    band = KERNEL_NAMES.test(path) ? KERNEL_BAND : (HAND_SET.get(key) ?? fnv1a(key) % 8);
+    if (bandCache.size >= BAND_CACHE_LIMIT) bandCache.clear();
+    bandCache.set(path, band);
+  }
+  return band;
+}
+
+/** The step of a function within its band, −2…2, so that neighbours separate without a new hue. */
+export function stepOf(name: string): number {
+  return (fnv1a(name) % 5) - 2;
+}
+
+/** Every colour the drawings of one theme need. */
+export interface Palette {
+  dark: boolean;
+  ink: string;
+  root: string;
+  truncated: string;
+  /** Groups beyond the top ones. */
+  other: string;
+  /** An area of the time line. */
+  area(value: string): string;
+  /** A group row of the flame graph. */
+  group(value: string): string;
+  /** A frame that is plain. */
+  frame(band: number, step: number): string;
+  /** The tint that fills an inlined frame. */
+  inlined(band: number): string;
+  /** The outline of an inlined frame. */
+  outline(band: number): string;
+}
+
+function shade(hex: string, change: (tone: Oklch) => Partial<Oklch>): string {
+  const tone = fromHex(hex);
+  return toHex({ ...tone, ...change(tone) });
+}
+
+/** The palette of a theme. */
+export function palette(dark: boolean): Palette {
+  const tones = dark ? DARK : LIGHT;
+  const at = (list: readonly string[], band: number) => list[band] ?? tones.other;
+  const frames = tones.frame.flatMap((hex) =>
+    [-2, -1, 0, 1, 2].map((step) => (step ? shade(hex, ({ l }) => ({ l: l + step * 0.0085 })) : hex)),
+  );
+  const inlined = tones.frame.map((hex) =>
+    shade(hex, ({ l, c }) =>
+      dark ? { l: l - 0.12, c: c * 0.75 } : { l: Math.min(0.965, l + 0.085), c: c * 0.38 },
+    ),
+  );
+  const outline = tones.frame.map((hex) =>
+    shade(hex, ({ l, c }) => (dark ? { l: l + 0.08 } : { l: l - 0.16, c: c * 1.1 })),
+  );
+  // In the dark, pale areas would drown the light text of a group row.
+  const group = tones.area.map((hex) =>
+    shade(hex, ({ l, c }) => (dark ? { l: Math.min(0.475, l - 0.1) } : { l: Math.max(0.66, l), c })),
+  );
+  return {
+    dark,
+    ink: tones.ink,
+    root: tones.root,
+    truncated: tones.truncated,
+    other: tones.other,
+    area: (value) => {
+      const band = bandOf(value);
+      return shade(at(tones.area, band), ({ l }) => ({ l: l + stepOf(value) * 0.0085 }));
+    },
+    group: (value) => at(group, bandOf(value)),
+    frame: (band, step) => at(frames, band * 5 + step + 2),
+    inlined: (band) => at(inlined, band),
+    outline: (band) => at(outline, band),
+  };
+}

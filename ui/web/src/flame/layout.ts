@@ -1,0 +1,158 @@
+/** From a tree and a view to rectangles: pure arithmetic, no drawing. */
+
+import type { FlameTree } from "./tree";
+
+/** The samples from left to right that fill the width. */
+export interface View {
+  x0: number;
+  x1: number;
+}
+
+/** The surface drawn on, in CSS pixels. */
+export interface Viewport {
+  width: number;
+  height: number;
+  /** Free space left and right of the frames. */
+  padLeft: number;
+  padRight: number;
+  /** Free space between the root and the edge it stands at. */
+  padTop: number;
+  rowHeight: number;
+  /** Pixels scrolled away from the root. */
+  scroll: number;
+  /** `icicle` has the root at the top, `flame` at the bottom. */
+  orientation: "icicle" | "flame";
+}
+
+/** Rectangles in columns; `node[i]` is drawn at `x[i]`, `y[i]`, `w[i]` wide. Reused from frame to frame. */
+export interface Rects {
+  count: number;
+  node: Int32Array;
+  x: Float32Array;
+  y: Float32Array;
+  w: Float32Array;
+  /** 1 where several siblings too narrow to see stand as one sliver. */
+  sliver: Uint8Array;
+}
+
+/** Narrower siblings merge, in CSS pixels. */
+export const SLIVER = 0.45;
+
+/** Room for `capacity` rectangles; it grows as needed. */
+export function emptyRects(capacity = 4096): Rects {
+  return {
+    count: 0,
+    node: new Int32Array(capacity),
+    x: new Float32Array(capacity),
+    y: new Float32Array(capacity),
+    w: new Float32Array(capacity),
+    sliver: new Uint8Array(capacity),
+  };
+}
+
+function grow(rects: Rects): void {
+  const larger = emptyRects(rects.node.length * 2);
+  for (const key of ["node", "x", "y", "w", "sliver"] as const) {
+    larger[key].set(rects[key]);
+    // Each column keeps its own type; only the length changes.
+    (rects as unknown as Record<string, unknown>)[key] = larger[key];
+  }
+}
+
+/** Pixels per sample. */
+export function scaleOf(view: View, port: Viewport): number {
+  return (port.width - port.padLeft - port.padRight) / (view.x1 - view.x0 || 1);
+}
+
+/** The upper edge of a row. */
+export function rowTop(row: number, port: Viewport): number {
+  const offset = port.padTop + row * port.rowHeight - port.scroll;
+  return port.orientation === "icicle" ? offset : port.height - offset - port.rowHeight;
+}
+
+/** The height of all rows and the space around them. */
+export function contentHeight(rows: number, port: Viewport): number {
+  return rows * port.rowHeight + port.padTop * 2;
+}
+
+/** The first of `row` whose right edge lies right of `x`. */
+function firstRightOf(tree: FlameTree, row: Int32Array, x: number): number {
+  let low = 0;
+  let high = row.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const node = row[middle] as number;
+    if ((tree.start[node] as number) + (tree.total[node] as number) > x) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** The rectangles that can be seen, row by row from the root. */
+export function visibleRects(tree: FlameTree, view: View, port: Viewport, rects = emptyRects()): Rects {
+  rects.count = 0;
+  const first = Math.max(0, Math.floor((port.scroll - port.padTop) / port.rowHeight));
+  const last = Math.ceil((port.scroll + port.height - port.padTop) / port.rowHeight);
+  for (let depth = first; depth < Math.min(last, tree.rows.length); depth++) {
+    addRow(tree, tree.rows[depth] as Int32Array, rowTop(depth, port), view, port, rects);
+  }
+  return rects;
+}
+
+function addRow(tree: FlameTree, row: Int32Array, y: number, view: View, port: Viewport, rects: Rects): void {
+  const scale = scaleOf(view, port);
+  const left = port.padLeft;
+  const right = port.width - port.padRight;
+  let widest = 0;
+  for (let i = firstRightOf(tree, row, view.x0); i < row.length; i++) {
+    const node = row[i] as number;
+    const start = tree.start[node] as number;
+    if (start >= view.x1) break;
+    const total = tree.total[node] as number;
+    const x = Math.max(left, left + (start - view.x0) * scale);
+    const w = Math.min(right, left + (start + total - view.x0) * scale) - x;
+    const last = rects.count - 1;
+    if (w < SLIVER && last >= 0 && rects.sliver[last] && rects.y[last] === y) {
+      const reach = x - (rects.x[last] as number);
+      if (reach - (rects.w[last] as number) < SLIVER) {
+        rects.w[last] = reach + w;
+        if (total > widest) {
+          widest = total;
+          rects.node[last] = node;
+        }
+        continue;
+      }
+    }
+    if (rects.count === rects.node.length) grow(rects);
+    const at = rects.count++;
+    rects.node[at] = node;
+    rects.x[at] = x;
+    rects.y[at] = y;
+    rects.w[at] = w;
+    rects.sliver[at] = w < SLIVER ? 1 : 0;
+    widest = total;
+  }
+}
+
+/** The node under a point; -1 where there is none. */
+export function hit(tree: FlameTree, view: View, port: Viewport, px: number, py: number): number {
+  if (px < port.padLeft || px >= port.width - port.padRight) return -1;
+  const down = port.orientation === "icicle" ? py : port.height - py;
+  const row = tree.rows[Math.floor((down + port.scroll - port.padTop) / port.rowHeight)];
+  if (!row) return -1;
+  const sample = view.x0 + (px - port.padLeft) / scaleOf(view, port);
+  const node = row[firstRightOf(tree, row, sample)];
+  return node !== undefined && (tree.start[node] as number) <= sample ? node : -1;
+}
+
+/** The view that a node fills. */
+export function viewOf(tree: FlameTree, node: number): View {
+  const x0 = tree.start[node] as number;
+  return { x0, x1: x0 + (tree.total[node] as number) };
+}
+
+/** Part of the way from one view to another, quick at first (cubic out); `t` in 0…1. */
+export function between(from: View, to: View, t: number): View {
+  const eased = 1 - (1 - t) ** 3;
+  return { x0: from.x0 + (to.x0 - from.x0) * eased, x1: from.x1 + (to.x1 - from.x1) * eased };
+}

@@ -1,0 +1,108 @@
+/** Times as the page writes them: 24 h, in the zone of the browser. All instants are Unix milliseconds. */
+
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+
+const pad = (value: number, width = 2) => String(value).padStart(width, "0");
+
+/** `02:14`. */
+export function hourMinute(ms: number): string {
+  const date = new Date(ms);
+  return `${pad(date.getHours())}:${pad(date.getMinutes())}`;
+}
+
+/** `02:14:02`, with milliseconds where the instant has them. */
+export function clock(ms: number): string {
+  const date = new Date(ms);
+  const fraction = date.getMilliseconds();
+  return `${hourMinute(ms)}:${pad(date.getSeconds())}${fraction ? `.${pad(fraction, 3)}` : ""}`;
+}
+
+/** `14 Jun`. */
+export function dayMonth(ms: number): string {
+  const date = new Date(ms);
+  return `${date.getDate()} ${MONTHS[date.getMonth()]}`;
+}
+
+/** `Today`, `Yesterday`, `Fri 14 Jun`, and the year where it is not this one. */
+export function day(ms: number, now: number): string {
+  const date = new Date(ms);
+  if (sameDay(ms, now)) return "Today";
+  const yesterday = new Date(now);
+  yesterday.setDate(yesterday.getDate() - 1);
+  if (sameDay(ms, yesterday.getTime())) return "Yesterday";
+  const year = date.getFullYear() === new Date(now).getFullYear() ? "" : ` ${date.getFullYear()}`;
+  return `${DAYS[date.getDay()]} ${dayMonth(ms)}${year}`;
+}
+
+/** `Today 02:12:04 – 02:21:37`; the day is written once where both ends share it. */
+export function range(from: number, until: number, now: number): string {
+  const last = sameDay(from, until) ? "" : `${day(until, now)} `;
+  return `${day(from, now)} ${clock(from)} – ${last}${clock(until)}`;
+}
+
+/** A length: `15 min`, `2 h 30 min`, `3 d`, `12 s`. */
+export function duration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const seconds = Math.round(ms / 1000);
+  const units: [string, number][] = [["d", 86_400], ["h", 3600], ["min", 60], ["s", 1]];
+  const first = units.findIndex(([, size]) => seconds >= size);
+  const parts: string[] = [];
+  let rest = seconds;
+  for (const [name, size] of units.slice(first, first + 2)) {
+    const whole = Math.floor(rest / size);
+    if (whole) parts.push(`${whole} ${name}`);
+    rest -= whole * size;
+  }
+  return parts.join(" ");
+}
+
+/** ISO 8601 with the local offset: `2024-06-14T02:12:04+02:00`. */
+export function iso(ms: number): string {
+  const date = new Date(ms);
+  return `${isoDate(date)}T${clock(ms)}${offset(date)}`;
+}
+
+/** An ISO range; the second end drops the date and offset it shares with the first. */
+export function isoRange(from: number, until: number): string {
+  const same = sameDay(from, until) && offset(new Date(from)) === offset(new Date(until));
+  return `${iso(from)}/${same ? clock(until) : iso(until)}`;
+}
+
+/** Reads what {@link isoRange} wrote; undefined where it is no range. */
+export function parseIsoRange(text: string): { from: number; until: number } | undefined {
+  const [first, second, more] = text.split("/");
+  if (!first || !second || more !== undefined) return undefined;
+  // A plus sign turns into a space on its way through some mail and chat programs.
+  const start = first.replace(" ", "+");
+  const date = start.slice(0, 11);
+  const zone = start.match(/(Z|[+-]\d\d:\d\d)$/)?.[0] ?? "";
+  const end = second.includes("T") ? second.replace(" ", "+") : `${date}${second}${zone}`;
+  const from = Date.parse(start);
+  const until = Date.parse(end);
+  return until > from ? { from, until } : undefined;
+}
+
+/** The zone for the status bar: `UTC+2`, `UTC−3:30`. */
+export function zone(ms: number): string {
+  const minutes = -new Date(ms).getTimezoneOffset();
+  if (minutes === 0) return "UTC";
+  const size = Math.abs(minutes);
+  const rest = size % 60 ? `:${pad(size % 60)}` : "";
+  return `UTC${minutes < 0 ? "−" : "+"}${Math.floor(size / 60)}${rest}`;
+}
+
+/** Whether two instants lie on one local day. */
+export function sameDay(a: number, b: number): boolean {
+  return new Date(a).toDateString() === new Date(b).toDateString();
+}
+
+function isoDate(date: Date): string {
+  return `${pad(date.getFullYear(), 4)}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
+}
+
+function offset(date: Date): string {
+  const minutes = -date.getTimezoneOffset();
+  const size = Math.abs(minutes);
+  return `${minutes < 0 ? "-" : "+"}${pad(Math.floor(size / 60))}:${pad(size % 60)}`;
+}
