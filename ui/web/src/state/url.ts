@@ -1,0 +1,132 @@
+/** The URL holds every visible choice, in short readable keys and a stable order. */
+
+import { GROUPINGS } from "../api/types";
+import { isoRange, parseIsoRange } from "../format/time";
+
+/** A span of time, half open, Unix milliseconds. */
+export interface Span {
+  from: number;
+  until: number;
+}
+
+/** What is looked at: the last `length` milliseconds, following now, or a fixed span. */
+export type Range = { live: true; length: number } | ({ live: false } & Span);
+
+export const TABS = ["flame", "top"] as const;
+export type Tab = (typeof TABS)[number];
+
+export type Orientation = "icicle" | "flame";
+
+/** Everything a link carries. */
+export interface ViewState {
+  range: Range;
+  /** The span of the time line; null where it is the range itself. */
+  window: Span | null;
+  query: string;
+  by: string;
+  tab: Tab;
+  /** Path hash of the zoomed frame; 0 for none. */
+  zoom: number;
+  /** Path hash of the selected frame; 0 for none. */
+  selected: number;
+  search: string;
+  orientation: Orientation;
+  /** Whether the Truth drawer is open. */
+  truth: boolean;
+}
+
+const MINUTE = 60_000;
+
+/** What the page shows when it is opened without a link. */
+export const DEFAULT_STATE: ViewState = {
+  range: { live: true, length: 15 * MINUTE },
+  window: null,
+  query: "",
+  by: "process",
+  tab: "flame",
+  zoom: 0,
+  selected: 0,
+  search: "",
+  orientation: "icicle",
+  truth: false,
+};
+
+const UNITS: Record<string, number> = { s: 1000, m: MINUTE, h: 60 * MINUTE, d: 24 * 60 * MINUTE };
+
+function formatLength(ms: number): string {
+  for (const unit of ["d", "h", "m"]) {
+    const size = UNITS[unit] as number;
+    if (ms >= size && ms % size === 0) return `${ms / size}${unit}`;
+  }
+  return `${ms / 1000}s`;
+}
+
+function parseRange(text: string): Range | undefined {
+  const [, amount, unit] = /^now-(\d+(?:\.\d+)?)([smhd])$/.exec(text) ?? [];
+  if (amount && unit) {
+    const length = Number(amount) * (UNITS[unit] as number);
+    return length > 0 ? { live: true, length } : undefined;
+  }
+  const span = parseIsoRange(text);
+  return span && { live: false, ...span };
+}
+
+/** Percent-encodes only what a query must not hold, so that times and labels stay readable. */
+function encode(value: string): string {
+  return encodeURIComponent(value).replace(/%(3A|2F|2C|3D|40|7C|5B|5D)/g, decodeURIComponent);
+}
+
+function decode(value: string): string {
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return value;
+  }
+}
+
+const formatHash = (hash: number) => hash.toString(16);
+const parseHash = (text: string | undefined) => (text && /^[0-9a-f]{1,8}$/.test(text) ? Number.parseInt(text, 16) : 0);
+
+/** The query part of the URL, without the question mark; defaults are left out. */
+export function formatState(state: ViewState): string {
+  const parts: string[] = [];
+  const add = (key: string, value: string) => parts.push(`${key}=${encode(value)}`);
+  const { range, window } = state;
+  if (!range.live) add("t", isoRange(range.from, range.until));
+  else if (range.length !== (DEFAULT_STATE.range as { length: number }).length) add("t", `now-${formatLength(range.length)}`);
+  if (window) add("w", isoRange(window.from, window.until));
+  if (state.query) add("q", state.query);
+  if (state.by !== DEFAULT_STATE.by) add("by", state.by);
+  if (state.tab !== DEFAULT_STATE.tab) add("tab", state.tab);
+  if (state.zoom) add("z", formatHash(state.zoom));
+  if (state.selected) add("sel", formatHash(state.selected));
+  if (state.search) add("s", state.search);
+  if (state.orientation !== DEFAULT_STATE.orientation) add("o", state.orientation);
+  if (state.truth) parts.push("truth");
+  return parts.join("&");
+}
+
+/** Reads a URL's query; what is unknown or broken falls back to the default. */
+export function parseState(query: string): ViewState {
+  const values = new Map<string, string>();
+  for (const part of query.replace(/^\?/, "").split("&")) {
+    const at = part.indexOf("=");
+    if (part) values.set(at < 0 ? part : part.slice(0, at), at < 0 ? "" : decode(part.slice(at + 1)));
+  }
+  const by = values.get("by") ?? "";
+  const tab = TABS.find((name) => name === values.get("tab"));
+  const window = parseIsoRange(values.get("w") ?? "");
+  const range = parseRange(values.get("t") ?? "") ?? DEFAULT_STATE.range;
+  return {
+    range,
+    window: range.live ? null : (window ?? null),
+    query: values.get("q") ?? "",
+    by: (GROUPINGS as readonly string[]).includes(by) ? by : DEFAULT_STATE.by,
+    tab: tab ?? DEFAULT_STATE.tab,
+    zoom: parseHash(values.get("z")),
+    selected: parseHash(values.get("sel")),
+    search: values.get("s") ?? "",
+    orientation: values.get("o") === "flame" ? "flame" : "icicle",
+    truth: values.has("truth"),
+  };
+}

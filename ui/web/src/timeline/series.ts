@@ -1,0 +1,130 @@
+/** From the server's buckets to stacked areas in cores. */
+
+import type { Timeline } from "../api/types";
+import type { Span } from "../state/url";
+
+/** One area of the stack. */
+export interface Layer {
+  value: string;
+  /** The groups beyond the top ones, together. */
+  other: boolean;
+  /** Cores in each bucket. */
+  cores: Float64Array;
+  /** Samples of the whole window. */
+  total: number;
+}
+
+/** A time line ready to draw; bucket `i` covers `from + i * step` and `step` milliseconds. */
+export interface Series {
+  by: string;
+  from: number;
+  step: number;
+  buckets: number;
+  /** From the floor up: the calmest at the bottom, so that spikes stand on a flat floor. */
+  layers: Layer[];
+  /** Cores of all layers in each bucket. */
+  total: Float64Array;
+  /** Samples in each bucket. */
+  samples: Float64Array;
+  complete: number[];
+  lost: number[];
+  /** How many groups the `other` layer holds. */
+  others: number;
+  periodNs: number;
+  /** Cores of the fullest bucket. */
+  peak: number;
+}
+
+/** How much time of each bucket lies inside the answer's range and before now. */
+function covered({ from_ms, until_ms, step_ms }: Timeline, bucket: number, now: number): number {
+  const start = from_ms + bucket * step_ms;
+  return Math.max(0, Math.min(start + step_ms, until_ms, now) - start);
+}
+
+/** Turns an answer into layers. `now` ends the last bucket of a range that is still running. */
+export function buildSeries(timeline: Timeline, now: number): Series {
+  const buckets = timeline.complete.length;
+  const perBucket = Array.from({ length: buckets }, (_, i) => {
+    const ms = covered(timeline, i, now);
+    // A sliver of a bucket would turn one sample into a spike of cores.
+    return timeline.period_ns / (Math.max(ms, timeline.step_ms / 4) * 1e6);
+  });
+  const layer = (value: string, samples: number[], total: number, other: boolean): Layer => ({
+    value, other, total,
+    cores: Float64Array.from({ length: buckets }, (_, i) => (samples[i] ?? 0) * (perBucket[i] as number)),
+  });
+  const groups = timeline.groups.map((group) => layer(group.value, group.samples, group.total, false));
+  groups.sort((a, b) => restlessness(a.cores) - restlessness(b.cores));
+  const { other } = timeline;
+  const layers = other.total > 0 ? [layer("other", other.samples, other.total, true), ...groups] : groups;
+  const total = new Float64Array(buckets);
+  const samples = new Float64Array(buckets);
+  for (const { cores } of layers) for (let i = 0; i < buckets; i++) total[i]! += cores[i] as number;
+  for (const group of [...timeline.groups, other]) {
+    for (let i = 0; i < buckets; i++) samples[i]! += group.samples[i] ?? 0;
+  }
+  return {
+    by: timeline.by, from: timeline.from_ms, step: timeline.step_ms, buckets, layers, total, samples,
+    complete: timeline.complete, lost: timeline.lost, others: other.groups, periodNs: timeline.period_ns,
+    peak: total.reduce((a, b) => Math.max(a, b), 0),
+  };
+}
+
+/** How far a layer strays from its mean, in cores. */
+function restlessness(values: Float64Array): number {
+  const mean = values.reduce((a, b) => a + b, 0) / (values.length || 1);
+  return Math.sqrt(values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / (values.length || 1));
+}
+
+/** The stretches of buckets with data, `[first, last + 1)`. What lies between is a gap, not a zero. */
+export function runs({ samples, buckets }: Series): [number, number][] {
+  const found: [number, number][] = [];
+  let start = -1;
+  for (let i = 0; i <= buckets; i++) {
+    const filled = i < buckets && (samples[i] as number) > 0;
+    if (filled && start < 0) start = i;
+    if (!filled && start >= 0) {
+      found.push([start, i]);
+      start = -1;
+    }
+  }
+  return found;
+}
+
+/** The stretches of buckets in which samples were lost. */
+export function losses({ lost, from, step }: Series): (Span & { lost: number })[] {
+  const found: (Span & { lost: number })[] = [];
+  lost.forEach((count, i) => {
+    if (!count) return;
+    const start = from + i * step;
+    const last = found[found.length - 1];
+    if (last && last.until === start) {
+      last.until += step;
+      last.lost += count;
+    } else {
+      found.push({ from: start, until: start + step, lost: count });
+    }
+  });
+  return found;
+}
+
+/** The bucket at an instant; undefined outside the series. */
+export function bucketAt({ from, step, buckets }: Series, ms: number): number | undefined {
+  const bucket = Math.floor((ms - from) / step);
+  return bucket >= 0 && bucket < buckets ? bucket : undefined;
+}
+
+/** Mean cores of each layer over the buckets whose middle lies in `span`, gaps left out. */
+export function layerMeans(series: Series, span: Span): Map<string, number> {
+  const sums = new Map<string, number>();
+  let filled = 0;
+  const from = Math.max(0, Math.ceil((span.from - series.from) / series.step - 0.5));
+  const until = Math.min(series.buckets, Math.ceil((span.until - series.from) / series.step - 0.5));
+  for (let i = from; i < until; i++) {
+    if ((series.samples[i] as number) === 0) continue;
+    filled++;
+    for (const { value, cores } of series.layers) sums.set(value, (sums.get(value) ?? 0) + (cores[i] as number));
+  }
+  for (const [value, sum] of sums) sums.set(value, sum / filled);
+  return sums;
+}

@@ -1,0 +1,107 @@
+import { expect, test } from "vitest";
+import type { Timeline } from "../api/types";
+import { dragged, gripAt } from "./brush";
+import { aligned, bucketStep, roundStep, shifted, timeTicks, toTime, toX, valueTicks, zoomed } from "./scale";
+import { bucketAt, buildSeries, layerMeans, losses, runs } from "./series";
+
+const noon = new Date(2024, 5, 14, 12, 0, 0).getTime();
+const scale = { span: { from: noon, until: noon + 600_000 }, left: 50, width: 1000 };
+
+const answer: Timeline = {
+  from_ms: 0, until_ms: 6000, step_ms: 1000, period_ns: 10_000_000, by: "process",
+  groups: [
+    { value: "spiky", total: 300, samples: [0, 100, 0, 0, 200, 0] },
+    { value: "calm", total: 400, samples: [100, 100, 0, 0, 100, 100] },
+  ],
+  other: { groups: 3, total: 5, samples: [5, 0, 0, 0, 0, 0] },
+  complete: [80, 150, 0, 0, 250, 90], lost: [0, 0, 7, 9, 0, 1], skipped: [],
+};
+
+test("pixels and instants convert both ways", () => {
+  expect(toX(scale, noon + 300_000)).toBe(550);
+  expect(toTime(scale, 550)).toBe(noon + 300_000);
+});
+
+test("ticks are round on the local clock", () => {
+  const { step, ticks } = timeTicks({ from: noon + 61_000, until: noon + 961_000 }, 8);
+  expect(step).toBe(120_000);
+  expect(ticks.map((at) => (at - noon) / 60_000)).toEqual([2, 4, 6, 8, 10, 12, 14, 16]);
+});
+
+test("long spans tick at local midnight", () => {
+  const { ticks } = timeTicks({ from: noon, until: noon + 10 * 86_400_000 }, 5);
+  expect(ticks.length).toBeGreaterThan(0);
+  for (const at of ticks) expect(new Date(at).getHours()).toBe(0);
+});
+
+test("value axes end on a round number at or above the peak", () => {
+  expect(valueTicks(7.2)).toEqual([0, 4, 8]);
+  expect(valueTicks(0.013)).toEqual([0, 0.01, 0.02]);
+  expect(valueTicks(4)).toEqual([0, 2, 4]);
+  expect(valueTicks(0)).toEqual([0, 0.005, 0.01]);
+});
+
+test("buckets are round, and stay put while the window moves", () => {
+  const step = bucketStep({ from: 0, until: 900_000 }, 1000);
+  expect(step).toBe(3000);
+  expect(aligned({ from: 901, until: 6001 }, step)).toEqual({ from: 0, until: 9000 });
+  expect(roundStep(61_000)).toBe(120_000);
+});
+
+test("zooming keeps the instant under the pointer", () => {
+  const before = { from: 0, until: 1_000_000 };
+  const after = zoomed(before, 250_000, 0.5);
+  expect(after).toEqual({ from: 125_000, until: 625_000 });
+  expect(zoomed({ from: 0, until: 2000 }, 0, 0.01)).toEqual({ from: 0, until: 1000 });
+  expect(shifted(before, 10.4)).toEqual({ from: 10, until: 1_000_010 });
+});
+
+test("a press takes an edge, the inside, or starts anew", () => {
+  const brush = { from: noon + 120_000, until: noon + 240_000 };
+  expect([246, 255, 300, 452, 500].map((x) => gripAt(scale, brush, x))).toEqual(["left", "left", "inside", "right", "new"]);
+  expect(gripAt(scale, null, 250)).toBe("new");
+});
+
+test("dragging makes, resizes and moves a span inside the window", () => {
+  const brush = { from: noon + 120_000, until: noon + 240_000 };
+  expect(dragged(scale, null, "new", 450, 250)).toEqual(brush);
+  expect(dragged(scale, brush, "right", 450, 550)).toEqual({ from: noon + 120_000, until: noon + 300_000 });
+  expect(dragged(scale, brush, "left", 250, 550)).toEqual({ from: noon + 240_000, until: noon + 300_000 });
+  expect(dragged(scale, brush, "inside", 300, 5000)).toEqual({ from: noon + 480_000, until: noon + 600_000 });
+  expect(dragged(scale, null, "new", -90, 5000)).toEqual(scale.span);
+  expect(dragged(scale, null, "new", 250, 250)).toEqual({ from: noon + 120_000, until: noon + 121_000 });
+});
+
+test("buckets become cores", () => {
+  const series = buildSeries(answer, 1e9);
+  expect([...series.total]).toEqual([1.05, 2, 0, 0, 3, 1]);
+  expect(series.peak).toBe(3);
+});
+
+test("the calmest layer lies at the bottom, the rest below it", () => {
+  expect(buildSeries(answer, 1e9).layers.map(({ value }) => value)).toEqual(["other", "calm", "spiky"]);
+});
+
+test("a bucket that is still running is measured by its own length", () => {
+  const series = buildSeries({ ...answer, until_ms: 5500 }, 1e9);
+  expect(series.total[5]).toBeCloseTo(2);
+  expect(buildSeries(answer, 5500).total[5]).toBeCloseTo(2);
+});
+
+test("buckets without samples are gaps", () => {
+  expect(runs(buildSeries(answer, 1e9))).toEqual([[0, 2], [4, 6]]);
+});
+
+test("neighbouring losses are one", () => {
+  expect(losses(buildSeries(answer, 1e9))).toEqual([
+    { from: 2000, until: 4000, lost: 16 }, { from: 5000, until: 6000, lost: 1 },
+  ]);
+});
+
+test("means leave gaps out", () => {
+  const series = buildSeries(answer, 1e9);
+  expect(layerMeans(series, { from: 0, until: 4000 }).get("calm")).toBeCloseTo(1);
+  expect(layerMeans(series, { from: 4000, until: 5000 }).get("spiky")).toBeCloseTo(2);
+  expect(bucketAt(series, 4500)).toBe(4);
+  expect(bucketAt(series, 6000)).toBeUndefined();
+});
