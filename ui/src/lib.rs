@@ -5,3 +5,6 @@
 
 pub mod flame;
 pub mod render;
+
+#[cfg(test)]
+mod support;

@@ -10,6 +10,9 @@ mod prune;
 pub use build::build;
 pub use group::{BadLabel, GroupBy};
 
+#[cfg(test)]
+mod tests;
+
 use store::model::{FrameKind, StringId, StringTable};
 
 /// What a node of a flame tree stands for.

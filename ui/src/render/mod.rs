@@ -10,6 +10,11 @@ mod pprof;
 mod svg;
 mod top;
 
+#[cfg(test)]
+mod go_pprof_tests;
+#[cfg(test)]
+mod output_tests;
+
 use std::io::{self, Write};
 use std::path::Path;
 use std::str::FromStr;

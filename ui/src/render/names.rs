@@ -27,7 +27,15 @@ pub(super) fn folded(kind: NodeKind, function: &str) -> String {
     };
     let mut name: String = plain(kind, function)
         .chars()
-        .map(|c| if c == ';' { ':' } else if c.is_control() { ' ' } else { c })
+        .map(|c| {
+            if c == ';' {
+                ':'
+            } else if c.is_control() {
+                ' '
+            } else {
+                c
+            }
+        })
         .collect();
     let inner = name.trim();
     if inner.len() != name.len() {

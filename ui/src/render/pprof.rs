@@ -5,9 +5,9 @@
 
 use std::io::{self, Write};
 
+use ::pprof::protos;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pprof::protos;
 use prost::Message;
 use rustc_hash::FxHashMap;
 use store::model::{BinaryId, Frame, FrameId, FrameKind, NodeId, Profile, Row, RowKey, StringId};
@@ -30,8 +30,8 @@ pub fn pprof(profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
         let (mut samples, mut value) = (row.samples, row.value);
         // Rows that differ in time only follow each other.
         while let Some(more) = rows.next_if(|next| timeless(next.key) == timeless(row.key)) {
-            samples += more.samples;
-            value += more.value;
+            samples = samples.saturating_add(more.samples);
+            value = value.saturating_add(more.value);
         }
         batch.sample.push(export.sample(row, samples, value));
         if batch.sample.len() == BATCH {
@@ -115,6 +115,9 @@ impl<'a> Export<'a> {
             location_id.push(location);
             at = next;
         }
+        if location_id.is_empty() {
+            location_id.push(self.no_stack());
+        }
         let value = vec![i64::try_from(samples).unwrap_or(i64::MAX), value];
         protos::Sample { location_id, value, label: self.labels(row) }
     }
@@ -123,7 +126,8 @@ impl<'a> Export<'a> {
         let from = self.from;
         let mut labels = Vec::new();
         let own = [("thread", row.key.thread), ("status", row.key.status)];
-        let series = from.series(row.key.series).labels.iter().map(|(name, value)| (from.text(*name), *value));
+        let series =
+            from.series(row.key.series).labels.iter().map(|(name, value)| (from.text(*name), *value));
         for (name, value) in series.chain(own).filter(|(_, value)| *value != StringId::EMPTY) {
             let (key, str) = (self.string(name), self.text(value));
             labels.push(protos::Label { key, str, ..Default::default() });
@@ -165,22 +169,37 @@ impl<'a> Export<'a> {
         (a.binary, a.address) == (b.binary, b.address)
     }
 
+    /// The location of samples without any frame: `go tool pprof` drops samples without a location.
+    fn no_stack(&mut self) -> u64 {
+        let name = self.string("[no stack]");
+        let function_id = self.function_named(name, name, 0);
+        self.location_with((0, 0, vec![(function_id, 0)]))
+    }
+
     fn location(&mut self, frames: &[FrameId]) -> u64 {
         let from = self.from;
         let Some(first) = frames.first().map(|id| *from.frame(*id)) else { return 0 };
         let mapping_id = self.mapping(first.binary);
-        let lines: Vec<_> =
-            frames.iter().map(|id| (self.function(from.frame(*id)), i64::from(from.frame(*id).line))).collect();
+        let lines: Vec<_> = frames
+            .iter()
+            .map(|id| (self.function(from.frame(*id)), i64::from(from.frame(*id).line)))
+            .collect();
         if let Some(mapping) = (mapping_id as usize).checked_sub(1).map(|i| &mut self.tables.mapping[i]) {
             mapping.has_filenames |= frames.iter().any(|id| from.frame(*id).file != StringId::EMPTY);
             mapping.has_line_numbers |= frames.iter().any(|id| from.frame(*id).line != 0);
             mapping.has_inline_frames |= frames.len() > 1;
         }
         let address = if first.kind == FrameKind::Truncated { 0 } else { first.address };
+        self.location_with((mapping_id, address, lines))
+    }
+
+    fn location_with(&mut self, key: LocationKey) -> u64 {
         let next = self.tables.location.len() as u64 + 1;
-        let id = *self.locations.entry((mapping_id, address, lines.clone())).or_insert(next);
+        let id = *self.locations.entry(key.clone()).or_insert(next);
         if id == next {
-            let line = lines.into_iter().map(|(function_id, line)| protos::Line { function_id, line }).collect();
+            let (mapping_id, address, lines) = key;
+            let line =
+                lines.into_iter().map(|(function_id, line)| protos::Line { function_id, line }).collect();
             self.tables.location.push(protos::Location { id, mapping_id, address, line, is_folded: false });
         }
         id
@@ -189,8 +208,13 @@ impl<'a> Export<'a> {
     fn function(&mut self, frame: &Frame) -> u64 {
         let from = self.from;
         let name = self.string(&names::plain(NodeKind::Frame(frame.kind), from.text(frame.function)));
-        let system_name = if frame.system_name == StringId::EMPTY { name } else { self.text(frame.system_name) };
+        let system_name =
+            if frame.system_name == StringId::EMPTY { name } else { self.text(frame.system_name) };
         let filename = self.text(frame.file);
+        self.function_named(name, system_name, filename)
+    }
+
+    fn function_named(&mut self, name: i64, system_name: i64, filename: i64) -> u64 {
         let next = self.tables.function.len() as u64 + 1;
         let id = *self.functions.entry((name, system_name, filename)).or_insert(next);
         if id == next {
@@ -223,8 +247,7 @@ impl<'a> Export<'a> {
     }
 
     fn finish(mut self) -> protos::Profile {
-        let mut value_type =
-            |ty, unit| protos::ValueType { ty: self.string(ty), unit: self.string(unit) };
+        let mut value_type = |ty, unit| protos::ValueType { ty: self.string(ty), unit: self.string(unit) };
         let sample_type = vec![value_type("samples", "count"), value_type("cpu", "nanoseconds")];
         let period_type = Some(value_type("cpu", "nanoseconds"));
         let profile = self.from;

@@ -79,7 +79,8 @@ fn palette(tree: &FlameTree) -> PaletteMap {
 fn band(binary: &str) -> usize {
     let base = binary.rsplit('/').next().unwrap_or(binary);
     let key = base.split_once(".so").map_or(base, |(name, _)| name);
-    let hash = key.bytes().fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        key.bytes().fold(0x811c_9dc5u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     (hash % 8) as usize
 }
 

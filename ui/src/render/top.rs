@@ -52,7 +52,12 @@ impl TopTable {
             (0..tree.frames.len()).filter(|i| tree.frames[*i].kind.is_code()).collect();
         let key = |i: usize| {
             let frame = &tree.frames[i];
-            (std::cmp::Reverse((own[i], total[i])), tree.text(frame.function), tree.text(frame.binary), frame.kind)
+            (
+                std::cmp::Reverse((own[i], total[i])),
+                tree.text(frame.function),
+                tree.text(frame.binary),
+                frame.kind,
+            )
         };
         order.sort_unstable_by(|a, b| key(*a).cmp(&key(*b)));
         let samples = tree.samples();
@@ -103,17 +108,27 @@ fn by_frame(tree: &FlameTree) -> (Vec<u64>, Vec<u64>) {
 
 impl fmt::Display for TopTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let complete = if self.samples == 0 { 0.0 } else { self.complete as f64 * 100.0 / self.samples as f64 };
+        let complete =
+            if self.samples == 0 { 0.0 } else { self.complete as f64 * 100.0 / self.samples as f64 };
         let cpu_s = self.samples as f64 * self.period_ns as f64 / 1e9;
-        writeln!(f, "{} samples, {cpu_s:.2} s of CPU time, {complete:.1} % of stacks complete", self.samples)?;
+        writeln!(
+            f,
+            "{} samples, {cpu_s:.2} s of CPU time, {complete:.1} % of stacks complete",
+            self.samples
+        )?;
         if self.rows.is_empty() {
             return Ok(());
         }
-        let name = |row: &TopRow| row.function.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let name =
+            |row: &TopRow| row.function.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let names: Vec<String> = self.rows.iter().map(name).collect();
         // Names may be pages long; the binary's column stays near.
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).clamp(8, 60);
-        writeln!(f, "{:>10} {:>7} {:>10} {:>7}  {:<width$}  binary", "self", "self %", "total", "total %", "function")?;
+        writeln!(
+            f,
+            "{:>10} {:>7} {:>10} {:>7}  {:<width$}  binary",
+            "self", "self %", "total", "total %", "function"
+        )?;
         for (row, name) in self.rows.iter().zip(&names) {
             let TopRow { own, self_percent, total, total_percent, .. } = row;
             let line = format!(
