@@ -4,4 +4,21 @@
 //! [`model::Profile`], the same type for a ten-second window of an agent, a segment on disk
 //! and the answer to a query.
 
+pub mod catalog;
 pub mod model;
+pub mod query;
+pub mod segment;
+
+mod cache;
+mod error;
+mod handle;
+mod read;
+mod timeline;
+
+pub use catalog::Skipped;
+pub use error::{Error, Result};
+pub use handle::{Stats, Store};
+pub use query::{Selector, SelectorError, TimeError, TimeRange, label_text, parse_time};
+pub use read::Answer;
+pub use segment::SegmentInfo;
+pub use timeline::{Group, OtherGroups, Timeline};

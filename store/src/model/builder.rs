@@ -1,10 +1,12 @@
 //! Building and merging profiles.
 
+use std::ops::Range;
+
 use rustc_hash::FxHashMap;
 
 use super::{
-    Account, Binary, BinaryId, Exact, Frame, FrameId, NodeId, Profile, Row, RowKey, Series, SeriesId,
-    StackTreeBuilder, StringId, StringTable,
+    Account, Binary, BinaryId, Exact, Frame, FrameId, NodeId, Profile, Row, RowKey, RowPart, Series,
+    SeriesId, StackTreeBuilder, StringId, StringTable,
 };
 
 /// Which parts of a row's key survive a merge. What is dropped becomes 0, and rows that are then equal
@@ -38,11 +40,41 @@ impl Keep {
     }
 }
 
+/// Samples of one key: those with exact times apart from those without, so that a row never claims to know
+/// the times of samples it does not know.
 #[derive(Default)]
 struct Sum {
     samples: u64,
     value: i64,
     exact: Vec<Exact>,
+    exact_value: i64,
+}
+
+impl Sum {
+    fn add(&mut self, samples: u64, value: i64, exact: impl ExactSizeIterator<Item = Exact>) {
+        // Saturating: sums of stored values may be hostile.
+        if exact.len() as u64 == samples && samples > 0 {
+            self.exact_value = self.exact_value.saturating_add(value);
+            self.exact.extend(exact);
+        } else {
+            self.samples = self.samples.saturating_add(samples);
+            self.value = self.value.saturating_add(value);
+        }
+    }
+
+    /// At most two rows: the samples without exact times, then those with.
+    fn into_rows(mut self, key: RowKey, exact: &mut Vec<Exact>, rows: &mut Vec<Row>) {
+        let first = exact.len() as u32;
+        if self.samples > 0 || self.value != 0 || self.exact.is_empty() {
+            rows.push(Row { key, samples: self.samples, value: self.value, exact: first..first });
+        }
+        if !self.exact.is_empty() {
+            self.exact.sort_unstable();
+            exact.extend_from_slice(&self.exact);
+            let samples = self.exact.len() as u64;
+            rows.push(Row { key, samples, value: self.exact_value, exact: first..exact.len() as u32 });
+        }
+    }
 }
 
 /// A profile under construction. Handles given out stay valid until [`ProfileBuilder::finish`], except node
@@ -89,15 +121,13 @@ impl ProfileBuilder {
 
     /// Adds samples of one key. `exact` has one entry per sample, or none.
     pub fn add(&mut self, key: RowKey, samples: u64, value: i64, exact: &[Exact]) {
-        let sum = self.rows.entry(key).or_default();
-        sum.samples += samples;
-        sum.value += value;
-        sum.exact.extend_from_slice(exact);
+        self.rows.entry(key).or_default().add(samples, value, exact.iter().copied());
     }
 
     /// Adds to a counter of a window.
     pub fn account(&mut self, time_ms: i64, host: StringId, counter: StringId, value: u64) {
-        *self.accounts.entry((time_ms, host, counter)).or_default() += value;
+        let sum = self.accounts.entry((time_ms, host, counter)).or_default();
+        *sum = sum.saturating_add(value);
     }
 
     /// Adds the rows of `other` that pass `select`, projected by `keep`, and its accounts within
@@ -107,26 +137,49 @@ impl ProfileBuilder {
         &mut self,
         other: &Profile,
         keep: Keep,
-        accounts: std::ops::Range<i64>,
+        accounts: Range<i64>,
         mut select: impl FnMut(&Row) -> bool,
     ) {
         let mut import = Import::new(other);
         for row in other.rows.iter().filter(|row| select(row)) {
-            let mut key = keep.project(row.key);
-            key.series = import.series(self, row.key.series);
-            key.node = import.node(self, row.key.node);
-            key.status = import.string(self, row.key.status);
-            key.thread = import.string(self, key.thread);
-            let shift = row.key.time_ms - key.time_ms;
-            let exact = if keep.exact && (0..=60_000).contains(&shift) { other.exact_of(row) } else { &[] };
-            let sum = self.rows.entry(key).or_default();
-            sum.samples += row.samples;
-            sum.value += row.value;
-            sum.exact.extend(
-                exact.iter().map(|e| Exact { offset_ms: e.offset_ms.saturating_add(shift as u16), cpu: e.cpu }),
-            );
+            self.merge_part(&mut import, keep, row, &RowPart::whole(other, row));
         }
-        for account in other.accounts.iter().filter(|account| accounts.contains(&account.time_ms)) {
+        self.merge_accounts(&mut import, &accounts);
+    }
+
+    /// Adds what of `other` lies within `range` (Unix milliseconds) and passes `select`, projected by `keep`:
+    /// rows split by their exact times ([`Profile::part_within`]), accounts by their window's start.
+    pub fn merge_within(
+        &mut self,
+        other: &Profile,
+        keep: Keep,
+        range: &Range<i64>,
+        mut select: impl FnMut(&Row) -> bool,
+    ) {
+        let mut import = Import::new(other);
+        for row in &other.rows {
+            let part = other.part_within(row, range);
+            if part.samples > 0 && select(row) {
+                self.merge_part(&mut import, keep, row, &part);
+            }
+        }
+        self.merge_accounts(&mut import, range);
+    }
+
+    fn merge_part(&mut self, import: &mut Import<'_>, keep: Keep, row: &Row, part: &RowPart<'_>) {
+        let mut key = keep.project(row.key);
+        key.series = import.series(self, row.key.series);
+        key.node = import.node(self, row.key.node);
+        key.status = import.string(self, row.key.status);
+        key.thread = import.string(self, key.thread);
+        let shift = row.key.time_ms.saturating_sub(key.time_ms);
+        let exact = if keep.exact && (0..=60_000).contains(&shift) { part.exact } else { &[] };
+        let moved = |e: &Exact| Exact { offset_ms: e.offset_ms.saturating_add(shift as u16), cpu: e.cpu };
+        self.rows.entry(key).or_default().add(part.samples, part.value, exact.iter().map(moved));
+    }
+
+    fn merge_accounts(&mut self, import: &mut Import<'_>, range: &Range<i64>) {
+        for account in import.from.accounts.iter().filter(|account| range.contains(&account.time_ms)) {
             let host = import.string(self, account.host);
             let counter = import.string(self, account.counter);
             self.account(account.time_ms, host, counter, account.value);
@@ -142,19 +195,10 @@ impl ProfileBuilder {
             .map(|(key, sum)| (RowKey { node: place[key.node.0 as usize], ..key }, sum))
             .collect();
         sums.sort_unstable_by_key(|(key, _)| *key);
-        let mut exact = Vec::new();
-        let rows = sums
-            .into_iter()
-            .map(|(key, mut sum)| {
-                let first = exact.len() as u32;
-                // Rows merged from parts with and without exact times have none: half a list would lie.
-                if sum.exact.len() as u64 == sum.samples {
-                    sum.exact.sort_unstable();
-                    exact.append(&mut sum.exact);
-                }
-                Row { key, samples: sum.samples, value: sum.value, exact: first..exact.len() as u32 }
-            })
-            .collect();
+        let (mut rows, mut exact) = (Vec::with_capacity(sums.len()), Vec::new());
+        for (key, sum) in sums {
+            sum.into_rows(key, &mut exact, &mut rows);
+        }
         let mut accounts: Vec<_> = self
             .accounts
             .into_iter()
@@ -251,8 +295,11 @@ impl<'a> Import<'a> {
             return known;
         }
         let from = self.from.series(id);
-        let labels =
-            from.labels.iter().map(|(name, value)| (self.string(to, *name), self.string(to, *value))).collect();
+        let labels = from
+            .labels
+            .iter()
+            .map(|(name, value)| (self.string(to, *name), self.string(to, *value)))
+            .collect();
         let series = to.series(Series { labels, period_ns: from.period_ns });
         *self.series[id.0 as usize].insert(series)
     }

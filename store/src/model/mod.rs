@@ -11,6 +11,6 @@ mod strings;
 
 pub use builder::{Keep, ProfileBuilder};
 pub use frames::{Binary, BinaryId, Frame, FrameId, FrameKind, Unwound};
-pub use profile::{Account, Exact, Profile, Row, RowKey, STATUS_COMPLETE, Series, SeriesId};
+pub use profile::{Account, Exact, Profile, Row, RowKey, RowPart, STATUS_COMPLETE, Series, SeriesId};
 pub use stack_tree::{NodeId, StackTree, StackTreeBuilder};
 pub use strings::{StringId, StringTable};

@@ -68,6 +68,24 @@ pub struct Row {
     pub exact: Range<u32>,
 }
 
+/// The part of a row that lies within a range of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowPart<'a> {
+    /// How many samples.
+    pub samples: u64,
+    /// Their value.
+    pub value: i64,
+    /// Their exact times, relative to the row's `time_ms`; empty when not kept.
+    pub exact: &'a [Exact],
+}
+
+impl<'a> RowPart<'a> {
+    /// The whole row.
+    pub fn whole(profile: &'a Profile, row: &Row) -> Self {
+        Self { samples: row.samples, value: row.value, exact: profile.exact_of(row) }
+    }
+}
+
 /// A counter of the agent over one window: samples taken, stored, lost by reason, its own cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Account {
@@ -98,7 +116,7 @@ pub struct Profile {
     pub stacks: StackTree,
     /// Label sets by [`SeriesId`].
     pub series: Vec<Series>,
-    /// Samples, sorted by key.
+    /// Samples, sorted by key. A key comes twice when some of its samples have exact times and some do not.
     pub rows: Vec<Row>,
     /// Exact times of the rows' samples, sorted within each row.
     pub exact: Vec<Exact>,
@@ -148,5 +166,26 @@ impl Profile {
     /// The exact times of a row.
     pub fn exact_of(&self, row: &Row) -> &[Exact] {
         self.exact.get(row.exact.start as usize..row.exact.end as usize).unwrap_or(&[])
+    }
+    /// The part of a row within a half-open range of Unix milliseconds, to the sample: by the exact times
+    /// where they are kept, else all samples count at the start of the row's bucket. Parts of ranges that
+    /// adjoin add up to the row, in value, too: it is shared equally among the samples, without a remainder.
+    pub fn part_within(&self, row: &Row, range: &Range<i64>) -> RowPart<'_> {
+        let exact = self.exact_of(row);
+        if exact.is_empty() || exact.len() as u64 != row.samples {
+            let inside = range.contains(&row.key.time_ms);
+            let (samples, value) = if inside { (row.samples, row.value) } else { (0, 0) };
+            return RowPart { samples, value, exact: &[] };
+        }
+        let before = |limit: i64| {
+            exact.partition_point(|e| row.key.time_ms.saturating_add(i64::from(e.offset_ms)) < limit)
+        };
+        let (first, last) = (before(range.start), before(range.end).max(before(range.start)));
+        let value_of = |n: usize| (i128::from(row.value) * n as i128).div_euclid(exact.len() as i128) as i64;
+        RowPart {
+            samples: (last - first) as u64,
+            value: value_of(last) - value_of(first),
+            exact: &exact[first..last],
+        }
     }
 }

@@ -1,0 +1,63 @@
+//! What can go wrong with a data directory, in sentences a user can act on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory does not exist.
+    #[error("data directory {0} does not exist")]
+    Missing(PathBuf),
+    /// The directory exists, but Vesta did not make it.
+    #[error("{0} is not a Vesta data directory (it has no `vesta-data.json`)")]
+    NotADataDirectory(PathBuf),
+    /// The directory was laid out by a version this one does not know.
+    #[error("{path} has layout {found}; this version of Vesta knows layout {known}")]
+    UnknownLayout {
+        /// The data directory.
+        path: PathBuf,
+        /// What its marker says.
+        found: String,
+        /// The layout this version writes.
+        known: u32,
+    },
+    /// Another process writes to the directory.
+    #[error("data directory {path} is written to by {holder}; only one agent can write to it at a time")]
+    Locked {
+        /// The data directory.
+        path: PathBuf,
+        /// Process id and host of the other writer, as far as known.
+        holder: String,
+    },
+    /// A change was asked of a store opened for reading.
+    #[error("data directory {0} was opened for reading only")]
+    ReadOnly(PathBuf),
+    /// A profile that does not fit the file format.
+    #[error("cannot store the profile: {0}")]
+    Unstorable(String),
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// Result of an operation of the store.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Adds what was tried, and with which file, to an I/O error.
+pub(crate) trait IoContext<T> {
+    fn context(self, action: &'static str, path: &Path) -> Result<T>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn context(self, action: &'static str, path: &Path) -> Result<T> {
+        self.map_err(|source| Error::Io { action, path: path.to_owned(), source })
+    }
+}

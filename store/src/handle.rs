@@ -1,0 +1,289 @@
+//! The store: one data directory, open.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustc_hash::FxHashMap;
+use ulid::Ulid;
+
+use crate::cache::Cache;
+use crate::catalog::{Catalog, DataDir, Skipped};
+use crate::error::{Error, IoContext, Result};
+use crate::model::Profile;
+use crate::query::TimeRange;
+use crate::segment::{self, LoadError, Manifest, SegmentInfo};
+
+/// Windows published but not yet on disk. The disk is that many windows behind before the oldest is given up.
+const MAX_HEADS: usize = 30;
+/// Starts of windows lately appended, to recognise a head that comes too late.
+const MAX_APPENDED: usize = 64;
+
+/// A data directory, open for reading or for writing. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dir: DataDir,
+    state: Mutex<State>,
+    cache: Mutex<Cache>,
+    /// One of compaction and retention at a time.
+    maintenance: Mutex<()>,
+}
+
+pub(crate) struct State {
+    pub(crate) catalog: Catalog,
+    /// Windows in memory by their start.
+    heads: BTreeMap<i64, Arc<Profile>>,
+    heads_dropped: u64,
+    appended: VecDeque<i64>,
+    /// Segments that turned out to be damaged, so that they are not read again for each query.
+    bad: FxHashMap<Ulid, String>,
+}
+
+/// What the store holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Segments that queries read.
+    pub segments: usize,
+    /// Their bytes on disk.
+    pub bytes: u64,
+    /// What queries leave out, as far as known: damage inside a segment shows when it is first read.
+    pub skipped: Vec<Skipped>,
+    /// Windows in memory only.
+    pub heads: usize,
+    /// Windows given up because the disk was too far behind.
+    pub heads_dropped: u64,
+    /// Bytes of decoded segments in memory.
+    pub cache_bytes: usize,
+    /// Decoded segments put out for lack of room.
+    pub cache_evicted: u64,
+}
+
+/// The segments and windows that a query reads, all of one moment.
+pub(crate) struct Snapshot {
+    pub(crate) segments: Vec<Arc<SegmentInfo>>,
+    pub(crate) heads: Vec<Arc<Profile>>,
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+impl Store {
+    /// Opens an existing data directory for reading. Another process may write to it meanwhile.
+    ///
+    /// # Errors
+    /// When the directory is missing, cannot be read, or is not one of Vesta.
+    pub fn open_reader(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open(DataDir::open(path.as_ref())?)
+    }
+
+    /// Opens a data directory as its one writer, and makes it if it does not exist.
+    ///
+    /// # Errors
+    /// When another process writes to it, when it is not one of Vesta and not empty, or when the operating
+    /// system refuses.
+    pub fn open_writer(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open(DataDir::open_for_writing(path.as_ref())?)
+    }
+
+    fn open(dir: DataDir) -> Result<Self> {
+        let mut catalog = Catalog::new(dir.segments());
+        catalog.refresh()?;
+        let state = State {
+            catalog,
+            heads: BTreeMap::new(),
+            heads_dropped: 0,
+            appended: VecDeque::new(),
+            bad: FxHashMap::default(),
+        };
+        let (state, cache) = (Mutex::new(state), Mutex::new(Cache::default()));
+        Ok(Self { inner: Arc::new(Inner { dir, state, cache, maintenance: Mutex::new(()) }) })
+    }
+
+    /// The data directory.
+    pub fn path(&self) -> &Path {
+        self.inner.dir.root()
+    }
+
+    /// Makes a window that is not on disk yet visible to queries of this process, in place of what was
+    /// published before for the window of the same `start_ms`. None takes back all such windows.
+    pub fn publish_head(&self, head: Option<Arc<Profile>>) {
+        let mut state = self.state();
+        let Some(head) = head else { return state.heads.clear() };
+        if state.appended.contains(&head.start_ms) {
+            return;
+        }
+        state.heads.insert(head.start_ms, head);
+        if state.heads.len() > MAX_HEADS {
+            state.heads.pop_first();
+            state.heads_dropped += 1;
+        }
+    }
+
+    /// Writes a window as a segment. The published head of the same `start_ms` gives way to it at one
+    /// moment: a query sees one of them, never both and never none. After an error the head stays.
+    ///
+    /// # Errors
+    /// When the store is open for reading only, the profile does not fit the format, or writing fails.
+    pub fn append(&self, profile: &Profile) -> Result<SegmentInfo> {
+        let segment = self.install(profile, 0, BTreeSet::new(), |state| {
+            state.heads.remove(&profile.start_ms);
+            state.appended.push_back(profile.start_ms);
+            if state.appended.len() > MAX_APPENDED {
+                state.appended.pop_front();
+            }
+        })?;
+        Ok(segment)
+    }
+
+    /// Span of all samples, of segments and of windows in memory; none while there are none.
+    pub fn span(&self) -> Option<TimeRange> {
+        let snapshot = self.snapshot_or_last(TimeRange::ALL);
+        let segments = snapshot.segments.iter().map(|segment| (segment.min_ms(), segment.max_ms()));
+        let heads = snapshot.heads.iter().map(|head| (head.start_ms, head.end_ms));
+        let (from, until) = segments.chain(heads).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+        TimeRange::new(from, until).ok()
+    }
+
+    /// What the store holds.
+    pub fn stats(&self) -> Stats {
+        let snapshot = self.snapshot_or_last(TimeRange::ALL);
+        let (cache_bytes, cache_evicted) = self.cache().usage();
+        let mut skipped = snapshot.skipped;
+        let state = self.state();
+        let (mut segments, mut bytes) = (0, 0);
+        for segment in &snapshot.segments {
+            match state.bad.get(&segment.id) {
+                Some(reason) => {
+                    skipped.push(Skipped { path: segment.path.clone(), reason: reason.clone() });
+                }
+                None => (segments, bytes) = (segments + 1, bytes + segment.bytes),
+            }
+        }
+        Stats {
+            segments,
+            bytes,
+            skipped,
+            heads: state.heads.len(),
+            heads_dropped: state.heads_dropped,
+            cache_bytes,
+            cache_evicted,
+        }
+    }
+
+    /// All segments that queries read, oldest first.
+    ///
+    /// # Errors
+    /// When the data directory cannot be listed.
+    pub fn segments(&self) -> Result<Vec<SegmentInfo>> {
+        let snapshot = self.snapshot(TimeRange::ALL)?;
+        Ok(snapshot.segments.iter().map(|segment| SegmentInfo::clone(segment)).collect())
+    }
+
+    /// What there is to read for a range, listed anew.
+    pub(crate) fn snapshot(&self, range: TimeRange) -> Result<Snapshot> {
+        let mut state = self.state();
+        state.catalog.refresh()?;
+        Ok(state.select(range))
+    }
+
+    /// The same, from what was last listed if it cannot be listed now.
+    fn snapshot_or_last(&self, range: TimeRange) -> Snapshot {
+        let mut state = self.state();
+        if let Err(error) = state.catalog.refresh() {
+            tracing::warn!(%error, "cannot list the segments");
+        }
+        state.select(range)
+    }
+
+    /// A segment's profile.
+    pub(crate) fn load(&self, segment: &SegmentInfo) -> std::result::Result<Arc<Profile>, LoadError> {
+        if let Some(reason) = self.state().bad.get(&segment.id) {
+            return Err(LoadError::Bad(reason.clone()));
+        }
+        if let Some(profile) = self.cache().get(segment.id) {
+            return Ok(profile);
+        }
+        match segment::load(&segment.path, &segment.manifest) {
+            Ok(profile) => {
+                let profile = Arc::new(profile);
+                self.cache().insert(segment.id, profile.clone());
+                Ok(profile)
+            }
+            Err(LoadError::Bad(reason)) => {
+                tracing::warn!(segment = %segment.path.display(), reason, "skipping a segment");
+                self.state().bad.insert(segment.id, reason.clone());
+                Err(LoadError::Bad(reason))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a profile as a segment and shows it to readers, at one moment with `at_once`.
+    pub(crate) fn install(
+        &self,
+        profile: &Profile,
+        level: u8,
+        replaces: BTreeSet<Ulid>,
+        at_once: impl FnOnce(&mut State),
+    ) -> Result<SegmentInfo> {
+        let dir = &self.inner.dir;
+        dir.require_writer()?;
+        let manifest = Manifest::of(profile, level, replaces);
+        let outside = |_| Error::Unstorable(format!("time {} ms is out of range", manifest.min_ms));
+        let start =
+            u64::try_from(manifest.min_ms).map_err(|_| Error::Unstorable("time before 1970".into()))?;
+        let id = Ulid::from_parts(start, Ulid::new().random());
+        let day = jiff::Timestamp::from_millisecond(manifest.min_ms).map_err(outside)?.strftime("%Y-%m-%d");
+        let aside = dir.tmp().join(id.to_string());
+        let written = segment::write(&aside, profile, manifest).inspect_err(|_| {
+            // The error is what matters; leftovers go when the next writer starts.
+            fs::remove_dir_all(&aside).unwrap_or_default();
+        });
+        let (manifest, bytes) = written?;
+        let day = dir.segments().join(format!("date={day}"));
+        let path = day.join(format!("segment={id}"));
+        {
+            let mut state = self.state();
+            // Again and again, since retention removes days that are empty.
+            fs::create_dir_all(&day).context("create", &day)?;
+            fs::rename(&aside, &path).context("create", &path)?;
+            at_once(&mut state);
+        }
+        for folder in [&day, &dir.segments()] {
+            // Readers see the segment already: an error here would make the caller write it again.
+            if let Err(error) = segment::sync_folder(folder) {
+                tracing::warn!(%error, "a segment may not survive a power failure");
+            }
+        }
+        Ok(SegmentInfo { id, path, bytes, manifest })
+    }
+
+    pub(crate) fn dir(&self) -> &DataDir {
+        &self.inner.dir
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.inner.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn maintenance(&self) -> MutexGuard<'_, ()> {
+        self.inner.maintenance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn select(&mut self, range: TimeRange) -> Snapshot {
+        let mut segments = self.catalog.live();
+        self.bad.retain(|id, _| segments.iter().any(|segment| segment.id == *id));
+        segments
+            .retain(|segment| range.overlaps(segment.min_ms(), segment.max_ms().max(segment.min_ms() + 1)));
+        Snapshot { segments, heads: self.heads.values().cloned().collect(), skipped: self.catalog.skipped() }
+    }
+}

@@ -1,0 +1,87 @@
+//! The schema: which columns each table has.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Fields, Schema};
+
+use super::{PROMOTED, Table};
+
+/// The columns of a table.
+pub(super) fn schema(table: Table) -> Schema {
+    let int = |name: &str| Field::new(name, DataType::Int32, false);
+    let long = |name: &str| Field::new(name, DataType::Int64, false);
+    let text = |name: &str| Field::new(name, DataType::Utf8, false);
+    let ints = |name: &str| Field::new_list(name, list_item(), false);
+    Schema::new(match table {
+        Table::Samples => vec![
+            int("series"),
+            long("chunk"),
+            int("node"),
+            long("time"),
+            long("pid"),
+            long("tid"),
+            text("thread"),
+            text("status"),
+            long("samples"),
+            long("value"),
+            ints("offsets_ms"),
+            ints("cpus"),
+        ],
+        Table::Series => {
+            let mut fields = vec![int("series"), long("period_ns")];
+            fields.extend(PROMOTED.map(|label| Field::new(label, DataType::Utf8, true)));
+            fields.push(Field::new("labels", map_type(), false));
+            fields
+        }
+        Table::Stacks => vec![
+            int("node"),
+            int("parent"),
+            Field::new("frame", DataType::Int32, true),
+            int("subtree"),
+            int("depth"),
+        ],
+        Table::Frames => vec![
+            int("frame"),
+            text("kind"),
+            text("unwound"),
+            text("function"),
+            text("system_name"),
+            text("file"),
+            long("line"),
+            Field::new("binary", DataType::Int32, true),
+            long("address"),
+        ],
+        Table::Binaries => vec![int("binary"), text("path"), text("build_id")],
+        Table::Accounts => vec![long("time"), text("host"), text("counter"), long("value")],
+    })
+}
+
+/// The element of a list column, named as the Parquet specification asks.
+pub(super) fn list_item() -> Arc<Field> {
+    Arc::new(Field::new("element", DataType::Int32, false))
+}
+
+pub(super) fn map_key() -> Arc<Field> {
+    Arc::new(Field::new("key", DataType::Utf8, false))
+}
+
+pub(super) fn map_value() -> Arc<Field> {
+    Arc::new(Field::new("value", DataType::Utf8, false))
+}
+
+fn map_type() -> DataType {
+    let entries = DataType::Struct(Fields::from(vec![map_key(), map_value()]));
+    DataType::Map(Arc::new(Field::new("key_value", entries, false)), false)
+}
+
+/// Columns that are runs, ramps or noise, for which bit-packed differences beat a dictionary.
+pub(super) fn delta_columns(table: Table) -> &'static [&'static [&'static str]] {
+    match table {
+        Table::Samples => &[&["node"], &["offsets_ms", "list", "element"]],
+        Table::Series => &[&["series"]],
+        Table::Stacks => &[&["node"], &["frame"]],
+        Table::Frames => &[&["frame"], &["address"]],
+        Table::Binaries => &[&["binary"]],
+        Table::Accounts => &[&["value"]],
+    }
+}

@@ -1,0 +1,170 @@
+//! A segment's folder: written aside and whole, read with its checksums.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::file::{TableFile, to_parquet};
+use super::manifest::{self, FileSum};
+use super::{MAX_EXACT, MAX_FILE_BYTES, MAX_ROWS, MAX_SUM, Manifest, Table, decode, encode};
+use crate::error::{Error, IoContext, Result};
+use crate::model::Profile;
+
+/// Why a segment could not be read.
+#[derive(Debug)]
+pub(crate) enum LoadError {
+    /// Its folder is gone: merged into another segment, or past its retention.
+    Vanished,
+    /// It is damaged, foreign or of an unknown version, and will stay so.
+    Bad(String),
+    /// The operating system refused; it may not the next time.
+    Refused(String),
+}
+
+/// Writes a profile into the new folder `folder` and brings it to disk. Returns the finished manifest and
+/// the bytes written. The caller renames the folder to where readers look.
+pub(crate) fn write(folder: &Path, profile: &Profile, mut manifest: Manifest) -> Result<(Manifest, u64)> {
+    check_limits(profile, &manifest).map_err(Error::Unstorable)?;
+    fs::create_dir(folder).context("create", folder)?;
+    let mut total = 0;
+    for table in Table::ALL {
+        let path = folder.join(table.file_name());
+        let unstorable = |reason: &dyn std::fmt::Display| Error::Unstorable(format!("{table:?}: {reason}"));
+        let rows = encode::encode(profile, table).map_err(|error| unstorable(&error))?;
+        let bytes = to_parquet(table, &rows, &manifest.to_metadata()).map_err(|error| unstorable(&error))?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(unstorable(&format!("{} bytes, at most {MAX_FILE_BYTES} are allowed", bytes.len())));
+        }
+        write_file(&path, &bytes)?;
+        let sum = FileSum { bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) };
+        manifest.files.insert(table.file_name().to_owned(), sum);
+        total += sum.bytes;
+    }
+    let json = manifest.to_json().map_err(|error| Error::Unstorable(error.to_string()))?;
+    write_file(&folder.join(manifest::FILE_NAME), &json)?;
+    sync_folder(folder)?;
+    Ok((manifest, total + json.len() as u64))
+}
+
+/// What would be refused when read must not be written.
+fn check_limits(profile: &Profile, manifest: &Manifest) -> std::result::Result<(), String> {
+    manifest.check()?;
+    let counts = [
+        ("rows", profile.rows.len()),
+        ("series", profile.series.len()),
+        ("stack nodes", profile.stacks.len()),
+        ("frames", profile.frames.len()),
+        ("binaries", profile.binaries.len()),
+        ("accounts", profile.accounts.len()),
+    ];
+    if let Some((what, count)) = counts.into_iter().find(|(_, count)| *count > MAX_ROWS) {
+        return Err(format!("{count} {what}, at most {MAX_ROWS} are allowed"));
+    }
+    if profile.exact.len() > MAX_EXACT {
+        return Err(format!("{} exact times, at most {MAX_EXACT} are allowed", profile.exact.len()));
+    }
+    let samples = profile.rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.samples));
+    let value = profile.rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.value.unsigned_abs()));
+    if samples.max(value) > MAX_SUM.unsigned_abs() {
+        return Err(format!("{samples} samples of together {value} ns, at most {MAX_SUM} are allowed"));
+    }
+    Ok(())
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = File::create_new(path).context("create", path)?;
+    file.write_all(bytes).context("write", path)?;
+    file.sync_all().context("bring to disk", path)
+}
+
+/// Brings a folder's entries to disk.
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|file| file.sync_all()).context("bring to disk", folder)
+}
+
+/// Reads a segment's manifest, or makes one from the samples file. With it come the bytes of all files.
+pub(crate) fn read_manifest(folder: &Path) -> std::result::Result<(Manifest, u64), LoadError> {
+    let json = read_file(folder, manifest::FILE_NAME, manifest::MAX_BYTES);
+    let known = match json {
+        Ok(json) => Manifest::from_json(&json),
+        Err(LoadError::Bad(_)) => None,
+        Err(error) => return Err(error),
+    };
+    let manifest = match known {
+        Some(manifest) => manifest,
+        None => {
+            tracing::debug!(segment = %folder.display(), "no manifest, reading the samples file");
+            let bytes = read_file(folder, Table::Samples.file_name(), MAX_FILE_BYTES)?;
+            guarded(|| {
+                let file = TableFile::open(Table::Samples, bytes)?;
+                Manifest::from_metadata(|key| file.metadata(key), file.rows() as u64)
+                    .map_err(|reason| file.bad(reason))
+            })?
+        }
+    };
+    manifest.check().map_err(LoadError::Bad)?;
+    let size = |name: &str| fs::metadata(folder.join(name)).map_or(0, |meta| meta.len());
+    let bytes =
+        Table::ALL.iter().map(|table| size(table.file_name())).sum::<u64>() + size(manifest::FILE_NAME);
+    Ok((manifest, bytes))
+}
+
+/// Reads a segment.
+pub(crate) fn load(folder: &Path, manifest: &Manifest) -> std::result::Result<Profile, LoadError> {
+    let mut files = Vec::with_capacity(Table::ALL.len());
+    for table in Table::ALL {
+        let bytes = read_file(folder, table.file_name(), MAX_FILE_BYTES)?;
+        check_sum(manifest, table, &bytes).map_err(LoadError::Bad)?;
+        files.push((table, bytes));
+    }
+    let bytes = |table| files.iter().find(|(t, _)| *t == table).map_or_else(Bytes::new, |(_, b)| b.clone());
+    guarded(|| decode::decode(manifest, bytes))
+}
+
+fn check_sum(manifest: &Manifest, table: Table, bytes: &Bytes) -> std::result::Result<(), String> {
+    let name = table.file_name();
+    let Some(expected) = manifest.files.get(name) else {
+        // Made from metadata: no checksums, every value is checked all the same.
+        return if manifest.files.is_empty() { Ok(()) } else { Err(format!("{name}: not in the manifest")) };
+    };
+    if bytes.len() as u64 != expected.bytes {
+        return Err(format!("{name}: {} bytes long, it was written with {}", bytes.len(), expected.bytes));
+    }
+    if crc32fast::hash(bytes) != expected.crc32 {
+        return Err(format!("{name}: its checksum is wrong, the file has been changed"));
+    }
+    Ok(())
+}
+
+/// Runs the decoder. The Parquet reader panics on some damaged files that come without checksums.
+fn guarded<T>(decode: impl FnOnce() -> std::result::Result<T, String>) -> std::result::Result<T, LoadError> {
+    let result = catch_unwind(AssertUnwindSafe(decode));
+    result.unwrap_or_else(|_| Err("the Parquet reader gave up on it".to_owned())).map_err(LoadError::Bad)
+}
+
+fn read_file(folder: &Path, name: &str, limit: u64) -> std::result::Result<Bytes, LoadError> {
+    let path = folder.join(name);
+    let read = || -> io::Result<Vec<u8>> {
+        let file = File::open(&path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("not a file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match read() {
+        Ok(bytes) if bytes.len() as u64 > limit => {
+            Err(LoadError::Bad(format!("{name}: longer than {limit} bytes")))
+        }
+        Ok(bytes) => Ok(Bytes::from(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::metadata(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(LoadError::Vanished),
+            _ => Err(LoadError::Bad(format!("{name}: the file is missing"))),
+        },
+        Err(error) => Err(LoadError::Refused(format!("{name}: {error}"))),
+    }
+}

@@ -1,0 +1,205 @@
+//! What a segment holds, without opening its tables.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use super::{KNOWN_VERSIONS, SCHEMA_VERSION};
+use crate::model::Profile;
+use crate::query::MAX_TIME_MS;
+
+/// Name of the manifest's file. Readers of Parquet folders ignore names that start with `_`.
+pub(crate) const FILE_NAME: &str = "_manifest.json";
+/// Longest manifest read: a day of 10-second segments replaced by one takes 260 kB.
+pub(crate) const MAX_BYTES: u64 = 4 << 20;
+
+/// The manifest of a segment. The same facts stand in the key-value metadata of its samples file, so that
+/// a segment without manifest can still be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub(crate) schema_version: u32,
+    /// The profile's span, Unix milliseconds.
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+    /// First and last millisecond that any of its rows or accounts needs; the last is not included.
+    pub(crate) min_ms: i64,
+    pub(crate) max_ms: i64,
+    /// 0: as the agent wrote it; above: merged.
+    pub(crate) level: u8,
+    /// Rows of samples.
+    pub(crate) rows: u64,
+    /// Segments that this one was merged from; readers ignore them.
+    pub(crate) replaces: BTreeSet<Ulid>,
+    /// By name; empty when the manifest was made from the metadata of the samples file.
+    pub(crate) files: BTreeMap<String, FileSum>,
+}
+
+/// Length and checksum of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileSum {
+    pub(crate) bytes: u64,
+    /// CRC-32 (IEEE).
+    pub(crate) crc32: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Checked {
+    /// CRC-32 of the compact JSON of `segment`.
+    crc32: u32,
+    segment: Manifest,
+}
+
+impl Manifest {
+    /// The manifest of a profile, as yet without files.
+    pub(crate) fn of(profile: &Profile, level: u8, replaces: BTreeSet<Ulid>) -> Self {
+        let (min_ms, max_ms) = span(profile);
+        Self {
+            schema_version: SCHEMA_VERSION,
+            start_ms: profile.start_ms,
+            end_ms: profile.end_ms,
+            min_ms,
+            max_ms,
+            level,
+            rows: profile.rows.len() as u64,
+            replaces,
+            files: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        let crc32 = crc32fast::hash(&serde_json::to_vec(self)?);
+        let mut json = serde_json::to_vec_pretty(&Checked { crc32, segment: self.clone() })?;
+        json.push(b'\n');
+        Ok(json)
+    }
+
+    /// The manifest, unless the text is damaged.
+    pub(crate) fn from_json(json: &[u8]) -> Option<Self> {
+        let Checked { crc32, segment } = serde_json::from_slice(json).ok()?;
+        let own = crc32fast::hash(&serde_json::to_vec(&segment).ok()?);
+        (own == crc32).then_some(segment)
+    }
+
+    /// The same facts as key-value metadata of the samples file.
+    pub(crate) fn to_metadata(&self) -> Vec<(&'static str, String)> {
+        let replaces: Vec<_> = self.replaces.iter().map(Ulid::to_string).collect();
+        vec![
+            ("vesta.schema_version", self.schema_version.to_string()),
+            ("vesta.start_ms", self.start_ms.to_string()),
+            ("vesta.end_ms", self.end_ms.to_string()),
+            ("vesta.min_ms", self.min_ms.to_string()),
+            ("vesta.max_ms", self.max_ms.to_string()),
+            ("vesta.level", self.level.to_string()),
+            ("vesta.replaces", replaces.join(",")),
+        ]
+    }
+
+    /// The manifest from key-value metadata and the number of rows.
+    pub(crate) fn from_metadata(get: impl Fn(&str) -> Option<String>, rows: u64) -> Result<Self, String> {
+        fn number<T: std::str::FromStr>(text: Option<String>, key: &str) -> Result<T, String> {
+            let text = text.ok_or_else(|| format!("it has no metadata `{key}`: not a file of Vesta"))?;
+            text.parse().map_err(|_| format!("metadata `{key}` is `{text}`, not a number"))
+        }
+        let get = |key| get(key);
+        let replaces = get("vesta.replaces").unwrap_or_default();
+        let replaces = replaces.split(',').filter(|id| !id.is_empty()).map(|id| {
+            Ulid::from_string(id)
+                .map_err(|_| format!("metadata `vesta.replaces` names `{id}`, not a segment"))
+        });
+        let manifest = Self {
+            schema_version: number(get("vesta.schema_version"), "vesta.schema_version")?,
+            start_ms: number(get("vesta.start_ms"), "vesta.start_ms")?,
+            end_ms: number(get("vesta.end_ms"), "vesta.end_ms")?,
+            min_ms: number(get("vesta.min_ms"), "vesta.min_ms")?,
+            max_ms: number(get("vesta.max_ms"), "vesta.max_ms")?,
+            level: number(get("vesta.level"), "vesta.level")?,
+            rows,
+            replaces: replaces.collect::<Result<_, _>>()?,
+            files: BTreeMap::new(),
+        };
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Whether this version can read the segment.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        check_version(self.schema_version)?;
+        let times = [self.start_ms, self.end_ms, self.min_ms, self.max_ms];
+        let outside = times.iter().find(|time| !(0..=MAX_TIME_MS).contains(*time));
+        match outside {
+            Some(time) => Err(format!("time {time} ms is outside the years 1970 to 9999")),
+            None if self.min_ms > self.max_ms => Err("its last time is before its first".to_owned()),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn check_version(version: u32) -> Result<(), String> {
+    if KNOWN_VERSIONS.contains(&version) {
+        return Ok(());
+    }
+    Err(format!("schema version {version}; this version of Vesta reads {KNOWN_VERSIONS:?}"))
+}
+
+/// What rows and accounts need: the profile's own span, widened where they lie outside.
+fn span(profile: &Profile) -> (i64, i64) {
+    let (mut min, mut max) = (profile.start_ms, profile.end_ms.max(profile.start_ms));
+    for row in &profile.rows {
+        let last = profile.exact_of(row).last().map_or(0, |exact| i64::from(exact.offset_ms));
+        min = min.min(row.key.time_ms);
+        max = max.max(row.key.time_ms.saturating_add(last + 1));
+    }
+    for account in &profile.accounts {
+        min = min.min(account.time_ms);
+        max = max.max(account.time_ms.saturating_add(1));
+    }
+    (min, max)
+}
+
+/// A segment in a data directory.
+#[derive(Clone, Debug)]
+pub struct SegmentInfo {
+    pub(crate) id: Ulid,
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    pub(crate) manifest: Manifest,
+}
+
+impl SegmentInfo {
+    /// Its id, a ULID whose time is the start of the segment.
+    pub fn id(&self) -> String {
+        self.id.to_string()
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// First millisecond of any of its samples, Unix time.
+    pub fn min_ms(&self) -> i64 {
+        self.manifest.min_ms
+    }
+
+    /// First millisecond after all of its samples.
+    pub fn max_ms(&self) -> i64 {
+        self.manifest.max_ms
+    }
+
+    /// 0 as written by the agent, 1 and 2 merged to five minutes and to an hour.
+    pub fn level(&self) -> u8 {
+        self.manifest.level
+    }
+
+    /// Rows of samples.
+    pub fn rows(&self) -> u64 {
+        self.manifest.rows
+    }
+
+    /// Bytes on disk, all files together.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}

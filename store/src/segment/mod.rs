@@ -1,0 +1,62 @@
+//! A profile as a segment: a folder of Parquet files, written once and never changed.
+//!
+//! docs/formats.md describes every file and column.
+
+mod columns;
+mod decode;
+mod encode;
+mod file;
+mod folder;
+mod manifest;
+
+pub(crate) use folder::{LoadError, load, read_manifest, sync_folder, write};
+pub(crate) use manifest::Manifest;
+pub use manifest::SegmentInfo;
+
+/// The version of the schema this version writes.
+pub const SCHEMA_VERSION: u32 = 1;
+/// The versions this version reads.
+pub const KNOWN_VERSIONS: [u32; 1] = [1];
+
+/// Length of a chunk: rows of a stack are stored together for this long, then the next stack follows.
+pub const CHUNK_MS: i64 = 300_000;
+
+/// Rows of one table. 8 Mi rows of samples are 23 hours of a window with 1,000 rows each 10 seconds; more
+/// would not fit a reader's memory at once.
+pub(crate) const MAX_ROWS: usize = 8 << 20;
+/// Exact times in one segment (4 bytes each in memory).
+pub(crate) const MAX_EXACT: usize = 64 << 20;
+/// Bytes of one file: it is read as a whole.
+pub(crate) const MAX_FILE_BYTES: u64 = 256 << 20;
+/// Sum of samples, and of values in nanoseconds (36 years), of one segment: sums over segments cannot overflow.
+pub(crate) const MAX_SUM: i64 = 1 << 60;
+
+/// The tables of a segment; each is one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Table {
+    Samples,
+    Series,
+    Stacks,
+    Frames,
+    Binaries,
+    Accounts,
+}
+
+impl Table {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Samples, Self::Series, Self::Stacks, Self::Frames, Self::Binaries, Self::Accounts];
+
+    pub(crate) fn file_name(self) -> &'static str {
+        match self {
+            Self::Samples => "samples.parquet",
+            Self::Series => "series.parquet",
+            Self::Stacks => "stacks.parquet",
+            Self::Frames => "frames.parquet",
+            Self::Binaries => "binaries.parquet",
+            Self::Accounts => "accounts.parquet",
+        }
+    }
+}
+
+/// Labels of series that are columns of their own; all others are in the map `labels`.
+pub(crate) const PROMOTED: [&str; 5] = ["event", "host", "process", "exe", "cgroup"];

@@ -1,0 +1,4 @@
+//! What the store promises, checked through its public interface.
+
+mod basics;
+mod common;
