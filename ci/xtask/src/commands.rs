@@ -32,11 +32,11 @@ Options:
   --only test    everything, as without --only: tests need the build, too
   --dry-run      print what would be installed, and the commands; change nothing
 
-The BPF program needs one of these; the first that is there is used:
-  - VESTA_BPF_OBJECT=path of a built object
-  - rustup's nightly toolchain with rust-src, and bpf-linker on the PATH
-  - the distribution's rustc with a core library for bpfel-unknown-none, and a bpf-linker that matches its LLVM,
-    built into ${XDG_CACHE_HOME:-~/.cache}/vesta/toolchain (this is what setup installs)";
+For the BPF program one of these is enough; setup installs the last if none is there:
+  - VESTA_BPF_OBJECT=path of an object that was built elsewhere
+  - rustup's nightly toolchain with rust-src, and bpf-linker on the PATH or as BPF_LINKER=path
+  - the distribution's rustc with a core library for bpfel-unknown-none, and a bpf-linker that fits its LLVM,
+    built into ${XDG_CACHE_HOME:-~/.cache}/vesta/toolchain";
 
 const RUN_HELP: &str = "\
 Installs what building needs, builds a release, and starts `vesta run` with the page on http://127.0.0.1:7171.

@@ -98,7 +98,8 @@ fn bpf_toolchain(
         "compiles the BPF program",
         Action::Apt(&["rustc-web", "libstd-rust-web-dev-bpf"]),
     );
-    let linker_fits = usable.is_some_and(|rustc| probe.linker_llvm == Some(rustc.llvm));
+    let fits = |rustc: SystemRustc| probe.linker_given || probe.linker_llvm == Some(rustc.llvm);
+    let linker_fits = usable.is_some_and(fits);
     let why = "links the BPF program; built from source for that rustc's LLVM, about three minutes";
     need(linker_fits, "bpf-linker", why, Action::BpfLinker);
     Ok(())
@@ -211,6 +212,12 @@ mod tests {
     fn a_linker_for_another_llvm_is_built_again() {
         let upgraded = Probe { linker_llvm: Some(21), ..complete() };
         assert_eq!(planned(&upgraded, Scope::Build), ["bpf-linker"]);
+    }
+
+    #[test]
+    fn a_linker_of_one_s_own_is_not_built_again() {
+        let probe = Probe { linker_llvm: None, linker_given: true, ..complete() };
+        assert_eq!(planned(&probe, Scope::Build), [""; 0]);
     }
 
     #[test]

@@ -23,8 +23,10 @@ pub(super) struct Probe {
     pub(super) cxx: bool,
     /// VESTA_BPF_OBJECT is set.
     pub(super) bpf_object: bool,
-    /// rustup's nightly with rust-src, and bpf-linker on the PATH.
+    /// rustup's nightly with rust-src, and a bpf-linker.
     pub(super) bpf_nightly: bool,
+    /// BPF_LINKER is set.
+    pub(super) linker_given: bool,
     /// The distribution's rustc, if it has a core library for BPF.
     pub(super) bpf_rustc: Option<SystemRustc>,
     /// The major version of the LLVM that setup's own bpf-linker links.
@@ -52,6 +54,7 @@ impl Probe {
     /// Looks at this machine.
     pub(super) fn take() -> Probe {
         let has = |name| paths::program(name).is_some();
+        let linker_given = std::env::var_os("BPF_LINKER").is_some();
         Probe {
             root: process::is_root(),
             sudo: has("sudo"),
@@ -59,7 +62,8 @@ impl Probe {
             cc: has("gcc") && Path::new("/usr/include/stdio.h").exists(),
             cxx: has("g++"),
             bpf_object: std::env::var_os("VESTA_BPF_OBJECT").is_some(),
-            bpf_nightly: has("bpf-linker") && nightly_has_sources(),
+            bpf_nightly: (linker_given || has("bpf-linker")) && nightly_has_sources(),
+            linker_given,
             bpf_rustc: system_rustc(),
             linker_llvm: linker_llvm(),
             node: process::output(Command::new("node").arg("--version")).and_then(|text| node_major(&text)),
@@ -87,7 +91,9 @@ fn nightly_has_sources() -> bool {
         return false;
     };
     toolchains.flatten().any(|entry| {
-        entry.file_name().to_string_lossy().starts_with("nightly-")
+        // `nightly-x86_64-…`: the one that `rustup run nightly` finds, not one of a certain day.
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name.strip_prefix("nightly-").is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
             && entry.path().join("lib/rustlib/src/rust/library/core").is_dir()
     })
 }
