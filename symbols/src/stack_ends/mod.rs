@@ -1,0 +1,154 @@
+//! Proving the end of a user stack.
+//!
+//! A walk ends somewhere in the code that started the process or the thread. That code belongs to the C library
+//! (or the Go runtime), keeps no frame pointer, and is nameless where the library is stripped. So the
+//! end is proven by what lies at the outermost return address:
+//!
+//! 1. Its function has a name that only the code that starts a process or a thread has.
+//! 2. Its code ends the process or the thread when the call returns (see `code`).
+//! 3. Its call frame information says that there is no return address.
+//! 4. Its function is the one the kernel jumps to when it starts the process.
+//!
+//! A stack whose outermost return address is none of these is incomplete: never guess.
+
+mod code;
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::elf::image::Image;
+use crate::elf::symbol_table::{self, Function};
+use crate::elf::{ElfError, FileFacts, Headers};
+use crate::frame_pointer_rules::{CfaRule, UnwindInfo};
+use code::{AFTER, BEFORE, Landmarks, Site};
+
+/// What starts at the outermost frame of a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RootKind {
+    /// The process: whatever returns here ends it.
+    Process,
+    /// A thread: whatever returns here ends it.
+    Thread,
+    /// A goroutine.
+    Goroutine,
+    /// A function that has no return address, by its call frame information.
+    NoReturnAddress,
+}
+
+/// Functions whose names are reserved for the C library, the dynamic linker or the Go runtime.
+const RESERVED: [(&str, RootKind); 11] = [
+    ("_start", RootKind::Process),
+    ("__libc_start_main", RootKind::Process),
+    ("__libc_start_call_main", RootKind::Process),
+    ("__libc_start_main_impl", RootKind::Process),
+    ("_dl_start_user", RootKind::Process),
+    ("__clone", RootKind::Thread),
+    ("__clone3", RootKind::Thread),
+    ("runtime.goexit", RootKind::Goroutine),
+    ("runtime.rt0_go", RootKind::Process),
+    ("runtime.mstart", RootKind::Thread),
+    ("runtime.goexit.abi0", RootKind::Goroutine),
+];
+/// Functions of the C library that any program may have under the same name: they count only in a file that is
+/// the C library, or holds it.
+const IN_C_LIBRARY: [(&str, RootKind); 4] = [
+    ("start_thread", RootKind::Thread),
+    ("thread_start", RootKind::Thread),
+    ("clone", RootKind::Thread),
+    ("clone3", RootKind::Thread),
+];
+const LANDMARKS: [&str; 4] = ["exit", "pthread_exit", "__call_tls_dtors", "pthread_create"];
+
+/// Where stacks end in one file.
+#[derive(Clone, Debug)]
+pub struct StackEnds {
+    facts: FileFacts,
+    named: Box<[(Range<u64>, RootKind)]>,
+    landmarks: Landmarks,
+}
+
+impl StackEnds {
+    /// Reads from an open file what is needed to judge return addresses in it; `path` only serves error messages.
+    pub fn read(file: &File, path: &Path) -> Result<Self, ElfError> {
+        let image = Image::new(file, path)?;
+        let facts = FileFacts::read(file, path)?;
+        let functions = match Headers::read(&image)?.sections(&image) {
+            Ok(sections) => symbol_table::functions(&image, &sections, &wanted()),
+            Err(error) => {
+                tracing::debug!(%error, "no symbols to tell the ends of stacks by");
+                Vec::new()
+            }
+        };
+        Ok(Self { facts, named: named(&functions), landmarks: landmarks(&functions) })
+    }
+
+    /// What starts where the outermost frame's return address points; none if nothing proves that it is the
+    /// outermost. `file` is the file this was read from, `unwind` its call frame information.
+    pub fn root_at(&self, file: &File, unwind: &UnwindInfo, return_address: u64) -> Option<RootKind> {
+        let call = return_address.checked_sub(1)?;
+        let named = self.named.iter().find(|(addresses, _)| addresses.contains(&call));
+        named
+            .map(|&(_, kind)| kind)
+            .or_else(|| self.root_by_code(file, return_address))
+            .or_else(|| (unwind.rule_at(call)? == CfaRule::Undefined).then_some(RootKind::NoReturnAddress))
+    }
+
+    fn root_by_code(&self, file: &File, vaddr: u64) -> Option<RootKind> {
+        let start = vaddr.checked_sub(BEFORE as u64)?;
+        let code = self.code(file, start);
+        let (before, after) = code.split_at_checked(BEFORE)?;
+        let site = Site { before, after, vaddr };
+        if site.is_first_call_from(self.facts.entry()) {
+            return Some(RootKind::Process);
+        }
+        site.root(&self.landmarks).or_else(|| {
+            let vaddr = site.jump_target()?;
+            let after = self.code(file, vaddr);
+            Site { before, after: &after, vaddr }.root(&self.landmarks)
+        })
+    }
+
+    /// The file's code from `vaddr` on: fewer bytes at the end of a segment, none outside any or where the file
+    /// cannot be read.
+    fn code(&self, file: &File, vaddr: u64) -> Vec<u8> {
+        let Some((offset, rest)) = self.facts.file_range_of(vaddr) else { return Vec::new() };
+        let size = rest.min((BEFORE + AFTER) as u64);
+        let mut bytes = vec![0; size as usize];
+        match file.read_exact_at(&mut bytes, offset) {
+            Ok(()) => bytes,
+            Err(_) => Vec::new(),
+        }
+    }
+}
+
+fn wanted() -> Vec<&'static str> {
+    let roots = RESERVED.iter().chain(&IN_C_LIBRARY).map(|&(name, _)| name);
+    roots.chain(LANDMARKS).collect()
+}
+
+fn named(functions: &[Function]) -> Box<[(Range<u64>, RootKind)]> {
+    let holds_c_library = functions.iter().any(|function| function.name == "pthread_create");
+    let in_c_library = IN_C_LIBRARY.iter().filter(|_| holds_c_library);
+    let roots: Vec<_> = RESERVED.iter().chain(in_c_library).collect();
+    functions
+        .iter()
+        .filter_map(|function| {
+            let &&(_, kind) = roots.iter().find(|(name, _)| *name == function.name)?;
+            Some((function.addresses.clone(), kind))
+        })
+        .collect()
+}
+
+fn landmarks(functions: &[Function]) -> Landmarks {
+    let starts = |name: &str| {
+        let of_name = functions.iter().filter(|function| function.name == name);
+        of_name.map(|function| function.addresses.start).collect()
+    };
+    Landmarks {
+        exit: starts("exit"),
+        pthread_exit: starts("pthread_exit"),
+        call_tls_dtors: starts("__call_tls_dtors"),
+    }
+}

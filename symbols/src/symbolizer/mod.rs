@@ -1,0 +1,314 @@
+//! The names of addresses: in files, by DWARF debug info with inlined functions or by symbol table; in the kernel,
+//! by `/proc/kallsyms`.
+//!
+//! Only this module knows blazesym. A [`Symbolizer`] is not `Send`: the thread that makes it owns it.
+//!
+//! blazesym opens its files by path, keeps them open and mapped, and follows links in them. So that a path means
+//! what the caller meant, also for deleted files and in other mount namespaces, we open the file once, check it,
+//! and hand blazesym `/proc/self/fd/N` of that very descriptor; it knows the file again by device, inode,
+//! size and time. Panics inside are caught, and the file is not asked in that way again.
+
+mod demangle;
+mod sources;
+
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use blazesym::MaybeDefault;
+use blazesym::symbolize::source::{Elf, Kernel, Source};
+use blazesym::symbolize::{self, Input, Sym, Symbolized};
+use rustc_hash::FxHashMap;
+
+use crate::elf::{ElfError, image};
+use crate::kernel::{self, KernelSymbolsError};
+use demangle::demangle;
+use sources::{DebugInfo, Identity, Plan};
+
+/// Names of kernel symbols are read anew after this time, when an address is asked for that may lie in a module
+/// or BPF program loaded since. Reading them takes about 50 ms.
+const KERNEL_SYMBOLS_LIVE: Duration = Duration::from_secs(60);
+/// blazesym keeps up to two descriptors open per file, we one; a process has 1,024 by default.
+const FILES_AT_MOST: usize = 200;
+
+/// A function at an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Name {
+    /// Demangled name. Never empty.
+    pub function: String,
+    /// Name as the symbol table or debug info has it.
+    pub system_name: String,
+    /// Source file; empty when unknown.
+    pub file: String,
+    /// Source line of the address, or of the call where another function is inlined; 0 when unknown.
+    pub line: u32,
+    /// Whether this function is inlined into the one that follows.
+    pub inlined: bool,
+}
+
+/// What a [`Symbolizer`] may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Memory for what is kept of files, in bytes, by our estimate. A file whose debug info would take more than half
+    /// of it is symbolized by its symbol table.
+    pub memory: u64,
+    /// Where packages put split-off debug info.
+    pub debug_folders: Vec<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { memory: 128 * 1024 * 1024, debug_folders: vec!["/usr/lib/debug".into()] }
+    }
+}
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Addresses asked for, in files and in the kernel.
+    pub addresses: u64,
+    /// Addresses left without a name.
+    pub unknown: u64,
+    /// Calls for a file that could not be read at all.
+    pub unreadable_files: u64,
+    /// Times that debug info was there but broken, and the symbol table used instead.
+    pub broken_debug_info: u64,
+    /// Files whose debug info is too large for the memory allowed.
+    pub costly_debug_info: u64,
+    /// Times that everything kept was dropped to stay within the memory and descriptors allowed.
+    pub evictions: u64,
+    /// Panics caught inside blazesym.
+    pub panics: u64,
+}
+
+/// Names addresses in files and in the kernel.
+pub struct Symbolizer {
+    options: Options,
+    files: symbolize::Symbolizer,
+    kernel: Option<(symbolize::Symbolizer, Instant)>,
+    plans: FxHashMap<Identity, Plan>,
+    cost: u64,
+    counters: Counters,
+}
+
+/// Why blazesym gave no answer.
+enum Failure {
+    Error(blazesym::Error),
+    Panic,
+}
+
+impl Default for Symbolizer {
+    fn default() -> Self {
+        Self::new(Options::default())
+    }
+}
+
+impl Symbolizer {
+    /// A symbolizer that has read nothing yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            files: new_symbolizer(&options),
+            kernel: None,
+            plans: FxHashMap::default(),
+            cost: 0,
+            counters: Counters::default(),
+            options,
+        }
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Estimate of the memory that is used for files, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.cost
+    }
+
+    /// Names at these ELF virtual addresses of the file at `path_to_open`: for each, the inlined functions innermost
+    /// first, then the function that holds them; none where nothing is known. `/proc/self/fd/N`
+    /// and `/proc/PID/map_files/A-B` are good paths. One call with many addresses is cheaper than many calls.
+    pub fn file(&mut self, path_to_open: &Path, vaddrs: &[u64]) -> Vec<Vec<Name>> {
+        let names = self.try_file(path_to_open, vaddrs).unwrap_or_else(|error| {
+            tracing::debug!(%error, "a file gives no names");
+            self.counters.unreadable_files += 1;
+            vec![Vec::new(); vaddrs.len()]
+        });
+        self.count(&names);
+        names
+    }
+
+    /// Names at these addresses of the running kernel, as [`Symbolizer::file`] gives them.
+    pub fn kernel(&mut self, addresses: &[u64]) -> Result<Vec<Vec<Name>>, KernelSymbolsError> {
+        if self.kernel.as_ref().is_none_or(|(_, read)| read.elapsed() > KERNEL_SYMBOLS_LIVE) {
+            kernel::check_symbols()?;
+            self.kernel = Some((new_symbolizer(&self.options), Instant::now()));
+        }
+        let Some((symbolizer, _)) = &self.kernel else { return Ok(vec![Vec::new(); addresses.len()]) };
+        // The image's own debug info is not asked: it is large and rarely there.
+        let source = Kernel { vmlinux: MaybeDefault::None, debug_syms: false, ..Kernel::default() };
+        let names = guarded(|| {
+            let symbols = symbolizer.symbolize(&Source::Kernel(source), Input::AbsAddr(addresses))?;
+            Ok(symbols.iter().map(names_of).collect::<Vec<_>>())
+        });
+        let names = names.map_err(|failure| {
+            self.kernel = None;
+            KernelSymbolsError::LookUp { reason: self.reason_of(failure) }
+        })?;
+        self.count(&names);
+        Ok(names)
+    }
+
+    fn try_file(&mut self, path: &Path, vaddrs: &[u64]) -> Result<Vec<Vec<Name>>, ElfError> {
+        let file = image::open(path)?;
+        let unreadable = |source| ElfError::Read { path: path.to_owned(), what: "metadata", source };
+        let identity = Identity::of(&file).map_err(unreadable)?;
+        if !self.plans.contains_key(&identity) {
+            let plan = Plan::of(&file, path, &self.options.debug_folders, self.options.memory / 2)?;
+            self.make_room_for(&plan);
+            self.cost += plan.cost;
+            self.counters.costly_debug_info += u64::from(plan.too_costly);
+            self.plans.insert(identity, plan);
+        }
+        let debug_info = match self.plans.get(&identity).map(|plan| &plan.debug_info) {
+            Some(DebugInfo::Own) => Some(sources::path_of(&file)),
+            Some(DebugInfo::Split(split)) => Some(sources::path_of(split)),
+            Some(DebugInfo::None) | None => None,
+        };
+        let mut names = vec![Vec::new(); vaddrs.len()];
+        if let Some(debug_info) = debug_info {
+            self.fill(&mut names, &debug_info, true, vaddrs, identity);
+        }
+        self.fill(&mut names, &sources::path_of(&file), false, vaddrs, identity);
+        Ok(names)
+    }
+
+    /// Looks up the addresses that have no names yet.
+    fn fill(
+        &mut self,
+        names: &mut [Vec<Name>],
+        path: &Path,
+        with_debug_info: bool,
+        vaddrs: &[u64],
+        identity: Identity,
+    ) {
+        let open: Vec<usize> = (0..vaddrs.len()).filter(|&index| names[index].is_empty()).collect();
+        if open.is_empty() {
+            return;
+        }
+        let addresses: Vec<u64> = open.iter().map(|&index| vaddrs[index]).collect();
+        let mut source = Elf::new(path);
+        source.debug_syms = with_debug_info;
+        let found = guarded(|| {
+            let symbols = self.files.symbolize(&Source::Elf(source), Input::VirtOffset(&addresses))?;
+            Ok(symbols.iter().map(names_of).collect::<Vec<_>>())
+        });
+        match found {
+            Ok(found) => {
+                for (index, found) in open.into_iter().zip(found) {
+                    names[index] = found;
+                }
+            }
+            Err(failure) => self.give_up(failure, path, with_debug_info, identity),
+        }
+    }
+
+    /// Never asks for this debug info again; what blazesym holds after a panic is not trusted.
+    fn give_up(&mut self, failure: Failure, path: &Path, with_debug_info: bool, identity: Identity) {
+        let panicked = matches!(failure, Failure::Panic);
+        let reason = self.reason_of(failure);
+        tracing::debug!(reason, path = %path.display(), with_debug_info, "a file cannot be symbolized");
+        if panicked {
+            self.files = new_symbolizer(&self.options);
+        }
+        if with_debug_info {
+            self.counters.broken_debug_info += 1;
+            if let Some(plan) = self.plans.get_mut(&identity) {
+                plan.without_debug_info();
+            }
+        }
+    }
+
+    fn make_room_for(&mut self, plan: &Plan) {
+        if self.plans.is_empty() {
+            return;
+        }
+        if self.cost + plan.cost > self.options.memory || self.plans.len() >= FILES_AT_MOST {
+            self.files = new_symbolizer(&self.options);
+            self.plans.clear();
+            self.cost = 0;
+            self.counters.evictions += 1;
+        }
+    }
+
+    fn reason_of(&mut self, failure: Failure) -> String {
+        match failure {
+            Failure::Error(error) => format!("{error:#}"),
+            Failure::Panic => {
+                self.counters.panics += 1;
+                "the symbolizer panicked".to_owned()
+            }
+        }
+    }
+
+    fn count(&mut self, names: &[Vec<Name>]) {
+        self.counters.addresses += names.len() as u64;
+        self.counters.unknown += names.iter().filter(|names| names.is_empty()).count() as u64;
+    }
+}
+
+/// How code without a name is shown: `[file+0xaddress]`, by the base name of the file; `[unknown 0xaddress]` where
+/// there is no file.
+pub fn unknown_name(path: Option<&str>, address: u64) -> String {
+    let base = path.map(|path| path.strip_suffix(" (deleted)").unwrap_or(path)).and_then(|path| {
+        let base = path.rsplit('/').find(|part| !part.is_empty())?;
+        // `[vdso]` and the like have brackets of their own.
+        Some(base.trim_start_matches('[').trim_end_matches(']'))
+    });
+    match base {
+        Some(base) => format!("[{base}+{address:#x}]"),
+        None => format!("[unknown {address:#x}]"),
+    }
+}
+
+fn new_symbolizer(options: &Options) -> symbolize::Symbolizer {
+    symbolize::Symbolizer::builder()
+        .enable_auto_reload(true)
+        .enable_code_info(true)
+        .enable_inlined_fns(true)
+        // Raw names are wanted too, so we demangle them ourselves.
+        .enable_demangling(false)
+        .set_debug_dirs(Some(&options.debug_folders))
+        .build()
+}
+
+fn guarded<T>(look_up: impl FnOnce() -> blazesym::Result<T>) -> Result<T, Failure> {
+    match panic::catch_unwind(AssertUnwindSafe(look_up)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Failure::Error(error)),
+        Err(_) => Err(Failure::Panic),
+    }
+}
+
+fn names_of(symbol: &Symbolized<'_>) -> Vec<Name> {
+    let Symbolized::Sym(symbol) = symbol else { return Vec::new() };
+    names_of_symbol(symbol)
+}
+
+fn names_of_symbol(symbol: &Sym<'_>) -> Vec<Name> {
+    let inlined =
+        symbol.inlined.iter().rev().map(|inlined| name(&inlined.name, inlined.code_info.as_ref(), true));
+    let holder = name(&symbol.name, symbol.code_info.as_deref(), false);
+    inlined.chain([holder]).filter(|name| !name.function.is_empty()).collect()
+}
+
+fn name(system_name: &str, location: Option<&symbolize::CodeInfo<'_>>, inlined: bool) -> Name {
+    Name {
+        function: demangle(system_name).into_owned(),
+        system_name: system_name.to_owned(),
+        file: location.map(|location| location.to_path().to_string_lossy().into_owned()).unwrap_or_default(),
+        line: location.and_then(|location| location.line).unwrap_or_default(),
+        inlined,
+    }
+}

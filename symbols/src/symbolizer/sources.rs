@@ -1,0 +1,178 @@
+//! Where the names of a file's addresses come from: its own debug info, split-off debug info, or its symbol table;
+//! and what reading that costs.
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::elf::image::{self, Image};
+use crate::elf::sections::{Section, Sections};
+use crate::elf::{ElfError, FileFacts, Headers};
+
+/// Sections that send the reader of debug info to a file of any name. A program may name a pipe there that never
+/// answers, so we follow them ourselves or, in packaged debug info, leave it to blazesym.
+const LINKS: [&str; 3] = [".gnu_debuglink", ".gnu_debugaltlink", ".debug_sup"];
+/// A `.gnu_debuglink` holds a file name and a checksum.
+const LINK_AT_MOST: u64 = 4096 + 8;
+/// Every file costs a mapping, a descriptor and bookkeeping.
+const COST_OF_A_FILE: u64 = 64 * 1024;
+
+/// What tells one version of a file from any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Identity {
+    pub(super) fn of(file: &File) -> std::io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+}
+
+/// The debug info to use for a file.
+pub(super) enum DebugInfo {
+    /// In the file itself.
+    Own,
+    /// Split off into this one.
+    Split(File),
+    /// None, or none that we read: the symbol table has to do.
+    None,
+}
+
+/// How a file is to be symbolized.
+pub(super) struct Plan {
+    pub(super) debug_info: DebugInfo,
+    /// Estimate of the memory that symbolizing the file takes, in bytes.
+    pub(super) cost: u64,
+    /// Whether there is debug info that is left alone because it costs too much.
+    pub(super) too_costly: bool,
+}
+
+impl Plan {
+    /// The best plan for this file that costs at most `cost_at_most`. Split-off debug info is searched in
+    /// `debug_folders`, then where `.gnu_debuglink` says; it has to have the file's build ID.
+    pub(super) fn of(
+        file: &File,
+        path: &Path,
+        debug_folders: &[PathBuf],
+        cost_at_most: u64,
+    ) -> Result<Self, ElfError> {
+        let image = Image::new(file, path)?;
+        let sections = Headers::read(&image)?.sections(&image)?;
+        let symbols = COST_OF_A_FILE + cost_of_symbols(&sections);
+        let (debug_info, cost) = match split(file, &image, &sections, debug_folders) {
+            Some((split, cost)) => (DebugInfo::Split(split), symbols + cost),
+            None if has_debug_info(&sections) && !has_links(&sections) => {
+                (DebugInfo::Own, symbols + cost_of_debug_info(&image, &sections))
+            }
+            None => (DebugInfo::None, symbols),
+        };
+        let too_costly = cost > cost_at_most && !matches!(debug_info, DebugInfo::None);
+        Ok(if too_costly {
+            Self { debug_info: DebugInfo::None, cost: symbols, too_costly }
+        } else {
+            Self { debug_info, cost, too_costly }
+        })
+    }
+
+    /// Of a file that turned out to be unreadable in this way.
+    pub(super) fn without_debug_info(&mut self) {
+        self.debug_info = DebugInfo::None;
+    }
+}
+
+/// A path that opens just this open file again, whatever its name stands for by now.
+pub(super) fn path_of(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+/// The file of split-off debug info, and the cost of using it.
+fn split(
+    file: &File,
+    image: &Image<'_>,
+    sections: &Sections,
+    debug_folders: &[PathBuf],
+) -> Option<(File, u64)> {
+    let build_id = FileFacts::read(file, image.path).ok()?.build_id()?.to_owned();
+    let (start, rest) = build_id.split_at_checked(2)?;
+    let packaged = debug_folders.iter().map(|folder| folder.join(format!(".build-id/{start}/{rest}.debug")));
+    let linked = linked(file, image, sections, debug_folders);
+    let packaged = packaged.map(|path| (path, true));
+    packaged
+        .chain(linked.into_iter().map(|path| (path, false)))
+        .find_map(|(path, may_have_links)| usable(&path, &build_id, may_have_links))
+}
+
+/// Where `.gnu_debuglink` may lead to, in the order in which debuggers look.
+fn linked(file: &File, image: &Image<'_>, sections: &Sections, debug_folders: &[PathBuf]) -> Vec<PathBuf> {
+    let name = || {
+        let link = sections.stored(".gnu_debuglink")?.bytes(image, LINK_AT_MOST, ".gnu_debuglink").ok()?;
+        let name = link.split(|&byte| byte == 0).next()?;
+        let name = String::from_utf8(name.to_vec()).ok()?;
+        (!name.is_empty() && !name.contains('/')).then_some(name)
+    };
+    let folder = || Some(fs::read_link(path_of(file)).ok()?.parent()?.to_owned());
+    let (Some(name), Some(folder)) = (name(), folder()) else { return Vec::new() };
+    let near = [folder.join(&name), folder.join(".debug").join(&name)];
+    let inside = folder.strip_prefix("/").map(Path::to_owned).unwrap_or_default();
+    let far = debug_folders.iter().map(|debug_folder| debug_folder.join(&inside).join(&name));
+    near.into_iter().chain(far).collect()
+}
+
+/// The file at `path`, if it holds debug info for the file of this build ID; and the cost of using it.
+fn usable(path: &Path, build_id: &str, may_have_links: bool) -> Option<(File, u64)> {
+    let file = image::open(path).ok()?;
+    if FileFacts::read(&file, path).ok()?.build_id() != Some(build_id) {
+        return None;
+    }
+    let image = Image::new(&file, path).ok()?;
+    let sections = Headers::read(&image).ok()?.sections(&image).ok()?;
+    if !has_debug_info(&sections) || (has_links(&sections) && !may_have_links) {
+        return None;
+    }
+    let cost = COST_OF_A_FILE + cost_of_symbols(&sections) + cost_of_debug_info(&image, &sections);
+    Some((file, cost))
+}
+
+fn has_debug_info(sections: &Sections) -> bool {
+    sections.stored(".debug_info").is_some()
+}
+
+fn has_links(sections: &Sections) -> bool {
+    LINKS.iter().any(|link| sections.stored(link).is_some())
+}
+
+/// Symbols are sorted into an index of about their size.
+fn cost_of_symbols(sections: &Sections) -> u64 {
+    [".symtab", ".dynsym"].iter().filter_map(|name| sections.stored(name)).map(|section| section.size).sum()
+}
+
+/// What debug info takes in memory, as measured: compressed sections are held decompressed; the tables made
+/// from them take about half as much again.
+fn cost_of_debug_info(image: &Image<'_>, sections: &Sections) -> u64 {
+    let sections =
+        sections.iter().filter(|section| section.is_stored() && section.name.starts_with(b".debug_"));
+    sections.fold(0, |cost, section| {
+        let held = if section.is_compressed() { decompressed_size(image, section) } else { 0 };
+        cost.saturating_add(held).saturating_add(held.max(section.size) / 2)
+    })
+}
+
+/// From the header of a compressed section (`Elf64_Chdr`): type and padding, 4 bytes each; size, 8 bytes.
+fn decompressed_size(image: &Image<'_>, section: &Section) -> u64 {
+    let header = section.start(image, 16).unwrap_or_default();
+    match header.get(8..16).and_then(|bytes| bytes.first_chunk()) {
+        Some(bytes) => u64::from_le_bytes(*bytes),
+        None => 0,
+    }
+}
