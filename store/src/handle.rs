@@ -85,7 +85,9 @@ impl Store {
     /// When another process writes to it, when it is not one of Vesta and not empty, or when the operating
     /// system refuses.
     pub fn open_writer(path: impl AsRef<Path>) -> Result<Self> {
-        Self::open(DataDir::open_for_writing(path.as_ref())?)
+        let store = Self::open(DataDir::open_for_writing(path.as_ref())?)?;
+        store.purge()?;
+        Ok(store)
     }
 
     fn open(dir: DataDir) -> Result<Self> {

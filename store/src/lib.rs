@@ -10,15 +10,19 @@ pub mod query;
 pub mod segment;
 
 mod cache;
+mod compact;
 mod error;
 mod handle;
 mod read;
+mod retention;
 mod timeline;
 
 pub use catalog::Skipped;
+pub use compact::Compaction;
 pub use error::{Error, Result};
 pub use handle::{Stats, Store};
 pub use query::{Selector, SelectorError, TimeError, TimeRange, label_text, parse_time};
 pub use read::Answer;
+pub use retention::{Removed, Retention};
 pub use segment::SegmentInfo;
 pub use timeline::{Group, OtherGroups, Timeline};

@@ -81,6 +81,19 @@ impl Catalog {
         self.segments().filter(|segment| !live.contains(&segment.id)).cloned().collect()
     }
 
+    /// Folders that are named as segments but cannot be read: path, time by the name (Unix milliseconds),
+    /// bytes on disk.
+    pub(crate) fn damaged(&self) -> Vec<(PathBuf, i64, u64)> {
+        let skipped = self.skipped().into_iter();
+        let damaged = skipped.filter_map(|Skipped { path, .. }| {
+            let id = id_of(&path)?;
+            let bytes = fs::read_dir(&path).ok()?.flatten().filter_map(|file| file.metadata().ok());
+            let bytes = bytes.map(|file| file.len()).sum();
+            Some((path, i64::try_from(id.timestamp_ms()).ok()?, bytes))
+        });
+        damaged.collect()
+    }
+
     /// What lies among the segments and is none.
     pub(crate) fn skipped(&self) -> Vec<Skipped> {
         let entries = self.days.values().flat_map(|day| day.entries.values());
@@ -138,10 +151,7 @@ fn list(folder: &Path) -> io::Result<BTreeSet<OsString>> {
 /// The segment in a folder; none if it is gone again.
 fn open(path: &Path) -> Option<Entry> {
     let skipped = |reason: String| Some(Err(Skipped { path: path.to_owned(), reason }));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let Some(id) = name.strip_prefix("segment=").and_then(|id| Ulid::from_string(id).ok()) else {
-        return skipped("not a segment of Vesta".to_owned());
-    };
+    let Some(id) = id_of(path) else { return skipped("not a segment of Vesta".to_owned()) };
     match read_manifest(path) {
         Ok((manifest, bytes)) => {
             Some(Ok(Arc::new(SegmentInfo { id, path: path.to_owned(), bytes, manifest })))
@@ -149,4 +159,9 @@ fn open(path: &Path) -> Option<Entry> {
         Err(LoadError::Vanished) => None,
         Err(LoadError::Bad(reason) | LoadError::Refused(reason)) => skipped(reason),
     }
+}
+
+fn id_of(path: &Path) -> Option<Ulid> {
+    let name = path.file_name()?.to_str()?;
+    Ulid::from_string(name.strip_prefix("segment=")?).ok()
 }

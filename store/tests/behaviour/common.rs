@@ -89,7 +89,8 @@ fn frames(b: &mut ProfileBuilder) -> Vec<FrameId> {
     (0..40)
         .map(|n: usize| {
             let function = b.string(&format!("namespace::function_{}<T, U>", n % 23));
-            let system_name = if n.is_multiple_of(3) { StringId::EMPTY } else { b.string(&format!("_ZN{n}")) };
+            let system_name =
+                if n.is_multiple_of(3) { StringId::EMPTY } else { b.string(&format!("_ZN{n}")) };
             let file = if n.is_multiple_of(4) { StringId::EMPTY } else { b.string(&format!("src/{n}.c")) };
             b.frame(Frame {
                 kind: FrameKind::ALL[n % FrameKind::ALL.len()],

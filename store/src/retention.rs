@@ -1,0 +1,76 @@
+//! Retention: whole segments are deleted, oldest first, by age and by the bytes they take together.
+
+use std::path::PathBuf;
+
+use crate::error::Result;
+use crate::handle::Store;
+
+/// How long and how much is kept; what exceeds either goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Segments whose last sample is older than this are deleted. Milliseconds.
+    pub max_age_ms: Option<i64>,
+    /// Bytes that all segments may take on disk.
+    pub max_bytes: Option<u64>,
+}
+
+/// What was deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Segments.
+    pub segments: usize,
+    /// Their bytes on disk.
+    pub bytes: u64,
+}
+
+/// A segment, whether it can be read or not.
+struct Candidate {
+    path: PathBuf,
+    max_ms: i64,
+    bytes: u64,
+}
+
+impl Store {
+    /// Deletes what exceeds the limits. Damaged segments age like all others; files that are no segments are
+    /// left alone.
+    ///
+    /// # Errors
+    /// When the store is open for reading only, or a segment cannot be deleted.
+    pub fn retain(&self, limits: Retention, now_ms: i64) -> Result<Removed> {
+        self.dir().require_writer()?;
+        let _alone = self.maintenance();
+        self.purge()?;
+        let candidates = self.candidates()?;
+        let oldest = limits.max_age_ms.map_or(i64::MIN, |age| now_ms.saturating_sub(age));
+        let mut total: u64 = candidates.iter().map(|candidate| candidate.bytes).sum();
+        let mut removed = Removed::default();
+        for candidate in candidates {
+            let too_old = candidate.max_ms <= oldest;
+            let too_many = limits.max_bytes.is_some_and(|limit| total > limit);
+            if too_old || too_many {
+                self.remove_segment(&candidate.path)?;
+                total -= candidate.bytes;
+                removed.segments += 1;
+                removed.bytes += candidate.bytes;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// All segments, oldest first.
+    fn candidates(&self) -> Result<Vec<Candidate>> {
+        let mut state = self.state();
+        state.catalog.refresh()?;
+        let live = state.catalog.live();
+        let readable = live.iter().map(|segment| Candidate {
+            path: segment.path.clone(),
+            max_ms: segment.max_ms(),
+            bytes: segment.bytes(),
+        });
+        let damaged = state.catalog.damaged().into_iter();
+        let mut all: Vec<_> =
+            readable.chain(damaged.map(|(path, max_ms, bytes)| Candidate { path, max_ms, bytes })).collect();
+        all.sort_by_key(|candidate| candidate.max_ms);
+        Ok(all)
+    }
+}
