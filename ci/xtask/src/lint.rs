@@ -7,10 +7,11 @@ use crate::process::{cargo, run, say};
 
 /// Runs every check, also after one has failed, so that one run shows all there is to mend.
 pub(crate) fn lint() -> Result<()> {
+    page::install()?;
     // Every member, profiler-bpf too: formatting needs no BPF compiler.
     let formatting = run(cargo().args(["fmt", "--all", "--check"]));
     let clippy = run(cargo().args(["clippy", "--all-targets", "--", "--deny", "warnings"]));
-    let page = page::install().and_then(|()| run(&mut page::npm(&["run", "--silent", "check"])));
+    let page = run(&mut page::npm(&["run", "--silent", "check"]));
     let failed: Vec<_> = [formatting, clippy, page].into_iter().filter_map(Result::err).collect();
     for error in &failed {
         say(&format!("{error:#}"));

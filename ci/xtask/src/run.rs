@@ -11,7 +11,9 @@ use crate::{page, paths};
 /// Builds Vesta and becomes it: signals and the exit code are its own from then on.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     setup::ensure(Scope::Build)?;
-    page::build()?;
+    if !page::is_given() {
+        page::install()?;
+    }
     say("building Vesta (release)");
     run_command(cargo().args(["build", "--release", "--package", "profiler-agent"]))?;
     let vesta = paths::target().join("release/vesta");

@@ -43,13 +43,10 @@ impl Suite {
 
     fn run(self) -> Result<()> {
         match self {
-            Suite::Rust => page::build().and_then(|()| run(cargo_test().arg("--no-fail-fast"))),
-            Suite::Bpf => page::build()
-                .and_then(|()| run(cargo_test().args(["--no-fail-fast", "--package", "profiler-agent"]))),
-            Suite::Page => page::install().and_then(|()| run(&mut page::npm(&["test"]))),
-            Suite::E2e => {
-                page::build().and_then(|()| run(cargo_test().arg("--no-run"))).and_then(|()| e2e::test())
-            }
+            Suite::Rust => run(cargo_test().arg("--no-fail-fast")),
+            Suite::Bpf => run(cargo_test().args(["--no-fail-fast", "--package", "profiler-agent"])),
+            Suite::Page => run(&mut page::npm(&["test"])),
+            Suite::E2e => run(cargo_test().arg("--no-run")).and_then(|()| e2e::test()),
         }
     }
 }
@@ -64,6 +61,7 @@ struct Outcome {
 /// Runs the suites, all of them; an error if one failed.
 pub(crate) fn test(suites: &[Suite]) -> Result<()> {
     setup::ensure(Scope::Test)?;
+    page::install()?;
     if !is_root() {
         build_test_programs();
     }
@@ -105,9 +103,10 @@ fn cargo_test() -> Command {
     let mut command = cargo();
     command.env("VESTA_TEST_PYTHON", paths::venv().join("bin/python"));
     if !is_root()
-        && let (Some(host), Ok(xtask)) = (host_triple(), std::env::current_exe())
+        && let Some(host) = host_triple()
     {
-        command.args(["--config", &runner_setting(&host, &xtask)]);
+        // Not by `current_exe`: cargo may replace the file that we were started from.
+        command.args(["--config", &runner_setting(&host, &paths::target().join("debug/xtask"))]);
     }
     command.arg("test");
     command

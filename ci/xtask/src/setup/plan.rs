@@ -60,9 +60,11 @@ pub(super) fn plan(probe: &Probe, scope: Scope) -> Result<Vec<Step>> {
         Action::Apt(&["gcc", "libc6-dev"]),
     );
     bpf_toolchain(probe, &mut need)?;
-    let node = probe.node.is_some_and(|major| major >= OLDEST_NODE);
-    need(node, "nodejs", "builds the page (TypeScript, Vite)", Action::Apt(&["nodejs"]));
-    need(probe.npm, "npm", "fetches what the page is built with", Action::Apt(&["npm"]));
+    if !probe.page_given || scope == Scope::Test {
+        let node = probe.node.is_some_and(|major| major >= OLDEST_NODE);
+        need(node, "nodejs", "builds the page (TypeScript, Vite)", Action::Apt(&["nodejs"]));
+        need(probe.npm, "npm", "fetches what the page is built with", Action::Apt(&["npm"]));
+    }
     if scope == Scope::Test {
         need(probe.cxx, "g++", "test programs in C++", Action::Apt(&["g++"]));
         let components = Action::Rustup(&["rustfmt", "clippy"]);
@@ -237,6 +239,13 @@ mod tests {
             planned(&Probe { node: Some(16), apt: true, root: true, ..complete() }, Scope::Build),
             ["nodejs"]
         );
+    }
+
+    #[test]
+    fn a_page_built_elsewhere_needs_node_only_for_tests() {
+        let probe = Probe { page_given: true, node: None, npm: false, apt: true, root: true, ..complete() };
+        assert_eq!(planned(&probe, Scope::Build), [""; 0]);
+        assert_eq!(planned(&probe, Scope::Test), ["nodejs", "npm"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::plan::PYTHON_PACKAGES;
-use crate::{paths, process};
+use crate::{page, paths, process};
 
 /// The target of the BPF program.
 const BPF_TARGET: &str = "bpfel-unknown-none";
@@ -31,6 +31,8 @@ pub(super) struct Probe {
     pub(super) bpf_rustc: Option<SystemRustc>,
     /// The major version of the LLVM that setup's own bpf-linker links.
     pub(super) linker_llvm: Option<u32>,
+    /// VESTA_PAGE_DIST is set.
+    pub(super) page_given: bool,
     /// Major version of Node.js.
     pub(super) node: Option<u32>,
     pub(super) npm: bool,
@@ -66,6 +68,7 @@ impl Probe {
             linker_given,
             bpf_rustc: system_rustc(),
             linker_llvm: linker_llvm(),
+            page_given: page::is_given(),
             node: process::output(Command::new("node").arg("--version")).and_then(|text| node_major(&text)),
             npm: has("npm"),
             rustfmt_and_clippy: toolchain_has("cargo-fmt") && toolchain_has("cargo-clippy"),
