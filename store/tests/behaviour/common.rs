@@ -99,7 +99,7 @@ fn frames(b: &mut ProfileBuilder) -> Vec<FrameId> {
                 system_name,
                 file,
                 line: if n.is_multiple_of(7) { u32::MAX } else { n as u32 },
-                binary: (n % 5 > 0).then(|| binaries[n % binaries.len()]),
+                binary: (!n.is_multiple_of(5)).then(|| binaries[n % binaries.len()]),
                 address: if n.is_multiple_of(6) { 0xffff_ffff_8100_0000 + n as u64 } else { n as u64 * 16 },
             })
         })
