@@ -4,6 +4,7 @@
 //! folded stacks, SVG, pprof or a table; [`http`] serves all of it, and the page. Only [`http`] knows axum.
 
 pub mod flame;
+pub mod http;
 pub mod render;
 
 #[cfg(test)]

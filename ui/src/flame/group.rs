@@ -6,20 +6,9 @@ use std::str::FromStr;
 
 use store::model::{Profile, Row};
 
-/// The label whose values become the first level of a flame tree.
+/// The label whose values become the first level of a flame tree: `process`, `thread`, `status`, ….
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GroupBy {
-    /// Name of the thread.
-    Thread,
-    /// Process id.
-    Pid,
-    /// Thread id.
-    Tid,
-    /// `complete`, or why the stack is not.
-    Status,
-    /// A label of the series: `process`, `exe`, `cgroup`, `host`, `event`, a user's own.
-    Label(String),
-}
+pub struct GroupBy(String);
 
 /// Not a label name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,35 +18,23 @@ pub struct BadLabel(String);
 impl GroupBy {
     /// The label's name.
     pub fn name(&self) -> &str {
-        match self {
-            Self::Thread => "thread",
-            Self::Pid => "pid",
-            Self::Tid => "tid",
-            Self::Status => "status",
-            Self::Label(name) => name,
-        }
+        &self.0
     }
 
     /// Whether rows must keep their thread columns for this label.
     pub fn needs_threads(&self) -> bool {
-        matches!(self, Self::Thread | Self::Pid | Self::Tid)
+        matches!(&*self.0, "thread" | "pid" | "tid")
     }
 
     /// The label's value for a row; empty when the row lacks the label.
     pub fn value<'a>(&self, profile: &'a Profile, row: &Row) -> Cow<'a, str> {
-        match self {
-            Self::Thread => profile.text(row.key.thread).into(),
-            Self::Pid => row.key.pid.to_string().into(),
-            Self::Tid => row.key.tid.to_string().into(),
-            Self::Status => profile.text(row.key.status).into(),
-            Self::Label(name) => profile.label(row.key.series, name).unwrap_or_default().into(),
-        }
+        store::label_text(profile, &row.key, &self.0)
     }
 }
 
 impl Default for GroupBy {
     fn default() -> Self {
-        Self::Label("process".into())
+        Self("process".to_owned())
     }
 }
 
@@ -75,13 +52,7 @@ impl FromStr for GroupBy {
         if !starts_well || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             return Err(BadLabel(name.chars().take(64).collect()));
         }
-        Ok(match name {
-            "thread" => Self::Thread,
-            "pid" => Self::Pid,
-            "tid" => Self::Tid,
-            "status" => Self::Status,
-            label => Self::Label(label.to_owned()),
-        })
+        Ok(Self(name.to_owned()))
     }
 }
 

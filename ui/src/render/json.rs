@@ -3,18 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
+use store::Skipped;
 use store::model::{Profile, STATUS_COMPLETE, StringTable};
 
 use crate::flame::{FlameFrame, FlameTree, NodeKind};
-
-/// A part of the stored data that an answer had to do without.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Skipped {
-    /// Where it lies.
-    pub path: String,
-    /// Why it could not be read.
-    pub reason: String,
-}
 
 /// A flame tree and the account of its samples.
 #[derive(Debug, Serialize)]

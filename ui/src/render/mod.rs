@@ -24,7 +24,7 @@ use store::model::Profile;
 use crate::flame::{self, GroupBy};
 
 pub use folded::folded;
-pub use json::{FlameJson, Skipped, incomplete, lost, period_ns, taken};
+pub use json::{FlameJson, incomplete, lost, period_ns, taken};
 pub use pprof::pprof;
 pub use svg::svg;
 pub use top::{TopRow, TopTable};

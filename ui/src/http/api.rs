@@ -1,0 +1,211 @@
+//! The JSON API and the exports; docs/api.md is their contract.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use store::model::Keep;
+use store::{Answer, Selector, TimeRange};
+
+use super::counters::Kind;
+use super::error::ApiError;
+use super::params::Params;
+use super::run::{into_bytes, run};
+use super::{AppState, now_ms};
+use crate::flame::{self, GroupBy};
+use crate::render::{DEFAULT_MAX_NODES, FlameJson, Format, RenderOptions};
+
+type Shared = State<Arc<AppState>>;
+
+/// More nodes than any screen has pixels for; bounds the answer to some 10 MB.
+const MAX_NODES: usize = 1_000_000;
+/// Buckets of a timeline when nobody asks for a step.
+const DEFAULT_BUCKETS: i64 = 300;
+/// Groups of a timeline when nobody asks for a number, and at most.
+const DEFAULT_TOP: usize = 8;
+const MAX_TOP: usize = 100;
+/// Values of a label that an answer names.
+const MAX_VALUES: usize = 1000;
+/// Rows of a text table: what one reads.
+const MAX_ROWS: usize = 200;
+
+/// `GET /api/v1/status`
+pub(super) async fn status(State(state): Shared, params: Params) -> Result<Json<Value>, ApiError> {
+    params.only(&[])?;
+    let data = {
+        let store = state.store.clone();
+        tokio::task::spawn_blocking(move || (store.span(), store.stats()))
+    };
+    let (span, stats) = data.await.map_err(|error| {
+        ApiError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, format!("no status: {error}"))
+    })?;
+    let agent = state.agent.as_ref().map(|agent| agent.status());
+    Ok(Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "host": state.host,
+        "now_ms": now_ms(),
+        "started_ms": state.started_ms,
+        "frequency_hz": agent.as_ref().map(|agent| agent.frequency_hz),
+        "event": agent.as_ref().map(|agent| &agent.event),
+        "window_ms": agent.as_ref().map(|agent| agent.window_ms),
+        "data": {
+            "from_ms": span.map(|span| span.from_ms),
+            "until_ms": span.map(|span| span.until_ms),
+            "segments": stats.segments,
+            "bytes": stats.bytes,
+            "skipped": stats.skipped,
+        },
+        "agent": agent,
+    })))
+}
+
+/// `GET /api/v1/timeline`
+pub(super) async fn timeline(State(state): Shared, params: Params) -> Result<Response, ApiError> {
+    let params = params.only(&["query", "from", "until", "by", "step_ms", "top"])?;
+    let (selector, range, by) = (params.selector()?, params.range(now_ms())?, params.by()?);
+    let step_ms = params.number("step_ms", i64::MAX)?.unwrap_or((range.len_ms() / DEFAULT_BUCKETS).max(1));
+    let top = params.number("top", MAX_TOP)?.unwrap_or(DEFAULT_TOP);
+    let body = run(&state, Kind::Timeline, move |state| {
+        let timeline = state.store.timeline(&selector, range, step_ms, by.name(), top)?;
+        state.counters.skipped(timeline.skipped.len());
+        into_bytes(state.limits.answer_bytes, |out| Ok(serde_json::to_writer(out, &timeline)?))
+    });
+    Ok(json_body(body.await?))
+}
+
+/// `GET /api/v1/flame`
+pub(super) async fn flame(State(state): Shared, params: Params) -> Result<Response, ApiError> {
+    let params = params.only(&["query", "from", "until", "by", "max_nodes"])?;
+    let (selector, range, by) = (params.selector()?, params.range(now_ms())?, params.by()?);
+    let max_nodes = params.number("max_nodes", MAX_NODES)?.unwrap_or(DEFAULT_MAX_NODES);
+    let body = run(&state, Kind::Flame, move |state| {
+        let answer = answer(state, &selector, range, by.needs_threads())?;
+        flame_json(state, &answer, &by, max_nodes)
+    });
+    Ok(json_body(body.await?))
+}
+
+/// `GET /api/v1/labels`
+pub(super) async fn labels(State(state): Shared, params: Params) -> Result<Json<Value>, ApiError> {
+    let params = params.only(&["query", "from", "until"])?;
+    let (selector, range) = (params.selector()?, params.range(now_ms())?);
+    let names =
+        run(&state, Kind::Labels, move |state| Ok(state.store.label_names(&selector, range)?)).await?;
+    Ok(Json(json!({ "labels": names })))
+}
+
+/// `GET /api/v1/labels/{name}/values`
+pub(super) async fn values(
+    State(state): Shared,
+    Path(name): Path<String>,
+    params: Params,
+) -> Result<Json<Value>, ApiError> {
+    let params = params.only(&["query", "from", "until"])?;
+    let (selector, range) = (params.selector()?, params.range(now_ms())?);
+    let label: GroupBy =
+        name.parse().map_err(|error: flame::BadLabel| ApiError::bad_request(error.to_string()))?;
+    let mut values = run(&state, Kind::Labels, move |state| {
+        Ok(state.store.label_values(label.name(), &selector, range)?)
+    })
+    .await?;
+    let truncated = values.len() > MAX_VALUES;
+    values.truncate(MAX_VALUES);
+    let values: Vec<_> =
+        values.into_iter().map(|(value, samples)| json!({ "value": value, "samples": samples })).collect();
+    Ok(Json(json!({ "values": values, "truncated": truncated })))
+}
+
+/// `GET /api/v1/query`
+pub(super) async fn query(State(state): Shared, params: Params) -> Result<Response, ApiError> {
+    let params = params.only(&["query", "from", "until", "by", "format", "max_nodes"])?;
+    let format = Format::from_name(params.text("format").unwrap_or(Format::Json.name()))
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let range = params.range(now_ms())?;
+    export(&state, &params, range, format).await
+}
+
+/// `GET /pprof`
+pub(super) async fn pprof(State(state): Shared, params: Params) -> Result<Response, ApiError> {
+    let params = params.only(&["query", "from", "until", "seconds"])?;
+    let now_ms = now_ms();
+    // A century of seconds: longer ago there is nothing.
+    let range = match params.number("seconds", 3_200_000_000i64)? {
+        Some(_) if params.text("from").or(params.text("until")).is_some() => {
+            return Err(ApiError::bad_request("give either seconds, or from and until"));
+        }
+        Some(seconds) => TimeRange::new((now_ms - seconds * 1000).max(0), now_ms)?,
+        None => params.range(now_ms)?,
+    };
+    export(&state, &params, range, Format::Pprof).await
+}
+
+async fn export(
+    state: &Arc<AppState>,
+    params: &Params,
+    range: TimeRange,
+    format: Format,
+) -> Result<Response, ApiError> {
+    let (selector, by) = (params.selector()?, params.by()?);
+    let max_nodes = params.number("max_nodes", MAX_NODES)?.unwrap_or(DEFAULT_MAX_NODES);
+    let body = run(state, Kind::Export, move |state| {
+        let answer = answer(state, &selector, range, format.needs_threads(&by))?;
+        if format == Format::Json {
+            return flame_json(state, &answer, &by, max_nodes);
+        }
+        let title = match selector.text().trim() {
+            "" => "Vesta: everything".to_owned(),
+            text => format!("Vesta: {text}"),
+        };
+        let options = RenderOptions { by, title, max_nodes, max_rows: MAX_ROWS };
+        into_bytes(state.limits.answer_bytes, |out| format.write(&answer.profile, &options, out))
+    });
+    let mut response = body.await?.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.mime()));
+    if !matches!(format, Format::Json | Format::Top) {
+        attach(headers, format, range);
+    }
+    if format == Format::Svg {
+        // Its script makes it interactive; it may do nothing else, and not as us.
+        let policy = "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'";
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    }
+    Ok(response)
+}
+
+fn attach(headers: &mut HeaderMap, format: Format, range: TimeRange) {
+    let name = format!("vesta-{}-{}.{}", range.from_ms / 1000, range.until_ms / 1000, format.extension());
+    if let Ok(value) = HeaderValue::try_from(format!("attachment; filename=\"{name}\"")) {
+        headers.insert(header::CONTENT_DISPOSITION, value);
+    }
+}
+
+fn answer(
+    state: &AppState,
+    selector: &Selector,
+    range: TimeRange,
+    threads: bool,
+) -> Result<Answer, ApiError> {
+    let answer = state.store.query(selector, range, Keep { threads, ..Keep::STACKS })?;
+    state.counters.skipped(answer.skipped.len());
+    Ok(answer)
+}
+
+fn flame_json(
+    state: &AppState,
+    answer: &Answer,
+    by: &GroupBy,
+    max_nodes: usize,
+) -> Result<Vec<u8>, ApiError> {
+    let mut tree = flame::build(&answer.profile, by);
+    tree.prune(max_nodes);
+    let json = FlameJson::new(&answer.profile, &tree, &answer.skipped);
+    into_bytes(state.limits.answer_bytes, |out| Ok(serde_json::to_writer(out, &json)?))
+}
+
+fn json_body(body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+}

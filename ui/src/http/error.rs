@@ -1,0 +1,115 @@
+//! Errors as answers: JSON, or plain text where a program shows them to its user as they are.
+
+use axum::Json;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// What went wrong with a request.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct ApiError {
+    #[serde(skip)]
+    status: StatusCode,
+    /// One sentence.
+    error: String,
+    /// More about it, maybe several lines; may be empty.
+    detail: String,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into(), detail: String::new() }
+    }
+
+    pub(super) fn bad_request(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    fn text(&self) -> String {
+        match self.detail.as_str() {
+            "" => format!("{}\n", self.error),
+            detail => format!("{}\n{detail}\n", self.error),
+        }
+    }
+}
+
+impl From<store::Error> for ApiError {
+    fn from(error: store::Error) -> Self {
+        tracing::error!(%error, "a query failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    }
+}
+
+impl From<store::SelectorError> for ApiError {
+    fn from(error: store::SelectorError) -> Self {
+        let text = error.to_string();
+        // The sentence, then the selector with a caret under the place.
+        let (sentence, place) = text.split_once('\n').unwrap_or((&text, ""));
+        Self::bad_request(sentence).detail(place)
+    }
+}
+
+impl From<store::TimeError> for ApiError {
+    fn from(error: store::TimeError) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(&self)).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        // For `plain_where_asked`, which knows the request.
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// By this header `go tool pprof` tells an answer whose text it may show.
+const X_GO_PPROF: HeaderName = HeaderName::from_static("x-go-pprof");
+
+/// Makes errors plain text for requests that ask for a file, not for JSON.
+pub(super) async fn plain_where_asked(request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    let file = ["format=pprof", "format=folded", "format=svg", "format=top"];
+    let plain = request.uri().path() == "/pprof"
+        || request.headers().contains_key(X_GO_PPROF)
+        || query.split('&').any(|pair| file.contains(&pair));
+    let response = next.run(request).await;
+    match response.extensions().get::<ApiError>() {
+        Some(error) if plain => {
+            let text = error.text();
+            let mut plain = (error.status, text).into_response();
+            if let Some(retry) = response.headers().get(header::RETRY_AFTER) {
+                plain.headers_mut().insert(header::RETRY_AFTER, retry.clone());
+            }
+            plain.headers_mut().insert(X_GO_PPROF, HeaderValue::from_static("1"));
+            plain
+        }
+        _ => response,
+    }
+}
+
+/// The answer to a path that is none of ours.
+pub(super) async fn not_found(request: Request) -> ApiError {
+    let path: String = request.uri().path().chars().take(200).collect();
+    ApiError::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))
+}
+
+/// The answer to a method other than GET and HEAD.
+pub(super) async fn method_not_allowed() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")
+}

@@ -1,0 +1,83 @@
+//! Query parameters, checked one by one, so that an error names the one it is about.
+
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use store::{Selector, TimeRange};
+
+use super::error::ApiError;
+use crate::flame::GroupBy;
+
+/// The parameters of a request, each at most once.
+pub(super) struct Params(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Query(pairs) =
+            Query::<Vec<(String, String)>>::from_request_parts(parts, state).await.map_err(|error| {
+                ApiError::bad_request("the query string cannot be read").detail(error.body_text())
+            })?;
+        for (i, (name, _)) in pairs.iter().enumerate() {
+            if pairs[..i].iter().any(|(other, _)| other == name) {
+                return Err(ApiError::bad_request(format!("the parameter `{}` is given twice", short(name))));
+            }
+        }
+        Ok(Self(pairs))
+    }
+}
+
+/// Names come from the client and end up in messages.
+fn short(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+impl Params {
+    /// Refuses parameters other than `known`: a mistyped one would otherwise silently answer another question.
+    pub(super) fn only(self, known: &[&str]) -> Result<Self, ApiError> {
+        match self.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            Some((name, _)) => {
+                let known = known.join(", ");
+                Err(ApiError::bad_request(format!("unknown parameter `{}`", short(name)))
+                    .detail(format!("this address takes: {known}")))
+            }
+            None => Ok(self),
+        }
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A whole number from 1 to `max`.
+    pub(super) fn number<T: FromStr + PartialOrd + From<u8> + std::fmt::Display>(
+        &self,
+        name: &str,
+        max: T,
+    ) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        match text.parse() {
+            Ok(number) if number >= T::from(1) && number <= max => Ok(Some(number)),
+            _ => Err(ApiError::bad_request(format!(
+                "{name} must be a whole number from 1 to {max}, not `{}`",
+                short(text)
+            ))),
+        }
+    }
+
+    pub(super) fn selector(&self) -> Result<Selector, ApiError> {
+        Ok(Selector::parse(self.text("query").unwrap_or_default())?)
+    }
+
+    pub(super) fn range(&self, now_ms: i64) -> Result<TimeRange, ApiError> {
+        let from = self.text("from").unwrap_or("-15m");
+        Ok(TimeRange::parse(from, self.text("until").unwrap_or("now"), now_ms)?)
+    }
+
+    pub(super) fn by(&self) -> Result<GroupBy, ApiError> {
+        let by = self.text("by").map(GroupBy::from_str).transpose();
+        Ok(by.map_err(|error| ApiError::bad_request(error.to_string()))?.unwrap_or_default())
+    }
+}
