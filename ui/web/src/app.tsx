@@ -1,4 +1,53 @@
-/** The page. */
-export function App() {
-  return <main>Vesta</main>;
+/** The page, top to bottom in its reading order: a sentence, then time, then code, then proof. */
+
+import { type JSX, Match, Show, Switch, createEffect, createSignal } from "solid-js";
+import { FlameGraph } from "./flame/view";
+import { Details } from "./shell/details";
+import { Headline } from "./shell/headline";
+import { Help } from "./shell/help";
+import { listenToKeys } from "./shell/keys";
+import { StatusBar, createOwnCores } from "./shell/statusbar";
+import { Toolbar } from "./shell/toolbar";
+import { TopBar } from "./shell/topbar";
+import { TruthDrawer } from "./shell/truth";
+import { createExplore } from "./state/explore";
+import { startLoader } from "./state/loader";
+import { createTheme } from "./state/theme";
+import { Legend } from "./timeline/legend";
+import { TimeLine } from "./timeline/view";
+import { TopTable } from "./top/view";
+
+export function App(): JSX.Element {
+  const explore = createExplore();
+  const theme = createTheme();
+  const reload = startLoader(explore);
+  const own = createOwnCores(explore);
+  const [help, setHelp] = createSignal(false);
+  listenToKeys(explore, () => setHelp(true));
+  createEffect(() => {
+    const host = explore.status()?.host;
+    document.title = host ? `Vesta · ${host}` : "Vesta";
+  });
+  return (
+    <>
+      <a class="skip" href="#graph">Skip to the graph</a>
+      <TopBar explore={explore} theme={theme} openHelp={() => setHelp(true)} />
+      <main>
+        <Headline explore={explore} retry={reload} />
+        <TimeLine explore={explore} theme={theme} />
+        <Legend explore={explore} theme={theme} />
+        <Toolbar explore={explore} />
+        <div class="view" id="tab-panel" role="tabpanel" aria-labelledby={`tab-${explore.view().tab}`}>
+          <Switch>
+            <Match when={explore.view().tab === "flame"}><FlameGraph explore={explore} theme={theme} /></Match>
+            <Match when={explore.view().tab === "top"}><TopTable explore={explore} theme={theme} /></Match>
+          </Switch>
+        </div>
+        <Details explore={explore} theme={theme} />
+      </main>
+      <StatusBar explore={explore} theme={theme} own={own} />
+      <Show when={explore.view().truth}><TruthDrawer explore={explore} theme={theme} own={own} /></Show>
+      <Show when={help()}><Help close={() => setHelp(false)} version={explore.status()?.version} /></Show>
+    </>
+  );
 }

@@ -1,0 +1,269 @@
+// A stand-in for Vesta: serves the built page and answers the API with generated data of the documented shapes, so
+// that the page can be worked on and tested without root. The same seed gives the same data. Usage:
+//   node e2e/fixture-server.mjs [port] [--empty]
+import { createServer } from "node:http";
+import { readFile } from "node:fs/promises";
+import { extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import { buildStacks } from "./fixture-data.mjs";
+
+const dist = fileURLToPath(new URL("../dist", import.meta.url));
+const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml",
+  ".woff2": "font/woff2", ".txt": "text/plain" };
+const CSP = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
+const PERIOD = 10_101_010;
+const KINDS = ["root", "group", "kernel", "native", "inlined", "jit", "interpreted", "truncated"];
+
+/** Starts the server; resolves to `{ url, close }`. */
+export function startFixture({ port = 0, empty = false } = {}) {
+  const stacks = buildStacks();
+  const started = Date.now() - 50 * 60_000;
+  const server = createServer((request, response) => {
+    answer(request, { stacks, started, empty }).then(
+      ({ status = 200, type = "application/json", body }) => {
+        response.writeHead(status, { "content-type": type, "content-security-policy": CSP });
+        response.end(body);
+      },
+      (error) => {
+        response.writeHead(500, { "content-type": "application/json" });
+        response.end(JSON.stringify({ error: String(error), detail: "" }));
+      },
+    );
+  });
+  return new Promise((resolve) => {
+    server.listen(port, "127.0.0.1", () => {
+      resolve({ url: `http://127.0.0.1:${server.address().port}`, close: () => server.close() });
+    });
+  });
+}
+
+async function answer(request, state) {
+  const url = new URL(request.url, "http://fixture");
+  const json = (value, status = 200) => ({ status, body: JSON.stringify(value) });
+  if (!url.pathname.startsWith("/api/")) return file(url.pathname);
+  const path = url.pathname.slice("/api/v1/".length);
+  if (path === "status") return json(status(state));
+  const selection = select(url.searchParams, state);
+  if (selection.error) return json(selection.error, 400);
+  if (path === "timeline") return json(timeline(selection, url.searchParams));
+  if (path === "flame") return json(flame(selection, url.searchParams));
+  if (path === "labels") return json({ labels: ["event", "exe", "host", "process", "status", "thread"] });
+  const label = /^labels\/(.+)\/values$/.exec(path)?.[1];
+  if (label) return json(values(selection, decodeURIComponent(label)));
+  if (path === "query") return { type: "text/plain", body: folded(selection) };
+  return json({ error: "no such path", detail: url.pathname }, 404);
+}
+
+async function file(pathname) {
+  const name = pathname === "/" ? "index.html" : normalize(pathname).replace(/^[/.]+/, "");
+  try {
+    return { type: TYPES[extname(name)] ?? "application/octet-stream", body: await readFile(join(dist, name)) };
+  } catch {
+    return { status: 404, type: "text/plain", body: "not found\n" };
+  }
+}
+
+function status({ started, empty, stacks }) {
+  const now = Date.now();
+  const taken = Math.round(((now - started) / 1000) * 260);
+  return {
+    version: "0.1.0", host: "web-01", now_ms: now, started_ms: started, frequency_hz: 99, event: "cpu-clock",
+    window_ms: 10_000, cpus: 8,
+    data: { from_ms: empty ? null : started, until_ms: empty ? null : now - 1000, segments: 30, bytes: 3_500_000, skipped: [] },
+    agent: {
+      samples_taken: taken, samples_stored: taken - 212, lost: { ring_full: 212 }, user_stacks: taken,
+      complete: Math.round(taken * 0.97), incomplete: Object.fromEntries(stacks.reasons.map((r) => [r, 10])),
+      agent_cpu_s: ((now - started) / 1000) * 0.012, bpf_ns_per_sample: 1900, rss_bytes: 38_400_000,
+    },
+  };
+}
+
+const MATCHER = /^\s*([a-z_]+)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)/;
+
+function select(params, state) {
+  const query = params.get("query") ?? "";
+  const tests = [];
+  let rest = query;
+  while (rest.trim()) {
+    const found = MATCHER.exec(rest);
+    if (!found) {
+      const at = query.length - rest.length;
+      return { error: { error: "The selector is not valid", detail: `${query}\n${" ".repeat(at)}^ expected label="value"` } };
+    }
+    const [whole, label, operator, raw] = found;
+    const value = raw.replace(/\\(.)/g, "$1");
+    const positive = operator === "=" ? (v) => v === value : operator === "!=" ? (v) => v !== value
+      : operator === "=~" ? (v) => new RegExp(`^(?:${value})$`).test(v) : (v) => !new RegExp(`^(?:${value})$`).test(v);
+    tests.push((labels) => positive(labels[label] ?? ""));
+    rest = rest.slice(whole.length);
+  }
+  const time = (text, fallback) => {
+    if (!text || text === "now") return text ? Date.now() : fallback;
+    const [, amount, unit] = /^-(\d+)([smhd])$/.exec(text) ?? [];
+    if (amount) return Date.now() - Number(amount) * { s: 1e3, m: 6e4, h: 36e5, d: 864e5 }[unit];
+    return Math.round(Number(text) * 1000);
+  };
+  const until = time(params.get("until"), Date.now());
+  const from = time(params.get("from"), until - 900_000);
+  const start = state.empty ? until : Math.max(from, state.started);
+  const end = Math.min(until, Date.now() - 1000);
+  const groups = state.stacks.processes.filter((process) => tests.every((test) => test(process.labels)));
+  return { from, until, start, end, groups, state };
+}
+
+// Samples of a process in the second that starts at `second`: a wave, noise of a hash, bursts and a gap.
+function rate(process, second) {
+  const minute = Math.floor(second / 60);
+  if (minute % 60 >= 41 && minute % 60 < 43) return 0;
+  const noise = ((Math.imul(second ^ process.seed, 0x9e3779b1) >>> 16) % 100) / 100;
+  const wave = 1 + 0.35 * Math.sin(second / (90 + (process.seed % 200)) + process.seed);
+  const burst = process.burst && minute % 23 >= 9 && minute % 23 < 12 ? process.burst : 1;
+  return Math.floor(99 * process.cores * wave * burst * (0.8 + 0.4 * noise) + noise);
+}
+
+function between(process, start, end) {
+  let sum = 0;
+  for (let s = Math.ceil(start / 1000); s * 1000 < end; s++) sum += rate(process, s);
+  return sum;
+}
+
+const lostIn = (start, end) => {
+  let lost = 0;
+  for (let s = Math.ceil(start / 1000); s * 1000 < end; s++) if (Math.floor(s / 60) % 60 === 40 && s % 60 > 20) lost += 5;
+  return lost;
+};
+
+function grouped(selection, by) {
+  const groups = new Map();
+  for (const process of selection.groups) {
+    const value = process.labels[by] ?? "";
+    groups.set(value, [...(groups.get(value) ?? []), process]);
+  }
+  return groups;
+}
+
+function timeline(selection, params) {
+  const { from, until, start, end } = selection;
+  const step = Math.max(1, Math.ceil(Math.max(Number(params.get("step_ms") ?? (until - from) / 300), (until - from) / 2000)));
+  const by = params.get("by") ?? "process";
+  const buckets = Math.ceil((until - from) / step);
+  const column = (of) => Array.from({ length: buckets }, (_, i) => {
+    const low = Math.max(start, from + i * step);
+    const high = Math.min(end, from + (i + 1) * step);
+    return high > low ? of(low, high) : 0;
+  });
+  const all = [...grouped(selection, by)].map(([value, processes]) => {
+    const samples = column((low, high) => processes.reduce((sum, process) => sum + between(process, low, high), 0));
+    return { value, total: samples.reduce((a, b) => a + b, 0), samples };
+  }).filter((group) => group.total > 0).sort((a, b) => b.total - a.total);
+  const top = Number(params.get("top") ?? 8);
+  const rest = all.slice(top);
+  const other = column(() => 0).map((_, i) => rest.reduce((sum, group) => sum + group.samples[i], 0));
+  const sums = other.map((value, i) => value + all.slice(0, top).reduce((sum, group) => sum + group.samples[i], 0));
+  return {
+    from_ms: from, until_ms: until, step_ms: step, period_ns: PERIOD, by, groups: all.slice(0, top),
+    other: { groups: rest.length, total: other.reduce((a, b) => a + b, 0), samples: other },
+    complete: sums.map((value) => Math.floor(value * 0.97)), lost: column(lostIn), skipped: [],
+  };
+}
+
+// Spreads a process' samples over its stacks by weight, whole samples only, none lost.
+function spread(process, samples) {
+  const out = new Map();
+  let before = 0;
+  let weight = 0;
+  for (const stack of process.stacks) {
+    weight += stack.weight;
+    const upTo = Math.floor((samples * weight) / process.weight + 1e-9);
+    if (upTo > before) out.set(stack, upTo - before);
+    before = upTo;
+  }
+  return out;
+}
+
+function flame(selection, params) {
+  const { from, until, start, end, state } = selection;
+  const by = params.get("by") ?? "process";
+  const strings = [""];
+  const known = new Map([["", 0]]);
+  const text = (value) => {
+    if (!known.has(value)) known.set(value, strings.push(value) - 1);
+    return known.get(value);
+  };
+  const frames = { kind: [], function: [], system_name: [], file: [], line: [], binary: [], build_id: [], unwound: [] };
+  const ids = new Map();
+  const frame = ({ kind, name, binary = "", file = "", line = 0 }) => {
+    const key = `${kind}\0${name}\0${binary}`;
+    if (!ids.has(key)) {
+      ids.set(key, frames.kind.push(KINDS.indexOf(kind)) - 1);
+      frames.function.push(text(name));
+      frames.system_name.push(0);
+      frames.file.push(text(file));
+      frames.line.push(line);
+      frames.binary.push(text(binary));
+      frames.build_id.push(text(binary.startsWith("/") ? "5f2c0a" : ""));
+      frames.unwound.push(text(kind === "kernel" ? "kernel" : "frame_pointer"));
+    }
+    return ids.get(key);
+  };
+  const node = (id) => ({ id, self: 0, total: 0, children: new Map() });
+  const root = node(frame({ kind: "root", name: "all" }));
+  const incomplete = {};
+  let complete = 0;
+  for (const [value, processes] of grouped(selection, by)) {
+    for (const process of processes) {
+      const samples = end > start ? between(process, start, end) : 0;
+      for (const [stack, count] of spread(process, samples)) {
+        if (stack.reason) incomplete[stack.reason] = (incomplete[stack.reason] ?? 0) + count;
+        else complete += count;
+        let at = root;
+        root.total += count;
+        for (const part of [{ kind: "group", name: value }, ...stack.frames]) {
+          const id = frame(part);
+          if (!at.children.has(id)) at.children.set(id, node(id));
+          at = at.children.get(id);
+          at.total += count;
+        }
+        at.self += count;
+      }
+    }
+  }
+  const nodes = { parent: [], frame: [], self: [], total: [] };
+  const walk = (at, parent) => {
+    const index = nodes.parent.length;
+    nodes.parent.push(index - parent);
+    nodes.frame.push(at.id);
+    nodes.self.push(at.self);
+    nodes.total.push(at.total);
+    for (const child of at.children.values()) walk(child, index);
+  };
+  walk(root, 0);
+  const lost = state.empty ? 0 : lostIn(start, end);
+  return {
+    from_ms: from, until_ms: until, period_ns: PERIOD, samples: root.total, complete, incomplete,
+    taken: root.total + lost, lost: lost ? { ring_full: lost } : {}, pruned: 0, skipped: [], kinds: KINDS, strings, frames, nodes,
+  };
+}
+
+function values(selection, label) {
+  const { start, end } = selection;
+  const found = [...grouped(selection, label)].map(([value, processes]) => ({
+    value, samples: processes.reduce((sum, process) => sum + between(process, start, end), 0),
+  }));
+  return { values: found.filter((v) => v.samples > 0).sort((a, b) => b.samples - a.samples), truncated: false };
+}
+
+function folded(selection) {
+  const lines = [];
+  for (const process of selection.groups) {
+    for (const [stack, count] of spread(process, between(process, selection.start, selection.end))) {
+      lines.push(`${[process.labels.process, ...stack.frames.map((f) => f.name)].join(";")} ${count}`);
+    }
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { url } = await startFixture({ port: Number(process.argv[2] ?? 7272), empty: process.argv.includes("--empty") });
+  console.log(`fixture on ${url}`);
+}

@@ -1,0 +1,51 @@
+import { afterEach, expect, test, vi } from "vitest";
+import { ApiError, Latest, apiUrl, fetchFlame, selectionParams } from "./client";
+
+afterEach(() => vi.unstubAllGlobals());
+const answer = (status: number, body: string) =>
+  vi.stubGlobal("fetch", vi.fn(async () => new Response(body, { status })));
+const at = { query: "", from: 1000, until: 2500 };
+
+test("empty parameters are left out, and times are seconds", () => {
+  expect(apiUrl("flame", { ...selectionParams(at), by: "process" })).toBe(
+    "/api/v1/flame?from=1.000&until=2.500&by=process",
+  );
+  expect(apiUrl("status", {})).toBe("/api/v1/status");
+});
+
+test("a refusal carries the server's words", async () => {
+  answer(400, '{"error":"unknown label","detail":"proces=\\"x\\"\\n^"}');
+  const error = await fetchFlame(at, "process").catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(ApiError);
+  expect(error).toMatchObject({ message: "unknown label", status: 400, detail: 'proces="x"\n^' });
+});
+
+test("an answer that is no JSON is an error, not a crash", async () => {
+  answer(502, "<html>");
+  await expect(fetchFlame(at, "process")).rejects.toMatchObject({ message: "The server answered 502" });
+  answer(200, "<html>");
+  await expect(fetchFlame(at, "process")).rejects.toMatchObject({ message: "The server's answer is not JSON" });
+});
+
+test("no answer at all is said", async () => {
+  vi.stubGlobal("fetch", vi.fn(async () => Promise.reject(new TypeError("refused"))));
+  await expect(fetchFlame(at, "process")).rejects.toMatchObject({ message: "The server does not answer", status: 0 });
+});
+
+test("a new request cancels the one before", async () => {
+  const latest = new Latest();
+  let release = () => {};
+  const first = latest.run(() => new Promise<string>((resolve) => (release = () => resolve("old"))));
+  const second = latest.run(async () => "new");
+  release();
+  expect(await first).toBeUndefined();
+  expect(await second).toBe("new");
+  expect(latest.busy).toBe(false);
+});
+
+test("an error of a cancelled request is not reported", async () => {
+  const latest = new Latest();
+  const first = latest.run((signal) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("x")))));
+  await latest.run(async () => 1);
+  expect(await first).toBeUndefined();
+});

@@ -1,0 +1,142 @@
+/** Draws the visible rectangles of a flame graph on a canvas. */
+
+import type { Palette } from "../color/bands";
+import type { Tokens } from "../color/tokens";
+import { share } from "../format/number";
+import type { Rects, View, Viewport } from "./layout";
+import { rowTop, scaleOf } from "./layout";
+import { frameLabel } from "./names";
+import { type Brush, frameFill, paintFrame } from "./paint";
+import { type Font, FONTS, fitted, textWidth } from "./text";
+import { type FlameTree, frameOf } from "./tree";
+
+/** Labels start at this width, shares at that one, in CSS pixels. */
+const LABEL_FROM = 26;
+const SHARE_FROM = 150;
+const FADED = 0.28;
+
+/** All that a picture shows. */
+export interface Scene {
+  tree: FlameTree;
+  rects: Rects;
+  view: View;
+  port: Viewport;
+  palette: Palette;
+  tokens: Tokens;
+  ratio: number;
+  rootLabel: string;
+  /** 1 for each frame that a search found; undefined without a search. */
+  matches: Uint8Array | undefined;
+  /** Nodes; -1 for none. */
+  selected: number;
+  hovered: number;
+  zoomed: number;
+}
+
+/** Fills by frame, kept as long as the tree and the palette stay. */
+export class FillCache {
+  #tree: FlameTree | undefined;
+  #palette: Palette | undefined;
+  #fills: string[] = [];
+
+  of(tree: FlameTree, palette: Palette, frame: number): string {
+    if (tree !== this.#tree || palette !== this.#palette) {
+      this.#tree = tree;
+      this.#palette = palette;
+      this.#fills = [];
+    }
+    const known = this.#fills[frame];
+    if (known) return known;
+    const fill = frameFill(tree.frames[frame] as FlameTree["frames"][number], palette);
+    this.#fills[frame] = fill;
+    return fill;
+  }
+}
+
+/** Draws a scene; the context's scale is the device's pixel ratio. */
+export function drawFlame(context: CanvasRenderingContext2D, scene: Scene, fills: FillCache): void {
+  const { port, rects, tree, palette, ratio } = scene;
+  const brush: Brush = { context, palette, ratio };
+  const h = port.rowHeight - 1;
+  context.clearRect(0, 0, port.width, port.height);
+  context.textBaseline = "middle";
+  for (let i = 0; i < rects.count; i++) {
+    const node = rects.node[i] as number;
+    const w = rects.w[i] as number;
+    const gap = w > 3 ? 1 : w > 1.2 ? 0.5 : 0;
+    const width = Math.max(w - gap, 0.6);
+    paintNode(brush, scene, fills.of(tree, palette, tree.frame[node] as number), node,
+      rects.x[i] as number, rects.y[i] as number, width, h);
+  }
+  outline(context, scene, scene.hovered, 1.25);
+  outline(context, scene, scene.selected, 1.75);
+}
+
+function paintNode(
+  brush: Brush, scene: Scene, fill: string, node: number, x: number, y: number, w: number, h: number,
+): void {
+  const { context } = brush;
+  const { tree, matches, tokens, zoomed } = scene;
+  const frame = frameOf(tree, node);
+  const found = matches?.[tree.frame[node] as number] === 1;
+  const faded = matches !== undefined && !found;
+  context.globalAlpha = faded ? FADED : 1;
+  paintFrame(brush, frame, fill, x, y, w, h);
+  context.globalAlpha = 1;
+  if (found && w > 1) {
+    context.fillStyle = tokens.accent;
+    context.fillRect(x, y + h - 2, w, 2);
+  }
+  // Callers of the zoomed frame step back.
+  const caller = node < zoomed && (tree.end[node] as number) > zoomed;
+  if (caller) {
+    context.fillStyle = tokens.bg;
+    context.globalAlpha = 0.45;
+    context.fillRect(x, y, w, h);
+    context.globalAlpha = 1;
+  }
+  if (w > LABEL_FROM) label(brush, scene, node, x, y, w, h, faded);
+}
+
+function label(
+  { context, palette }: Brush, scene: Scene, node: number, x: number, y: number, w: number, h: number, faded: boolean,
+): void {
+  const { tree, rootLabel } = scene;
+  const frame = frameOf(tree, node);
+  const font: Font = frame.kind === "group" || frame.kind === "root" ? "group"
+    : frame.kind === "inlined" ? "inlined" : "frame";
+  const part = w > SHARE_FROM ? share((tree.total[node] as number) / (tree.total[0] as number)) : "";
+  const room = w - 9 - (part ? textWidth(context, part, "share") + 12 : 0);
+  const name = fitted(context, frameLabel(frame, rootLabel), font, room);
+  if (!name) return;
+  const middle = y + h / 2 + 1;
+  context.fillStyle = palette.ink;
+  context.globalAlpha = faded ? 0.5 : 1;
+  context.font = FONTS[font];
+  context.textAlign = "left";
+  context.fillText(name, x + 5, middle);
+  if (part) {
+    context.globalAlpha = faded ? 0.4 : 0.85;
+    context.font = FONTS.share;
+    context.textAlign = "right";
+    context.fillText(part, x + w - 5, middle);
+  }
+  context.globalAlpha = 1;
+}
+
+function outline(context: CanvasRenderingContext2D, scene: Scene, node: number, lineWidth: number): void {
+  const { tree, view, port, tokens } = scene;
+  if (node < 0 || node >= tree.count) return;
+  const scale = scaleOf(view, port);
+  const start = tree.start[node] as number;
+  const left = Math.max(port.padLeft, port.padLeft + (start - view.x0) * scale);
+  const right = Math.min(
+    port.width - port.padRight, port.padLeft + (start + (tree.total[node] as number) - view.x0) * scale,
+  );
+  if (right - left < 0.5) return;
+  context.strokeStyle = tokens.ink;
+  context.lineWidth = lineWidth;
+  context.beginPath();
+  context.roundRect(left - 0.5, rowTop(tree.depth[node] as number, port) - 0.5, right - left, port.rowHeight, 2);
+  context.stroke();
+}

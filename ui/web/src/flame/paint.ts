@@ -1,0 +1,89 @@
+/** Painting one frame: fill, texture and shape. */
+
+import { KERNEL_BAND, type Palette, bandOf, stepOf } from "../color/bands";
+import { texture } from "./texture";
+import type { Frame } from "./tree";
+
+/** What is painted with. */
+export interface Brush {
+  context: CanvasRenderingContext2D;
+  palette: Palette;
+  /** Device pixels per CSS pixel. */
+  ratio: number;
+}
+
+/** The band a frame's colour comes from. */
+export function frameBand(frame: Frame): number {
+  if (frame.kind === "kernel") return KERNEL_BAND;
+  return bandOf(frame.binary || frame.file || frame.name);
+}
+
+/** The fill of a frame. */
+export function frameFill(frame: Frame, palette: Palette): string {
+  switch (frame.kind) {
+    case "root":
+      return palette.root;
+    case "group":
+      return palette.group(frame.name);
+    case "truncated":
+      return palette.truncated;
+    case "inlined":
+      return palette.inlined(frameBand(frame));
+    default:
+      return palette.frame(frameBand(frame), stepOf(frame.name));
+  }
+}
+
+function box(context: CanvasRenderingContext2D, x: number, y: number, w: number, h: number): void {
+  if (w > 12) {
+    context.beginPath();
+    context.roundRect(x, y, w, h, 1.5);
+    context.fill();
+  } else {
+    context.fillRect(x, y, w, h);
+  }
+}
+
+/** Paints a frame of `w` by `h` CSS pixels in `fill`. */
+export function paintFrame(brush: Brush, frame: Frame, fill: string, x: number, y: number, w: number, h: number): void {
+  const { context, palette, ratio } = brush;
+  context.fillStyle = fill;
+  if (frame.kind === "truncated") {
+    if (w > 3) torn(context, x, y, w, h);
+    else context.fillRect(x, y, w, h);
+  } else {
+    box(context, x, y, w, h);
+  }
+  if (frame.kind === "inlined") {
+    if (w <= 4) return;
+    context.strokeStyle = palette.outline(frameBand(frame));
+    context.lineWidth = 1;
+    context.beginPath();
+    context.roundRect(x + 0.5, y + 0.5, w - 1, h - 1, 1.5);
+    context.stroke();
+    return;
+  }
+  const name = frame.kind === "kernel" ? "hatch"
+    : frame.kind === "jit" || frame.kind === "interpreted" ? "dots"
+      : frame.kind === "truncated" ? "cross" : undefined;
+  const pattern = name && w > 3 && texture(context, name, palette.dark, ratio);
+  if (!pattern) return;
+  context.fillStyle = pattern;
+  if (name === "cross") context.fill();
+  else context.fillRect(x, y, w, h);
+}
+
+/** A box with a torn upper edge: what should stand there is missing. Leaves its path behind. */
+function torn(context: CanvasRenderingContext2D, x: number, y: number, w: number, h: number): void {
+  const tooth = 4;
+  const bite = 3;
+  context.beginPath();
+  context.moveTo(x, y + h);
+  context.lineTo(x, y + bite);
+  for (let at = 0, i = 0; at < w; at += tooth, i++) {
+    context.lineTo(Math.min(x + at + tooth, x + w), i % 2 ? y + bite : y);
+  }
+  context.lineTo(x + w, y + h);
+  context.closePath();
+  context.fill();
+}

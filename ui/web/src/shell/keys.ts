@@ -1,0 +1,54 @@
+/** The keys that work anywhere on the page. */
+
+import { onCleanup, onMount } from "solid-js";
+import type { Explore } from "../state/explore";
+import { shifted } from "../timeline/scale";
+import { zoomWindow } from "../timeline/view";
+
+/** Every key with what it does, for the key map. */
+export const KEY_MAP: [string, [string, string][]][] = [
+  ["Look", [["Q", "Selector"], ["/", "Search frames, Enter for the next match"], ["1", "Flame graph"], ["2", "Top"], ["O", "Root at the top or at the bottom"], ["T", "How true is this view?"], ["?", "This key map"]]],
+  ["Time", [["L", "Follow now, or pause"], [", .", "Shift the range by its length"], ["- =", "Zoom the time line out and in"], ["drag", "Select a range; its edges resize it, its inside moves it"], ["wheel", "Zoom at the pointer"], ["Shift drag", "Pan"], ["double click", "Back to now"]]],
+  ["Flame graph", [["arrows", "Move to caller, callee and siblings"], ["Enter, click", "Zoom"], ["Esc", "Zoom out"], ["wheel", "Scroll"]]],
+];
+
+/** Listens to keys as long as the page is there. */
+export function listenToKeys(explore: Explore, openHelp: () => void): void {
+  const focus = (id: string) => {
+    const field = document.getElementById(id);
+    if (field instanceof HTMLInputElement) {
+      field.focus();
+      field.select();
+    }
+  };
+  const shift = (direction: number) => {
+    const { from, until } = explore.range();
+    const by = Math.min((until - from) * direction, explore.now() - until);
+    explore.setRange(shifted({ from, until }, by), null);
+  };
+  const middle = () => (explore.window().from + explore.window().until) / 2;
+  const actions: Record<string, () => void> = {
+    q: () => focus("selector"),
+    "/": () => focus("search"),
+    1: () => explore.update({ tab: "flame" }),
+    2: () => explore.update({ tab: "top" }),
+    o: () => explore.update({ orientation: explore.view().orientation === "icicle" ? "flame" : "icicle" }, true),
+    t: () => explore.update({ truth: !explore.view().truth }, true),
+    "?": openHelp,
+    l: () => (explore.live() ? explore.pause() : explore.goLive()),
+    ",": () => shift(-1),
+    ".": () => shift(1),
+    "-": () => zoomWindow(explore, middle(), 1.5),
+    "=": () => zoomWindow(explore, middle(), 1 / 1.5),
+  };
+  const onKey = (event: KeyboardEvent) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (event.target instanceof HTMLInputElement || document.querySelector("dialog[open]")) return;
+    const action = actions[event.key.toLowerCase()];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  };
+  onMount(() => addEventListener("keydown", onKey));
+  onCleanup(() => removeEventListener("keydown", onKey));
+}

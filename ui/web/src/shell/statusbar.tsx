@@ -1,0 +1,92 @@
+/** The bar at the bottom: how true the view is, and what watching costs. */
+
+import { For, type JSX, Show, createMemo, createSignal, createEffect, on } from "solid-js";
+import type { Status } from "../api/types";
+import { kindName } from "../flame/names";
+import type { Frame, FrameKind } from "../flame/tree";
+import { bytes, cores, count, share } from "../format/number";
+import { zone } from "../format/time";
+import type { Explore } from "../state/explore";
+import type { ThemeState } from "../state/theme";
+import { ownCores, truthOf } from "../state/truth";
+import { FrameSwatch } from "./swatch";
+
+const KEY: [FrameKind, string, string][] = [
+  ["native", "python3", kindName("native")], ["inlined", "python3", kindName("inlined")],
+  ["jit", "python3", "JIT or interpreted"], ["kernel", "[kernel]", kindName("kernel")],
+  ["truncated", "", kindName("truncated")],
+];
+
+const sample = (kind: FrameKind, binary: string): Frame => ({
+  kind, binary, name: "main", systemName: "", file: "", line: 0, buildId: "", unwound: "",
+});
+
+/** Vesta's own cores, over the last minute where there is one. */
+export function createOwnCores(explore: Explore): () => number | undefined {
+  const [seen, setSeen] = createSignal<Status[]>([]);
+  createEffect(
+    on(explore.status, (status) => {
+      if (status) setSeen((before) => [...before, status].slice(-12));
+    }),
+  );
+  return () => {
+    const status = explore.status();
+    return status && ownCores(status, seen()[0] === status ? undefined : seen()[0]);
+  };
+}
+
+export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () => number | undefined }): JSX.Element {
+  const { explore } = props;
+  const truth = createMemo(() => {
+    const answer = explore.graph()?.answer;
+    return answer && truthOf(answer);
+  });
+  const skipped = () => explore.status()?.data.skipped.length ?? 0;
+  return (
+    <footer class="statusbar">
+      <button
+        type="button" class="truth-button" aria-expanded={explore.view().truth} title="How true is this view? (T)"
+        onClick={() => explore.update({ truth: !explore.view().truth }, true)}
+      >
+        <span class="meter" aria-hidden="true"><i style={{ width: `${(truth()?.share ?? 0) * 100}%` }} /></span>
+        <span data-complete={truth()?.complete}>
+          {truth() ? `${share(truth()!.share)} of stacks complete` : "No stacks yet"}
+        </span>
+      </button>
+      <Show when={truth()}>
+        {(found) => (
+          <>
+            <span class="wide">{count(found().lost, "sample")} lost</span>
+            <span class="wide" data-samples={found().samples}>
+              {count(found().samples, "sample")}
+              <Show when={explore.status()}>
+                {(status) => <>, {status().frequency_hz} Hz{status().cpus ? ` on ${count(status().cpus!, "CPU")}` : ""}</>}
+              </Show>
+            </span>
+          </>
+        )}
+      </Show>
+      <Show when={skipped()}>{(files) => <span class="wide">{count(files(), "file")} not readable</span>}</Show>
+      <span class="rest">
+        <span class="key wider" role="img" aria-label="Key: native frames are plain, inlined ones hollow, JIT and interpreted ones dotted, kernel ones hatched, truncated ones cross-hatched with a torn edge">
+          <For each={KEY}>
+            {([kind, binary, name]) => (
+              <span>
+                <FrameSwatch frame={sample(kind, binary)} dark={props.theme.dark()} />
+                {name}
+              </span>
+            )}
+          </For>
+        </span>
+        <Show when={explore.status()?.agent}>
+          {(agent) => (
+            <span class="wide">
+              Vesta: {cores(props.own() ?? 0)} cores, {bytes(agent().rss_bytes)}
+            </span>
+          )}
+        </Show>
+        <span title="Time zone">{zone(explore.range().until)}</span>
+      </span>
+    </footer>
+  );
+}

@@ -1,0 +1,155 @@
+/** The state of the page: what is looked at, what the server said, and what a user can do about it. */
+
+import { batch, createMemo, createSignal } from "solid-js";
+import type { ApiError } from "../api/client";
+import type { Flame, Status } from "../api/types";
+import { findMatches, parseQuery } from "../flame/search";
+import { type FlameTree, findPath, pathTo } from "../flame/tree";
+import { type Series, layerMeans } from "../timeline/series";
+import { equalityOf, withEquality, withoutEquality } from "./selector";
+import { type Span, type ViewState, formatState, parseState } from "./url";
+
+/** A stack tree with the answer it came from. */
+export interface Graph {
+  answer: Flame;
+  tree: FlameTree;
+}
+
+/** Something the server refused or failed at; the last good view stays. */
+export interface Failure {
+  error: ApiError;
+  /** Whether the selector is at fault: the message then stands under its field. */
+  selector: boolean;
+}
+
+/** Makes the state of one page. */
+export function createExplore() {
+  const [view, setView] = createSignal<ViewState>(parseState(location.search));
+  const [status, setStatus] = createSignal<Status>();
+  const [series, setSeries] = createSignal<Series>();
+  const [graph, setGraph] = createSignal<Graph>();
+  const [failure, setFailure] = createSignal<Failure>();
+  const [slow, setSlow] = createSignal(false);
+  const [pausedAt, setPausedAt] = createSignal<number>();
+  /** Milliseconds the server's clock is ahead of ours. */
+  const [skew, setSkew] = createSignal(0);
+  const [now, setNow] = createSignal(Date.now());
+  /** The span under the pointer while it is dragged. */
+  const [draft, setDraft] = createSignal<Span>();
+  /** Width of the time line in CSS pixels. */
+  const [width, setWidth] = createSignal(1000);
+
+  const range = createMemo((): Span => {
+    const wanted = view().range;
+    return wanted.live ? { from: now() - wanted.length, until: now() } : { from: wanted.from, until: wanted.until };
+  });
+  const window = createMemo<Span>(() => view().window ?? range());
+  const live = () => view().range.live;
+  /** The brush: the range where it is not the whole window. */
+  const brush = createMemo<Span | null>(() => (view().window ? range() : null));
+
+  /** Changes the view; `replace` for what is no step of its own in the history. */
+  const update = (patch: Partial<ViewState>, replace = false) => {
+    const next = { ...view(), ...patch };
+    const query = formatState(next);
+    batch(() => {
+      setView(next);
+      if (next.range.live) setPausedAt(undefined);
+    });
+    const url = `${location.pathname}${query ? `?${query}` : ""}`;
+    if (url === location.pathname + location.search) return;
+    history[replace ? "replaceState" : "pushState"](null, "", url);
+  };
+  addEventListener("popstate", () => setView(parseState(location.search)));
+
+  /** Stops following now; the span in view stays. */
+  const pause = (): void => {
+    if (!live()) return;
+    const { from, until } = range();
+    const rounded = { from: Math.floor(from / 1000) * 1000, until: Math.ceil(until / 1000) * 1000 };
+    batch(() => {
+      setPausedAt(now());
+      setView({ ...view(), range: { live: false, ...rounded }, window: null });
+    });
+    history.replaceState(null, "", `${location.pathname}?${formatState(view())}`);
+  };
+
+  const lengthOfLive = () => {
+    const wanted = view().range;
+    return wanted.live ? wanted.length : 15 * 60_000;
+  };
+  const goLive = (length = lengthOfLive()) => update({ range: { live: true, length }, window: null });
+
+  /** The nodes the zoom and the selection of the view point at; their nearest callers where they are gone. */
+  const followed = (key: "zoom" | "selected") => {
+    let hashes: number[] = [];
+    return createMemo(() => {
+      const tree = graph()?.tree;
+      const wanted = view()[key];
+      if (!tree || !wanted) return 0;
+      if (hashes[hashes.length - 1] !== wanted) hashes = [wanted];
+      const node = findPath(tree, hashes);
+      if (tree.path[node] === wanted) hashes = pathTo(tree, node).map((at) => tree.path[at] as number);
+      return node;
+    });
+  };
+  const zoomNode = followed("zoom");
+  const selectedNode = followed("selected");
+  const hashOf = (node: number) => (node > 0 ? (graph()?.tree.path[node] ?? 0) : 0);
+
+  const select = (node: number) => {
+    pause();
+    update({ selected: hashOf(node) }, true);
+  };
+  const zoom = (node: number) => {
+    pause();
+    update({ zoom: hashOf(node), selected: hashOf(node) || view().selected });
+  };
+
+  const search = createMemo(() => parseQuery(view().search));
+  const matches = createMemo(() => {
+    const query = search();
+    const tree = graph()?.tree;
+    return tree && query && "test" in query ? findMatches(tree, query.test, zoomNode()) : undefined;
+  });
+
+  /** Shows a span; with a window around it where it is only a part. */
+  const setRange = (span: Span, around: Span | null, replace = false) => {
+    const whole = !around || (around.from === span.from && around.until === span.until);
+    batch(() => {
+      if (live()) setPausedAt(now());
+      update({ range: { live: false, ...span }, window: whole ? null : around }, replace);
+    });
+  };
+
+  /** Narrows the selector to a label's value, or opens it again. */
+  const toggleFilter = (label: string, value: string) => {
+    const { query } = view();
+    const on = equalityOf(query, label) === value;
+    update({ query: on ? withoutEquality(query, label) : withEquality(query, label, value), zoom: 0 });
+  };
+
+  /** The part of the range for which there is data, in milliseconds. */
+  const coveredMs = createMemo(() => {
+    const { from, until } = graph() ? { from: graph()!.answer.from_ms, until: graph()!.answer.until_ms } : range();
+    const data = status()?.data;
+    const start = Math.max(from, data?.from_ms ?? from);
+    const end = Math.min(until, Math.max(start + 1, data?.until_ms ?? until));
+    return Math.max(1, end - start);
+  });
+  /** Cores that a number of samples of the graph stand for. */
+  const coresOf = (samples: number) => (samples * (graph()?.answer.period_ns ?? 0)) / (coveredMs() * 1e6);
+
+  const means = createMemo(() => {
+    const lines = series();
+    return lines ? layerMeans(lines, draft() ?? range()) : new Map<string, number>();
+  });
+
+  return {
+    view, update, status, setStatus, series, setSeries, graph, setGraph, failure, setFailure, slow, setSlow,
+    pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, live, brush, pause, goLive,
+    zoomNode, selectedNode, select, zoom, search, matches, setRange, toggleFilter, coresOf, means,
+  };
+}
+
+export type Explore = ReturnType<typeof createExplore>;

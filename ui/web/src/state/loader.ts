@@ -1,0 +1,149 @@
+/** Keeps the page's data in step with its view, and follows now in live mode. */
+
+import { batch, createEffect, on, onCleanup } from "solid-js";
+import { ApiError, Latest, fetchFlame, fetchStatus, fetchTimeline } from "../api/client";
+import { buildTree } from "../flame/tree";
+import { aligned, bucketStep } from "../timeline/scale";
+import { buildSeries } from "../timeline/series";
+import type { Explore } from "./explore";
+
+/** The right edge of the time line moves this often, and the graph this often, in milliseconds. */
+const EDGE_EVERY = 1000;
+const GRAPH_EVERY = 2000;
+/** A live page keeps the server busy for at most a tenth of the time. */
+const REST = 9;
+const STATUS_EVERY = 5000;
+/** After this long a user is told that something loads. */
+const SLOW_AFTER = 150;
+
+/** Starts loading; call it inside a root, once. Returns what reloads everything. */
+export function startLoader(explore: Explore): () => void {
+  const timeline = new Latest();
+  const flame = new Latest();
+  const statuses = new Latest();
+  let pending = 0;
+  let slowTimer: ReturnType<typeof setTimeout> | undefined;
+
+  const begin = (quiet: boolean) => {
+    if (quiet) return () => {};
+    pending++;
+    slowTimer ??= setTimeout(() => explore.setSlow(true), SLOW_AFTER);
+    return () => {
+      if (--pending > 0) return;
+      clearTimeout(slowTimer);
+      slowTimer = undefined;
+      explore.setSlow(false);
+    };
+  };
+
+  const failed = (reason: unknown) => {
+    const error = reason instanceof ApiError ? reason : new ApiError(String(reason), 0, "");
+    explore.setFailure({ error, selector: error.status === 400 && explore.view().query !== "" });
+  };
+
+  const loadTimeline = async (quiet: boolean) => {
+    const done = begin(quiet);
+    try {
+      const { query, by } = explore.view();
+      const step = bucketStep(explore.window(), explore.width());
+      const span = aligned(explore.window(), step);
+      const answer = await timeline.run((signal) => fetchTimeline({ query, ...span }, by, step, signal));
+      if (!answer) return;
+      const end = explore.status()?.data.until_ms ?? explore.now();
+      explore.setSeries(buildSeries(answer, explore.live() ? Math.min(end, explore.now()) : explore.now()));
+      if (explore.failure()?.error.status === 0) explore.setFailure(undefined);
+    } catch (reason) {
+      failed(reason);
+    } finally {
+      done();
+    }
+  };
+
+  const loadFlame = async (quiet: boolean) => {
+    const done = begin(quiet);
+    try {
+      const { query, by } = explore.view();
+      const answer = await flame.run((signal) => fetchFlame({ query, ...explore.range() }, by, signal));
+      if (!answer) return;
+      const tree = buildTree(answer);
+      batch(() => {
+        explore.setGraph({ answer, tree });
+        explore.setFailure(undefined);
+      });
+    } catch (reason) {
+      failed(reason);
+    } finally {
+      done();
+    }
+  };
+
+  const loadStatus = async () => {
+    try {
+      const asked = Date.now();
+      const status = await statuses.run((signal) => fetchStatus(signal));
+      if (!status) return;
+      batch(() => {
+        explore.setSkew(status.now_ms - (asked + Date.now()) / 2);
+        explore.setStatus(status);
+      });
+    } catch (reason) {
+      failed(reason);
+    }
+  };
+
+  const reload = () => {
+    void loadStatus();
+    void loadTimeline(false);
+    void loadFlame(false);
+  };
+
+  // What asks for new data: the selection, and in live mode the clock below.
+  const spanKey = (span: { from: number; until: number }) => (explore.live() ? "live" : `${span.from}-${span.until}`);
+  createEffect(
+    on(
+      () => [
+        explore.view().query, explore.view().by, spanKey(explore.window()), explore.width(),
+        explore.live() && (explore.window().until - explore.window().from),
+      ].join("|"),
+      () => void loadTimeline(false),
+    ),
+  );
+  createEffect(
+    on(
+      () => [
+        explore.view().query, explore.view().by, spanKey(explore.range()),
+        explore.live() && (explore.range().until - explore.range().from),
+      ].join("|"),
+      () => void loadFlame(false),
+    ),
+  );
+
+  const every = (ms: number, work: () => Promise<void>) => {
+    let timer: ReturnType<typeof setTimeout>;
+    let stopped = false;
+    const turn = async () => {
+      const start = performance.now();
+      if (!document.hidden) await work();
+      if (stopped) return;
+      timer = setTimeout(turn, Math.max(ms, (performance.now() - start) * REST));
+    };
+    timer = setTimeout(turn, ms);
+    onCleanup(() => {
+      stopped = true;
+      clearTimeout(timer);
+    });
+  };
+  const tick = setInterval(() => {
+    if (!document.hidden) explore.setNow(Date.now() + explore.skew());
+  }, EDGE_EVERY);
+  onCleanup(() => clearInterval(tick));
+  every(EDGE_EVERY, async () => {
+    if (explore.live() && !timeline.busy) await loadTimeline(true);
+  });
+  every(GRAPH_EVERY, async () => {
+    if (explore.live() && !flame.busy) await loadFlame(true);
+  });
+  every(STATUS_EVERY, loadStatus);
+  void loadStatus();
+  return reload;
+}

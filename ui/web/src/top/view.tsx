@@ -1,0 +1,90 @@
+/** The functions of the selection as a table. */
+
+import { For, type JSX, Show, createMemo, createSignal } from "solid-js";
+import { baseName, frameLabel, kindName } from "../flame/names";
+import { cores, share, thousands } from "../format/number";
+import { FrameSwatch } from "../shell/swatch";
+import type { Explore } from "../state/explore";
+import type { ThemeState } from "../state/theme";
+import { type SortKey, functionRows, sortRows } from "./table";
+
+const COLUMNS: { key: SortKey; name: string; figure: boolean }[] = [
+  { key: "self", name: "Self", figure: true },
+  { key: "total", name: "Total", figure: true },
+  { key: "name", name: "Function", figure: false },
+  { key: "binary", name: "Binary", figure: false },
+];
+/** Rows put on the page at a time. */
+const PAGE = 200;
+
+export function TopTable(props: { explore: Explore; theme: ThemeState }): JSX.Element {
+  const { explore } = props;
+  const [sort, setSort] = createSignal<{ key: SortKey; down: boolean }>({ key: "self", down: true });
+  const [limit, setLimit] = createSignal(PAGE);
+  const rows = createMemo(() => {
+    const tree = explore.graph()?.tree;
+    if (!tree) return [];
+    const query = explore.search();
+    const all = functionRows(tree, explore.zoomNode());
+    const found = query && "test" in query ? all.filter((row) => query.test(row.frame)) : all;
+    return sortRows(found, sort().key, sort().down);
+  });
+  const all = () => explore.graph()?.tree.total[0] || 1;
+  const choose = (key: SortKey, figure: boolean) =>
+    setSort((before) => ({ key, down: before.key === key ? !before.down : figure }));
+  return (
+    <div class="top" id="graph">
+      <table>
+        <caption class="unseen">Functions by self and total time; a recursive call counts once in the total</caption>
+        <thead>
+          <tr>
+            <For each={COLUMNS}>
+              {({ key, name, figure }) => (
+                <th
+                  scope="col" classList={{ figure }}
+                  aria-sort={sort().key === key ? (sort().down ? "descending" : "ascending") : "none"}
+                >
+                  <button type="button" onClick={() => choose(key, figure)}>{name}</button>
+                </th>
+              )}
+            </For>
+          </tr>
+        </thead>
+        <tbody>
+          <For each={rows().slice(0, limit())}>
+            {(row) => (
+              <tr
+                data-function={row.name} aria-selected={explore.selectedNode() === row.node && row.node > 0}
+                onClick={() => explore.select(row.node)}
+              >
+                <td class="figure"><Cell samples={row.self} all={all()} explore={explore} /></td>
+                <td class="figure"><Cell samples={row.total} all={all()} explore={explore} /></td>
+                <td class="name" title={row.name}>
+                  <FrameSwatch frame={row.frame} dark={props.theme.dark()} />
+                  <button type="button">{frameLabel(row.frame, "")}</button>
+                </td>
+                <td class="binary" title={row.binary}>{baseName(row.binary) || kindName(row.frame.kind)}</td>
+              </tr>
+            )}
+          </For>
+        </tbody>
+      </table>
+      <Show when={rows().length > limit()}>
+        <button type="button" class="link more" onClick={() => setLimit(limit() + PAGE)}>
+          Show {Math.min(PAGE, rows().length - limit())} more of {thousands(rows().length)}
+        </button>
+      </Show>
+      <Show when={rows().length === 0 && explore.graph()}><p class="note">No function matches.</p></Show>
+    </div>
+  );
+}
+
+function Cell(props: { samples: number; all: number; explore: Explore }): JSX.Element {
+  return (
+    <>
+      <span class="cores">{cores(props.explore.coresOf(props.samples))}</span>
+      <span class="part">{share(props.samples / props.all)}</span>
+      <span class="track" aria-hidden="true"><i style={{ width: `${(props.samples / props.all) * 100}%` }} /></span>
+    </>
+  );
+}
