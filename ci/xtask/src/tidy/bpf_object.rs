@@ -14,6 +14,7 @@ use object::{Object as _, ObjectSection as _, SectionKind};
 
 use super::Findings;
 use crate::paths;
+use crate::process::say;
 
 /// Name of the object, which profiler-agent's build script writes to its output folder.
 const NAME: &str = "vesta-bpf.o";
@@ -66,6 +67,7 @@ pub(super) fn check(path: &Path) -> Result<Findings> {
     if instructions == 0 {
         bail!("{} holds no BPF program", path.display());
     }
+    say(&format!("looked at {instructions} BPF instructions in {}", path.display()));
     Ok(findings)
 }
 

@@ -8,8 +8,11 @@ const MOST_LINES: usize = 600;
 /// Endings of files that people write and read as code.
 const CODE: [&str; 10] = ["rs", "ts", "tsx", "js", "mjs", "css", "c", "cpp", "h", "py"];
 
-/// Words that code must not hold (each broken in two, so that this file does not break its own rule), and why.
-const FORBIDDEN: [(&str, &str); 9] = [
+/// Endings of what the page and its tests are written in.
+const SCRIPTS: [&str; 4] = ["ts", "tsx", "js", "mjs"];
+
+/// Words that Rust code must not hold (each broken in two, so that this file keeps its own rule), and why.
+const NOT_IN_RUST: [(&str, &str); 5] = [
     (concat!("#[", "allow("), "an exception is `#[expect(…, reason = …)]`, which ends when it is not needed"),
     (
         concat!("#![", "allow("),
@@ -18,9 +21,11 @@ const FORBIDDEN: [(&str, &str); 9] = [
     (concat!("todo", "!("), "unfinished"),
     (concat!("unimplemented", "!("), "unfinished"),
     (concat!("#[", "ignore"), "a test that does not run is no test"),
-    (concat!("test.", "skip("), "a test that does not run is no test"),
-    (concat!("it.", "skip("), "a test that does not run is no test"),
-    (concat!("describe.", "skip("), "a test that does not run is no test"),
+];
+
+/// The same for the page.
+const NOT_IN_SCRIPTS: [(&str, &str); 2] = [
+    (concat!(".", "skip("), "a test that does not run is no test"),
     (concat!(".", "only("), "the other tests do not run"),
 ];
 
@@ -54,8 +59,7 @@ fn check_one(source: &Source) -> Findings {
         }
     }
     for (index, line) in source.text.lines().enumerate() {
-        let broken = if is_code(path) { forbidden(line) } else { None };
-        if let Some(reason) = broken.or_else(|| foreign_registry(path, line)) {
+        if let Some(reason) = forbidden(path, line).or_else(|| foreign_registry(path, line)) {
             findings.push(format!("{path}:{}: {reason}", index + 1));
         }
     }
@@ -63,11 +67,20 @@ fn check_one(source: &Source) -> Findings {
 }
 
 fn is_code(path: &str) -> bool {
-    path.rsplit_once('.').is_some_and(|(_, ending)| CODE.contains(&ending))
+    CODE.contains(&ending(path))
 }
 
-fn forbidden(line: &str) -> Option<String> {
-    let (word, why) = FORBIDDEN.iter().find(|(word, _)| line.contains(word))?;
+fn ending(path: &str) -> &str {
+    path.rsplit_once('.').map_or("", |(_, ending)| ending)
+}
+
+fn forbidden(path: &str, line: &str) -> Option<String> {
+    let words = match ending(path) {
+        "rs" => &NOT_IN_RUST[..],
+        script if SCRIPTS.contains(&script) => &NOT_IN_SCRIPTS,
+        _ => return None,
+    };
+    let (word, why) = words.iter().find(|(word, _)| line.contains(word))?;
     Some(format!("`{word}`: {why}"))
 }
 
@@ -102,12 +115,15 @@ mod tests {
 
     #[test]
     fn unfinished_or_silenced_code_is_found_with_its_line() {
-        for (word, _) in FORBIDDEN {
-            let found = findings("a.rs", &format!("fn a() {{\n    {word}\n"));
+        let rust = NOT_IN_RUST.map(|(word, _)| ("a.rs", word));
+        let scripts = NOT_IN_SCRIPTS.map(|(word, _)| ("a.test.ts", word));
+        for (path, word) in rust.into_iter().chain(scripts) {
+            let found = findings(path, &format!("fn a() {{\n    it{word}\n"));
             assert_eq!(found.len(), 1, "{word}");
-            assert!(found[0].starts_with("a.rs:2: "), "{found:?}");
+            assert!(found[0].starts_with(&format!("{path}:2: ")), "{found:?}");
+            assert!(findings("a.md", word).is_empty());
         }
-        assert!(findings("a.md", FORBIDDEN[0].0).is_empty());
+        assert!(findings("a.rs", concat!("values.", "skip(1)")).is_empty());
     }
 
     #[test]
