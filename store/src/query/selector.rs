@@ -114,3 +114,132 @@ fn decide<'a>(
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Evaluates over labels written as `name=value`; those that start with `?` are not known yet.
+    fn eval(selector: &str, labels: &[&str]) -> Option<bool> {
+        let selector = Selector::parse(selector).unwrap_or_else(|error| panic!("{error}"));
+        selector.eval(&mut |label| {
+            let mut pairs = labels.iter().filter_map(|pair| pair.split_once('='));
+            match pairs.find(|(name, _)| name.trim_start_matches('?') == label) {
+                Some((name, _)) if name.starts_with('?') => None,
+                Some((_, value)) => Some(value.to_owned().into()),
+                None => Some("".into()),
+            }
+        })
+    }
+
+    #[test]
+    fn matchers_compare_whole_values() {
+        let labels = ["process=redis-server", "exe=/usr/bin/redis"];
+        for (selector, expected) in [
+            (r#"process="redis-server""#, true),
+            (r#"process='redis-server'"#, true),
+            (r#"process="redis""#, false),
+            (r#"process!="redis""#, true),
+            (r#"process=~"redis""#, false),
+            (r#"process=~"redis.*""#, true),
+            (r#"process=~"nginx|redis-server""#, true),
+            (r#"process=~"nginx|redis""#, false),
+            (r#"process!~"redis-.*""#, false),
+            (r#"exe=~"/usr/bin/\w+""#, true),
+            (r#"exe=~"/usr/bin/\\w+""#, true),
+            (r#"nosuch="""#, true),
+            (r#"nosuch!="""#, false),
+            (r#"nosuch=~".*""#, true),
+            (r#"nosuch=~".+""#, false),
+        ] {
+            assert_eq!(eval(selector, &labels), Some(expected), "{selector}");
+        }
+    }
+
+    #[test]
+    fn and_binds_closer_than_or_and_parentheses_closest() {
+        let labels = ["a=1", "b=2"];
+        for (selector, expected) in [
+            (r#"a="1", b="2""#, true),
+            (r#"a="1" and b="3""#, false),
+            (r#"a="1" or b="3" and a="9""#, true),
+            (r#"(a="1" or b="3") and a="9""#, false),
+            (r#"{a="1", b="2",}"#, true),
+            (r#"  { }  "#, true),
+            ("", true),
+            (r#"(((a="1")))"#, true),
+            (r#"a="1",(b="3" or b="2"),"#, true),
+        ] {
+            assert_eq!(eval(selector, &labels), Some(expected), "{selector}");
+        }
+    }
+
+    #[test]
+    fn labels_not_known_yet_leave_open_only_what_hangs_on_them() {
+        let labels = ["?pid=", "process=x"];
+        for (selector, expected) in [
+            (r#"pid="1""#, None),
+            (r#"pid="1", process="x""#, None),
+            (r#"pid="1", process="y""#, Some(false)),
+            (r#"pid="1" or process="x""#, Some(true)),
+            (r#"pid="1" or process="y""#, None),
+        ] {
+            assert_eq!(eval(selector, &labels), expected, "{selector}");
+        }
+    }
+
+    #[test]
+    fn strings_take_escapes_and_any_character() {
+        assert_eq!(eval(r#"a="x\"y\\z\n\t""#, &["a=x\"y\\z\n\t"]), Some(true));
+        assert_eq!(eval(r#"a='it\'s "so"'"#, &["a=it's \"so\""]), Some(true));
+        assert_eq!(eval(r#"a="日本 ,)}""#, &["a=日本 ,)}"]), Some(true));
+    }
+
+    #[test]
+    fn errors_point_at_the_place() {
+        for (selector, message, at) in [
+            ("process=redis", "expected a value in quotes, found `redis`", 8),
+            ("process", "expected `=`, `!=`, `=~` or `!~`, found the end", 7),
+            (r#"process=="x""#, "expected a value in quotes, found `=`", 8),
+            (r#""x""#, "expected a label, e.g. `process`, or `(`, found a quoted string", 0),
+            (r#"a="1" b="2""#, "expected `,`, `and`, `or` or the end, found `b`", 6),
+            (r#"a="1" and"#, "expected a label, e.g. `process`, or `(`, found the end", 9),
+            (r#"a="1",,b="2""#, "expected a label, e.g. `process`, or `(`, found `,`", 6),
+            (r#"(a="1""#, "expected `)`, found the end", 6),
+            (r#"{a="1""#, "expected `}`, found the end", 6),
+            (r#"a="1"}"#, "expected `,`, `and`, `or` or the end, found `}`", 5),
+            (r#"日="1""#, "`日` has no meaning here; put values in quotes", 0),
+            (r#"a="1"#, "the string has no closing \"", 2),
+            (r#"a="1\"#, "the string has no closing \"", 2),
+            ("a>3", "`>` has no meaning here; put values in quotes", 1),
+            (r#"a=~"(""#, "bad regular expression: unclosed group", 3),
+            (r#"a=~"a)(b""#, "bad regular expression: unopened group", 3),
+            (r#"ab=~"\\w{1000}{1000}""#, "the regular expression takes more than 1048576 bytes", 4),
+        ] {
+            let error = Selector::parse(selector).expect_err(selector);
+            assert_eq!((error.message.as_str(), error.at), (message, at), "{selector}");
+        }
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_place() {
+        let error = Selector::parse("status=\"日本\"\t, process=redis").expect_err("no quotes");
+        let text = error.to_string();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[1], "  status=\"日本\" , process=redis");
+        let caret = lines[2].chars().position(|c| c == '^');
+        assert_eq!(caret, lines[1].find("redis").map(|at| lines[1][..at].chars().count()));
+    }
+
+    #[test]
+    fn the_work_for_one_selector_is_bounded() {
+        let deep = format!("{}a=\"1\"{}", "(".repeat(100_000), ")".repeat(100_000));
+        assert!(Selector::parse(&deep).is_err());
+        let deep = format!("{}a=\"1\"{}", "(".repeat(65), ")".repeat(65));
+        assert!(Selector::parse(&deep).expect_err("too deep").message.contains("64 nested"));
+        let fits = format!("{}a=\"1\"{}", "(".repeat(64), ")".repeat(64));
+        assert!(Selector::parse(&fits).is_ok());
+        let long = format!("a=\"{}\"", "x".repeat(20_000));
+        assert!(Selector::parse(&long).expect_err("too long").message.contains("at most 16384"));
+    }
+}

@@ -3,4 +3,6 @@
 mod basics;
 mod common;
 mod compaction;
+mod concurrent;
 mod hostile;
+mod other_readers;

@@ -1,0 +1,96 @@
+//! Other programs read the same files: pyarrow and DuckDB, through a Python script.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use store::Store;
+use store::model::Profile;
+
+use crate::common::{NOON, window};
+
+/// A Python with pyarrow and duckdb.
+fn python() -> PathBuf {
+    if let Some(python) = std::env::var_os("VESTA_TEST_PYTHON") {
+        return python.into();
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let python = root.join("target/venv/bin/python");
+    assert!(python.exists(), "no Python with pyarrow and duckdb: run `cargo xtask setup` first");
+    python
+}
+
+fn read(data_dir: &Path) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/read_with_pyarrow.py");
+    let python = python();
+    let output = Command::new(&python).arg(script).arg(data_dir).output();
+    let output =
+        output.unwrap_or_else(|error| panic!("{} (run `cargo xtask setup`): {error}", python.display()));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "run `cargo xtask setup` if a package is missing:\n{errors}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn sum<T>(windows: &[Profile], of: impl Fn(&Profile) -> T) -> T
+where
+    T: std::iter::Sum,
+{
+    windows.iter().map(of).sum()
+}
+
+#[test]
+fn pyarrow_and_duckdb_read_every_table_and_find_the_same_totals() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(dir.path()).unwrap();
+    let windows: Vec<_> =
+        (0..5).map(|n| window(n, NOON + n as i64 * 86_400_000, 50 + n as usize * 20)).collect();
+    windows.iter().for_each(|window| drop(store.append(window).unwrap()));
+
+    let found = read(dir.path());
+    let arrow = &found["pyarrow"];
+    let rows = |of: fn(&Profile) -> usize| json!(sum(&windows, of));
+    assert_eq!(arrow["samples_rows"], rows(|p| p.rows.len()));
+    assert_eq!(arrow["series_rows"], rows(|p| p.series.len()));
+    assert_eq!(arrow["stacks_rows"], rows(|p| p.stacks.len()));
+    assert_eq!(arrow["frames_rows"], rows(|p| p.frames.len()));
+    assert_eq!(arrow["binaries_rows"], rows(|p| p.binaries.len()));
+    assert_eq!(arrow["accounts_rows"], rows(|p| p.accounts.len()));
+    assert_eq!(arrow["samples_segments"], json!(5));
+    assert_eq!(arrow["samples"], json!(sum(&windows, Profile::samples)));
+    assert_eq!(arrow["value"], json!(sum(&windows, |p| p.rows.iter().map(|row| row.value).sum::<i64>())));
+    assert_eq!(arrow["exact"], rows(|p| p.exact.len()));
+    let exact = |p: &Profile| -> i64 {
+        let times = |row| p.exact_of(row).iter().map(|e| i64::from(e.offset_ms)).collect::<Vec<_>>();
+        p.rows.iter().flat_map(|row| times(row).into_iter().map(|ms| row.key.time_ms + ms)).sum()
+    };
+    assert_eq!(arrow["exact_sum"], json!(sum(&windows, exact)));
+    let cpus = |p: &Profile| p.exact.iter().map(|exact| u64::from(exact.cpu)).sum::<u64>();
+    assert_eq!(arrow["cpu_sum"], json!(sum(&windows, cpus)));
+    assert_eq!(arrow["hosts"], json!(["web-01"]));
+    assert_eq!(arrow["labels"].as_array().unwrap().len(), 5 * 3 * 2, "team and zone of three series each");
+    assert_eq!(arrow["schema_version"], json!(store::segment::SCHEMA_VERSION.to_string()));
+
+    let duck = &found["duckdb"];
+    let (mut by_process, mut by_root) = (BTreeMap::new(), BTreeMap::new());
+    let mut lost = 0;
+    for p in &windows {
+        for row in &p.rows {
+            let process = p.label(row.key.series, "process").unwrap_or("");
+            let sums: &mut (u64, i64) = by_process.entry(process).or_default();
+            *sums = (sums.0 + row.samples, sums.1 + row.value);
+            if let Some(root) = p.stacks.leaf_to_root(row.key.node).last() {
+                *by_root.entry(p.text(p.frame(root).function)).or_insert(0u64) += row.samples;
+            }
+        }
+        let losses = p.accounts.iter().filter(|account| p.text(account.counter) == "lost_ring_full");
+        lost += losses.map(|account| account.value).sum::<u64>();
+    }
+    let by_process: Vec<_> =
+        by_process.into_iter().map(|(name, (n, value))| json!([name, n, value])).collect();
+    let by_root: Vec<_> = by_root.into_iter().map(|(name, n)| json!([name, n])).collect();
+    assert_eq!(duck["by_process"], json!(by_process));
+    assert_eq!(duck["by_root"], json!(by_root));
+    assert_eq!(duck["lost"], json!(lost));
+    assert_eq!(duck["exact"], arrow["exact"]);
+}
