@@ -4,6 +4,7 @@
 //! head; selectors are bounded by the store. No other origin may read answers: there is no CORS.
 
 mod api;
+mod connections;
 mod counters;
 mod error;
 mod guard;
@@ -28,6 +29,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
+use connections::Bounded;
 use counters::Counters;
 use guard::Names;
 
@@ -43,11 +45,11 @@ pub struct ServerConfig {
     pub store: Store,
     /// The agent, if one runs in this process.
     pub agent: Option<Arc<dyn AgentView>>,
-    /// What queries may cost.
+    /// What clients may cost.
     pub limits: Limits,
 }
 
-/// What queries may cost.
+/// What clients may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Queries that run at once. Each may hold a merged profile and a tree, some 100 MB when they are large.
@@ -56,11 +58,21 @@ pub struct Limits {
     pub query_time: Duration,
     /// Size of an answer, which is made in memory.
     pub answer_bytes: usize,
+    /// Connections open at once: a quarter of the file descriptors a process usually has.
+    pub connections: usize,
+    /// How long a connection may stay open without a byte: longer than any query may take.
+    pub idle_time: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { queries: 8, query_time: Duration::from_secs(30), answer_bytes: 256_000_000 }
+        Self {
+            queries: 8,
+            query_time: Duration::from_secs(30),
+            answer_bytes: 256_000_000,
+            connections: 256,
+            idle_time: Duration::from_secs(75),
+        }
     }
 }
 
@@ -135,6 +147,7 @@ pub async fn serve(
     let names = Names::new(listener.local_addr()?, &names);
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let listener = Bounded::new(listener, limits.connections, limits.idle_time);
     let state = Arc::new(AppState {
         store,
         agent,

@@ -1,0 +1,69 @@
+//! Exports agree with each other, and others can read them.
+
+use super::*;
+use crate::render::Format;
+use crate::support::{START_MS, generated};
+
+#[test]
+fn every_export_has_the_same_samples() {
+    let profiles = [generated(1, 300), generated(2, 300)];
+    let expected: u64 = profiles.iter().map(Profile::samples).sum();
+    let server = Server::start(&profiles);
+    let export = |format: Format| server.get_range(&format!("/api/v1/query?format={}", format.name()));
+
+    let folded = export(Format::Folded);
+    let sum: u64 =
+        folded.text().lines().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum();
+    assert_eq!(sum, expected);
+
+    for pprof in [export(Format::Pprof), server.get_range("/pprof")] {
+        assert_eq!(pprof.header("content-type"), "application/octet-stream");
+        let name =
+            format!("attachment; filename=\"vesta-{}-{}.pb.gz\"", START_MS / 1000, START_MS / 1000 + 10);
+        assert_eq!(pprof.header("content-disposition"), name);
+        let proto: ::pprof::protos::Profile = prost::Message::decode(&*unpacked(&pprof.body)).unwrap();
+        assert_eq!(proto.sample.iter().map(|sample| sample.value[0] as u64).sum::<u64>(), expected);
+        assert_eq!(proto.time_nanos, START_MS * 1_000_000);
+    }
+
+    let svg = export(Format::Svg);
+    assert_eq!(svg.header("content-type"), "image/svg+xml");
+    assert!(svg.header("content-security-policy").starts_with("sandbox"));
+    assert!(svg.text().contains(&format!("total_samples=\"{expected}\"")));
+
+    assert_eq!(export(Format::Json).json()["nodes"]["total"][0], expected);
+    assert_eq!(export(Format::Json).body, server.get_range("/api/v1/flame").body);
+    let top = export(Format::Top);
+    assert!(top.text().starts_with(&format!("{expected} samples")), "{}", top.text());
+    assert_eq!(top.header("content-disposition"), "");
+}
+
+#[test]
+fn pprof_of_the_last_seconds_covers_them() {
+    let server = Server::start(&[two_processes()]);
+    let proto: ::pprof::protos::Profile =
+        prost::Message::decode(&*unpacked(&server.get("/pprof?seconds=30").body)).unwrap();
+    assert_eq!(proto.duration_nanos, 30_000_000_000);
+    let both = server.get("/pprof?seconds=30&from=-1m");
+    assert_eq!((both.status, both.text()), (400, "give either seconds, or from and until\n"));
+}
+
+#[test]
+fn go_reads_a_profile_from_its_address() {
+    let server = Server::start(&[two_processes()]);
+    let folder = tempfile::tempdir().unwrap();
+    let (from, until) = (START_MS / 1000, START_MS / 1000 + 10);
+    let go = |url: String| {
+        std::process::Command::new("go")
+            .args(["tool", "pprof", "-top", "-sample_index=samples", &url])
+            .env("PPROF_TMPDIR", folder.path())
+            .output()
+            .expect("no Go on this machine: run `cargo xtask setup`")
+    };
+    let good = go(format!("http://{}/pprof?from={from}&until={until}", server.address));
+    let said = String::from_utf8_lossy(&good.stdout);
+    assert!(said.lines().any(|line| line.contains("30 75.00%") && line.ends_with("serve")), "{said}");
+    let bad = go(format!("http://{}/pprof?query=%7Boops", server.address));
+    let said = String::from_utf8_lossy(&bad.stderr);
+    assert!(said.contains("bad selector") && said.contains('^'), "the error is shown: {said}");
+}
