@@ -1,2 +1,51 @@
-//! Placeholder.
-fn main() {}
+//! `vesta`: the composition root, and all that touches the live machine.
+
+mod account;
+mod bpf;
+mod capture;
+mod cli;
+mod config;
+mod exit;
+mod live;
+mod metrics;
+mod naming;
+mod pipeline;
+mod processes;
+mod processor;
+mod roles;
+mod signals;
+mod sink;
+mod window;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use exit::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = start_log(&cli.log).and_then(|()| match &cli.command {
+        Command::Run(args) => roles::run::run(args, cli.config.as_deref()),
+        Command::Record(args) => roles::record::record(args),
+        Command::Query(args) => roles::query::query(args, cli.config.as_deref()),
+        Command::Doctor(args) => roles::doctor::doctor(args),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.tell();
+            failure.code.into()
+        }
+    }
+}
+
+/// Logs go to standard error: standard output is for results.
+fn start_log(filter: &str) -> Result<(), Failure> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|error| Failure::usage(format!("the log filter `{filter}` is not understood: {error}")))?;
+    let plain = !std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(!plain).init();
+    Ok(())
+}

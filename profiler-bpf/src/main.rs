@@ -5,6 +5,7 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+#![expect(missing_docs, unreachable_pub, reason = "the macros export entry points by public items of their own")]
 
 mod globals;
 mod kernel_stack;

@@ -14,7 +14,7 @@ use aya_ebpf::{
 use profiler_abi::{Counter, Mode, Sample, WalkEnd};
 use profiler_unwind::Walk;
 
-use crate::{globals, kernel_stack, maps, output, task::Task, user_stack};
+use crate::{globals, kernel_stack, maps, output, task::Task, user_stack, watch};
 
 /// Takes a sample of this CPU and says what became of it.
 #[inline(always)]
@@ -25,7 +25,7 @@ pub(crate) fn take(ctx: &PerfEventContext) -> Counter {
         return Counter::Idle;
     }
     let pid = (id >> 32) as u32;
-    if globals::watched_only() != 0 && maps::WATCHED.get_ptr(pid).is_none() {
+    if globals::watched_only() != 0 && !watch::is_sampled(pid) {
         return Counter::FilteredOut;
     }
     let Some(sample) = maps::scratch() else { return Counter::LostNoScratch };

@@ -4,12 +4,21 @@ use core::ffi::c_void;
 
 use aya_ebpf::{EbpfContext as _, programs::RawTracePointContext};
 
+use profiler_abi::WATCH_SAMPLED;
+
 use crate::{maps::WATCHED, task::Task};
 
 #[inline(always)]
 fn argument(ctx: &RawTracePointContext, index: usize) -> *const c_void {
     // SAFETY: both tracepoints have at least `index + 1` arguments, each a u64 in the context.
     unsafe { core::ptr::read_volatile((ctx.as_ptr() as *const u64).add(index)) as *const c_void }
+}
+
+/// Whether samples of a process are taken.
+#[inline(always)]
+pub(crate) fn is_sampled(pid: u32) -> bool {
+    // SAFETY: a byte in a map's value; it may change under us, either value is right then.
+    WATCHED.get_ptr(pid).is_some_and(|value| unsafe { *value } == WATCH_SAMPLED)
 }
 
 /// `sched_process_fork(parent, child)`: a new process of a watched parent is watched. New threads are theirs
@@ -19,7 +28,7 @@ pub(crate) fn fork(ctx: &RawTracePointContext) -> Result<(), i32> {
     let parent = Task::from_ptr(argument(ctx, 0)).tgid();
     let child = Task::from_ptr(argument(ctx, 1)).tgid();
     if child != parent && WATCHED.get_ptr(parent).is_some() {
-        return WATCHED.insert(child, 1, 0).map_err(|error| error as i32);
+        return WATCHED.insert(child, WATCH_SAMPLED, 0).map_err(|error| error as i32);
     }
     Ok(())
 }

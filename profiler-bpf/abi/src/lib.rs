@@ -14,3 +14,8 @@ pub use sample::{
     USER_FRAMES_MAX, frame_address, frame_method, tagged_frame,
 };
 pub use status::{Method, WalkEnd};
+
+/// Value of a process id in the set of watched processes: it is sampled, and so are children it starts.
+pub const WATCH_SAMPLED: u8 = 1;
+/// Value of a process id in the set of watched processes: only children it starts are sampled.
+pub const WATCH_CHILDREN: u8 = 2;

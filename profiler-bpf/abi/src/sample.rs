@@ -15,7 +15,7 @@ pub const COMM_BYTES: usize = 16;
 
 /// Where the sample was taken.
 #[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// In user code.
     User = 0,

@@ -32,9 +32,9 @@ pub(crate) fn edge(next: u64) -> Edge {
     Edge::None
 }
 
-/// Whether the eight bytes before a return address end in a call.
+/// Whether the eight bytes before an address (first byte lowest) end in a call, so that it can be a return address.
 #[inline(always)]
-pub(crate) fn ends_in_call(before: u64) -> bool {
+pub fn ends_in_call(before: u64) -> bool {
     let byte = |i: u32| (before >> (8 * i)) & 0xff;
     let modrm_call = |modrm: u64| modrm & 0x38 == 0x10; // ff /2
     // call rel32

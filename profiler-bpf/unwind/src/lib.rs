@@ -10,6 +10,8 @@ use profiler_abi::{Method, WalkEnd};
 
 mod code;
 
+pub use code::ends_in_call;
+
 /// Memory of the process that is walked.
 pub trait Memory {
     /// The word at `address`; none if it cannot be read.

@@ -1,0 +1,137 @@
+//! What the agent has done since it started, as of the last window that went to its sink: every sample taken is
+//! stored or counted as lost.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
+
+use crate::{naming::Tally, processes::ProcessCounts, processor::WindowAccount};
+
+/// Sums since the start.
+#[derive(Clone, Debug)]
+pub(crate) struct Totals {
+    pub(crate) samples_taken: u64,
+    pub(crate) samples_stored: u64,
+    /// Every reason, those that never occurred included.
+    pub(crate) lost: BTreeMap<&'static str, u64>,
+    pub(crate) tally: Tally,
+    pub(crate) bpf_ns: Option<u64>,
+    pub(crate) processes: ProcessCounts,
+    pub(crate) process_events_lost: u64,
+    pub(crate) cache_evictions: u64,
+    pub(crate) windows: u64,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            samples_taken: 0,
+            samples_stored: 0,
+            lost: crate::capture::CaptureTotals::default().lost().into_iter().chain([(STORE_FAILED, 0)]).collect(),
+            tally: Tally::default(),
+            bpf_ns: None,
+            processes: ProcessCounts::default(),
+            process_events_lost: 0,
+            cache_evictions: 0,
+            windows: 0,
+        }
+    }
+}
+
+/// Loss of a window that its sink refused.
+pub(crate) const STORE_FAILED: &str = "store_failed";
+
+impl Totals {
+    /// BPF time per sample, idle ticks' share included.
+    pub(crate) fn bpf_ns_per_sample(&self) -> Option<u64> {
+        self.bpf_ns.map(|ns| ns / self.samples_taken.max(1))
+    }
+
+    /// All losses.
+    pub(crate) fn lost_samples(&self) -> u64 {
+        self.lost.values().sum()
+    }
+}
+
+/// The totals, shared with those who show them.
+#[derive(Debug)]
+pub(crate) struct Account {
+    totals: Mutex<Totals>,
+    pub(crate) started: Instant,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self { totals: Mutex::new(Totals::default()), started: Instant::now() }
+    }
+}
+
+impl Account {
+    /// A copy of the totals.
+    pub(crate) fn totals(&self) -> Totals {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds a window that its sink kept, or refused.
+    pub(crate) fn add(&self, window: &WindowAccount, tally: &Tally, kept: bool, cache_evictions: u64) {
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.windows += 1;
+        totals.samples_taken = window.after.taken;
+        totals.lost.extend(window.after.lost());
+        if kept {
+            totals.samples_stored += tally.samples;
+            totals.tally.add(tally);
+        } else {
+            *totals.lost.entry(STORE_FAILED).or_default() += tally.samples;
+        }
+        totals.bpf_ns = window.after.bpf_ns;
+        totals.processes = window.processes;
+        totals.process_events_lost = window.after.process_events_lost;
+        totals.cache_evictions = cache_evictions;
+    }
+}
+
+/// CPU time of this process so far, seconds, user and kernel.
+pub(crate) fn cpu_seconds() -> f64 {
+    use rustix::time::{ClockId, clock_gettime};
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Resident memory of this process, bytes; 0 if it cannot be read.
+pub(crate) fn rss_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::CaptureTotals;
+
+    #[test]
+    fn taken_is_stored_plus_lost_whether_the_sink_keeps_or_refuses() {
+        let account = Account::default();
+        let tally = |samples| Tally { samples, user_stacks: samples, complete: samples, ..Tally::default() };
+        let after = |taken, lost_ring_full| WindowAccount {
+            after: CaptureTotals { taken, lost_ring_full, ..CaptureTotals::default() },
+            ..WindowAccount::default()
+        };
+        account.add(&after(13, 3), &tally(10), true, 0);
+        account.add(&after(20, 5), &tally(5), false, 0);
+        let totals = account.totals();
+        assert_eq!((totals.samples_taken, totals.samples_stored, totals.lost_samples()), (20, 10, 10));
+        assert_eq!(totals.lost[STORE_FAILED], 5);
+        assert_eq!(totals.tally.complete, 10);
+    }
+
+    #[test]
+    fn our_own_cost_can_be_read() {
+        assert!(rss_bytes() > 1 << 20);
+        assert!(cpu_seconds() > 0.0);
+    }
+}

@@ -1,0 +1,262 @@
+//! The kernel program: loading, attaching, draining, counting. Nothing outside this module knows aya.
+
+mod attach;
+mod btf;
+mod record;
+
+use std::{os::fd::OwnedFd, path::Path, time::Duration};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{HashMap, MapData, PerCpuArray, RingBuf},
+    programs::{PerfEvent, RawTracePoint},
+};
+use profiler_abi::{COUNTERS, Counter};
+use thiserror::Error;
+
+pub(crate) use attach::CpuEvent;
+pub(crate) use btf::{Btf, BtfError};
+pub(crate) use record::{RawSample, RecordError};
+
+/// The object that the build script made, aligned as an ELF reader wants it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vesta-bpf.o"));
+
+/// The kernel's type information.
+pub(crate) const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why the kernel program does not run.
+#[derive(Debug, Error)]
+pub(crate) enum BpfError {
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    #[error("the BPF object does not load: {0}")]
+    Load(#[source] Box<aya::EbpfError>),
+    #[error("the kernel refuses the BPF program {program}: {source}")]
+    Program { program: &'static str, source: Box<aya::programs::ProgramError> },
+    #[error("the BPF object lacks {0}: it was built from another version of Vesta")]
+    Missing(&'static str),
+    #[error("the BPF map {map} fails: {source}")]
+    Map { map: &'static str, source: Box<aya::maps::MapError> },
+    #[error("a perf event on CPU {cpu} cannot be opened: {source}")]
+    PerfEvent { cpu: u32, source: Box<aya::programs::ProgramError> },
+    #[error("the list of online CPUs cannot be read: {0}")]
+    Cpus(std::io::Error),
+}
+
+impl BpfError {
+    /// Whether more privileges would help.
+    pub(crate) fn is_permission(&self) -> bool {
+        fn denied(error: &(dyn std::error::Error + 'static)) -> bool {
+            let io = error.downcast_ref::<std::io::Error>();
+            io.is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied)
+                || error.source().is_some_and(denied)
+        }
+        denied(self)
+    }
+}
+
+fn map_error(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> BpfError {
+    move |source| BpfError::Map { map, source: Box::new(source) }
+}
+
+fn program_error(program: &'static str) -> impl FnOnce(aya::programs::ProgramError) -> BpfError {
+    move |source| BpfError::Program { program, source: Box::new(source) }
+}
+
+/// How much to sample.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SamplingOptions {
+    /// Samples per second and CPU.
+    pub(crate) frequency_hz: u64,
+    /// Only processes in the set of [`KernelProgram::watched`].
+    pub(crate) watched_only: bool,
+}
+
+/// What became of the program's runs so far, summed over CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts([u64; COUNTERS as usize]);
+
+impl Counts {
+    /// One counter.
+    pub(crate) fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize]
+    }
+}
+
+/// The processes that are sampled when only watched ones are. Children of members become members as they are forked.
+pub(crate) struct Watched(HashMap<MapData, u32, u8>);
+
+impl Watched {
+    /// Samples a process.
+    pub(crate) fn add(&mut self, pid: u32) -> Result<(), BpfError> {
+        self.0.insert(pid, profiler_abi::WATCH_SAMPLED, 0).map_err(map_error("WATCHED"))
+    }
+
+    /// Samples the children that a process starts from now on, not the process itself.
+    pub(crate) fn watch_children_of(&mut self, pid: u32) -> Result<(), BpfError> {
+        self.0.insert(pid, profiler_abi::WATCH_CHILDREN, 0).map_err(map_error("WATCHED"))
+    }
+
+    /// Takes a process out; its children stay.
+    pub(crate) fn remove(&mut self, pid: u32) -> Result<(), BpfError> {
+        self.0.remove(&pid).map_err(map_error("WATCHED"))
+    }
+}
+
+/// The loaded program.
+pub(crate) struct KernelProgram {
+    ebpf: Ebpf,
+    ring: RingBuf<MapData>,
+    counts: PerCpuArray<MapData, u64>,
+    watched: Option<Watched>,
+    events: attach::Attachments,
+    /// While this is open the kernel counts run times.
+    _stats: Option<OwnedFd>,
+}
+
+impl KernelProgram {
+    /// Loads the program; it does not run before [`KernelProgram::attach`].
+    pub(crate) fn load(options: SamplingOptions) -> Result<Self, BpfError> {
+        let btf = Btf::read(Path::new(BTF_PATH))?;
+        let start_time = btf
+            .offset("task_struct", "start_boottime")
+            .or_else(|_| btf.offset("task_struct", "real_start_time"))?;
+        let offsets = [
+            ("TASK_FLAGS", btf.offset("task_struct", "flags")?),
+            ("TASK_MM", btf.offset("task_struct", "mm")?),
+            ("TASK_GROUP_LEADER", btf.offset("task_struct", "group_leader")?),
+            ("TASK_COMM", btf.offset("task_struct", "comm")?),
+            ("TASK_TGID", btf.offset("task_struct", "tgid")?),
+            ("TASK_SIGNAL", btf.offset("task_struct", "signal")?),
+            ("SIGNAL_LIVE", btf.offset("signal_struct", "live")?),
+            ("TASK_START_TIME", start_time),
+        ];
+        let ring_bytes = ring_bytes(possible_cpus()?, options.frequency_hz);
+        let wake_bytes = u64::from(ring_bytes / 2);
+        let watched_only = u32::from(options.watched_only);
+        let mut loader = EbpfLoader::new();
+        for (name, offset) in &offsets {
+            loader.override_global(name, offset, true);
+        }
+        loader.override_global("WAKE_BYTES", &wake_bytes, true);
+        loader.override_global("WATCHED_ONLY", &watched_only, true);
+        loader.map_max_entries("SAMPLES", ring_bytes);
+        let mut ebpf = loader.load(OBJECT).map_err(|error| BpfError::Load(Box::new(error)))?;
+        let program: &mut PerfEvent = program(&mut ebpf, "sample_cpu")?;
+        program.load().map_err(program_error("sample_cpu"))?;
+        if options.watched_only {
+            for (name, tracepoint) in
+                [("watch_fork", "sched_process_fork"), ("watch_exit", "sched_process_exit")]
+            {
+                let program: &mut RawTracePoint = self::program(&mut ebpf, name)?;
+                program.load().map_err(program_error(name))?;
+                program.attach(tracepoint).map_err(program_error(name))?;
+            }
+        }
+        Ok(Self {
+            ring: RingBuf::try_from(take(&mut ebpf, "SAMPLES")?).map_err(map_error("SAMPLES"))?,
+            counts: PerCpuArray::try_from(take(&mut ebpf, "COUNTS")?).map_err(map_error("COUNTS"))?,
+            watched: Some(Watched(
+                HashMap::try_from(take(&mut ebpf, "WATCHED")?).map_err(map_error("WATCHED"))?,
+            )),
+            events: attach::Attachments::new(options.frequency_hz),
+            // Without it (kernels before 5.8) the cost is shown as unknown.
+            _stats: aya::sys::enable_stats(aya::sys::Stats::RunTime).ok(),
+            ebpf,
+        })
+    }
+
+    /// The set of watched processes, to be taken once by whoever decides.
+    pub(crate) fn watched(&mut self) -> Result<Watched, BpfError> {
+        self.watched.take().ok_or(BpfError::Missing("WATCHED"))
+    }
+
+    /// Starts sampling on CPUs that are online and not sampled yet, stops on those that went away. To be called
+    /// once to start, then from time to time. Says which event is counted, and how many CPUs are sampled.
+    pub(crate) fn attach(&mut self) -> Result<(CpuEvent, usize), BpfError> {
+        let program: &mut PerfEvent = program(&mut self.ebpf, "sample_cpu")?;
+        self.events.follow_online_cpus(program)
+    }
+
+    /// Stops sampling; what is in the ring stays there to be drained.
+    pub(crate) fn detach(&mut self) -> Result<(), BpfError> {
+        let program: &mut PerfEvent = program(&mut self.ebpf, "sample_cpu")?;
+        self.events.detach_all(program);
+        Ok(())
+    }
+
+    /// The file descriptor that becomes readable when the ring fills faster than it is polled.
+    pub(crate) fn ring_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.ring)
+    }
+
+    /// Takes every sample out of the ring.
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(Result<RawSample, RecordError>)) {
+        while let Some(record) = self.ring.next() {
+            each(RawSample::decode(&record));
+        }
+    }
+
+    /// The counters now.
+    pub(crate) fn counts(&self) -> Result<Counts, BpfError> {
+        let mut sums = Counts::default();
+        for counter in Counter::ALL {
+            let values = self.counts.get(&(counter as u32), 0).map_err(map_error("COUNTS"))?;
+            sums.0[counter as usize] = values.iter().sum();
+        }
+        Ok(sums)
+    }
+
+    /// Time spent in the sampling program so far, all CPUs together; none where the kernel does not count it.
+    pub(crate) fn run_time(&self) -> Option<Duration> {
+        self._stats.as_ref()?;
+        let program = self.ebpf.program("sample_cpu")?;
+        program.info().ok().map(|info| info.run_time())
+    }
+
+    /// Instructions the verifier looked at: how far the program is from its limit of a million.
+    pub(crate) fn verified_instructions(&self) -> Option<u32> {
+        self.ebpf.program("sample_cpu")?.info().ok()?.verified_instruction_count()
+    }
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, BpfError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    ebpf.program_mut(name).ok_or(BpfError::Missing(name))?.try_into().map_err(program_error(name))
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, BpfError> {
+    ebpf.take_map(name).ok_or(BpfError::Missing(name))
+}
+
+/// CPUs that are online now.
+pub(crate) fn online_cpus() -> Result<Vec<u32>, BpfError> {
+    aya::util::online_cpus().map_err(|(_, error)| BpfError::Cpus(error))
+}
+
+/// CPUs that can ever be online.
+fn possible_cpus() -> Result<usize, BpfError> {
+    aya::util::nr_cpus().map_err(|(_, error)| BpfError::Cpus(error))
+}
+
+/// Ring size: two seconds of samples of 1 KiB (100 frames and a header, deeper than most) from every CPU, a power
+/// of two, at least 1 MiB and at most 64 MiB. The agent polls ten times a second, and is woken at half.
+fn ring_bytes(cpus: usize, frequency_hz: u64) -> u32 {
+    let wanted = (cpus as u64).saturating_mul(frequency_hz).saturating_mul(2 << 10);
+    wanted.clamp(1 << 20, 64 << 20).next_power_of_two() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_grows_with_cpus_and_frequency_within_bounds() {
+        assert_eq!(ring_bytes(2, 99), 1 << 20);
+        assert_eq!(ring_bytes(64, 99), 16 << 20);
+        assert_eq!(ring_bytes(512, 10_000), 64 << 20);
+        assert_eq!(ring_bytes(usize::MAX, u64::MAX), 64 << 20);
+    }
+}

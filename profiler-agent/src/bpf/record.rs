@@ -1,0 +1,160 @@
+//! Samples out of the ring buffer's bytes.
+
+use profiler_abi::{HEADER_BYTES, Mode, SampleHeader, USER_FRAMES_MAX, WalkEnd};
+use thiserror::Error;
+
+/// A record that is no sample; counted, since kernel and agent are built together and it should not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a record of {bytes} bytes in the ring buffer is no sample")]
+pub(crate) struct RecordError {
+    bytes: usize,
+}
+
+/// One sample.
+#[derive(Clone, Debug)]
+pub(crate) struct RawSample {
+    /// Nanoseconds of CLOCK_MONOTONIC.
+    pub(crate) time_ns: u64,
+    /// Start of the process, nanoseconds of CLOCK_BOOTTIME.
+    pub(crate) start_time_ns: u64,
+    pub(crate) cgroup_id: u64,
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+    pub(crate) cpu: u32,
+    pub(crate) mode: Mode,
+    pub(crate) walk_end: WalkEnd,
+    pub(crate) thread_comm: String,
+    pub(crate) process_comm: String,
+    /// The kernel's walk failed.
+    pub(crate) kernel_stack_failed: bool,
+    /// Absolute addresses, leaf first.
+    pub(crate) kernel: Vec<u64>,
+    /// Tagged frames (`profiler_abi::tagged_frame`), leaf first.
+    pub(crate) user: Vec<u64>,
+}
+
+impl RawSample {
+    /// The sample in a record's bytes.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        Self::decode_checked(bytes).ok_or(RecordError { bytes: bytes.len() })
+    }
+
+    fn decode_checked(bytes: &[u8]) -> Option<Self> {
+        let (header, frames) = bytes.split_at_checked(HEADER_BYTES)?;
+        let header = read_header(header)?;
+        let kernel = header.kernel_frames.max(0) as usize;
+        let user = header.user_frames as usize;
+        if user > USER_FRAMES_MAX || frames.len() < kernel.checked_add(user)?.checked_mul(8)? {
+            return None;
+        }
+        let mut words = frames.chunks_exact(8).filter_map(|word| word.try_into().ok().map(u64::from_le_bytes));
+        Some(Self {
+            time_ns: header.time_ns,
+            start_time_ns: header.start_time_ns,
+            cgroup_id: header.cgroup_id,
+            pid: header.pid,
+            tid: header.tid,
+            cpu: header.cpu,
+            mode: Mode::from_raw(header.mode)?,
+            walk_end: WalkEnd::from_raw(header.walk_end)?,
+            thread_comm: comm(&header.thread_comm),
+            process_comm: comm(&header.process_comm),
+            kernel_stack_failed: header.kernel_frames < 0,
+            kernel: words.by_ref().take(kernel).collect(),
+            user: words.take(user).collect(),
+        })
+    }
+}
+
+/// The header's fields, one by one: no unsafe cast, and any alignment will do.
+fn read_header(bytes: &[u8]) -> Option<SampleHeader> {
+    let mut rest = bytes;
+    let mut take = |n: usize| {
+        let (head, tail) = rest.split_at_checked(n)?;
+        rest = tail;
+        Some(head)
+    };
+    macro_rules! number {
+        ($type:ty) => {
+            <$type>::from_le_bytes(take(size_of::<$type>())?.try_into().ok()?)
+        };
+    }
+    Some(SampleHeader {
+        time_ns: number!(u64),
+        start_time_ns: number!(u64),
+        cgroup_id: number!(u64),
+        pid: number!(u32),
+        tid: number!(u32),
+        cpu: number!(u32),
+        kernel_frames: number!(i32),
+        user_frames: number!(u32),
+        mode: number!(u8),
+        walk_end: number!(u8),
+        reserved: take(2)?.try_into().ok()?,
+        thread_comm: take(16)?.try_into().ok()?,
+        process_comm: take(16)?.try_into().ok()?,
+        ip: number!(u64),
+        sp: number!(u64),
+        bp: number!(u64),
+    })
+}
+
+fn comm(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use profiler_abi::{Method, tagged_frame};
+
+    fn record(kernel: i32, user: u32, frames: &[u64]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for word in [11u64, 22, 33] {
+            bytes.extend(word.to_le_bytes());
+        }
+        for word in [44u32, 55, 1, kernel as u32, user] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend([Mode::Kernel as u8, WalkEnd::DepthLimit as u8, 0, 0]);
+        bytes.extend(b"worker-1\0garbage");
+        bytes.extend(b"sixteen-bytes-ok");
+        for word in [1u64, 2, 3] {
+            bytes.extend(word.to_le_bytes());
+        }
+        assert_eq!(bytes.len(), HEADER_BYTES);
+        bytes.extend(frames.iter().flat_map(|frame| frame.to_le_bytes()));
+        bytes
+    }
+
+    #[test]
+    fn a_record_is_read_back() {
+        let user = tagged_frame(0x1234, Method::FramePointer);
+        let sample = RawSample::decode(&record(2, 1, &[7, 8, user])).unwrap();
+        assert_eq!((sample.time_ns, sample.start_time_ns, sample.cgroup_id), (11, 22, 33));
+        assert_eq!((sample.pid, sample.tid, sample.cpu), (44, 55, 1));
+        assert_eq!((sample.thread_comm.as_str(), sample.process_comm.as_str()), ("worker-1", "sixteen-bytes-ok"));
+        assert_eq!((sample.kernel, sample.user), (vec![7, 8], vec![user]));
+        assert_eq!((sample.mode, sample.walk_end), (Mode::Kernel, WalkEnd::DepthLimit));
+    }
+
+    #[test]
+    fn a_failed_kernel_walk_is_told_from_an_empty_one() {
+        let sample = RawSample::decode(&record(-14, 0, &[])).unwrap();
+        assert!(sample.kernel_stack_failed && sample.kernel.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_sample_is_an_error() {
+        let good = record(2, 1, &[7, 8, 9]);
+        for bytes in 0..good.len() {
+            assert!(RawSample::decode(&good[..bytes]).is_err(), "{bytes} bytes");
+        }
+        assert!(RawSample::decode(&record(0, u32::MAX, &[])).is_err());
+        assert!(RawSample::decode(&record(i32::MAX, 1, &[])).is_err());
+        let mut unknown_mode = good;
+        unknown_mode[44] = 9;
+        assert!(RawSample::decode(&unknown_mode).is_err());
+    }
+}

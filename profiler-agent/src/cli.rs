@@ -1,0 +1,218 @@
+//! The command line. Help texts are written for someone who has never seen Vesta.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use ui::render::Format;
+
+/// A continuous whole-system profiler: samples the stacks of every process, keeps them, shows them.
+#[derive(Debug, Parser)]
+#[command(name = "vesta", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 done, 1 error, 2 wrong usage, 3 no privileges or a kernel feature is missing,\n\
+    4 a problem with the data directory, 5 the address is in use, 130 interrupted before anything was written.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Configuration file; flags win over the environment, which wins over the file.
+    #[arg(long, global = true, value_name = "FILE", env = "VESTA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// What to log, on standard error: error, warn, info, debug, or a filter such as `vesta=debug`.
+    #[arg(long, global = true, value_name = "LEVEL", env = "VESTA_LOG", default_value = "warn")]
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Sample the whole machine all the time, keep the profiles, and serve the page
+    Run(RunArgs),
+    /// Record one profile to a file
+    Record(RecordArgs),
+    /// Read profiles back: a table, folded stacks, pprof, a picture
+    Query(QueryArgs),
+    /// Say what this machine offers a profiler, what is missing, and what to type
+    Doctor(DoctorArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Where profiles are kept [default: /var/lib/vesta for root, else ~/.local/share/vesta]
+    #[arg(long, value_name = "DIR", env = "VESTA_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Address of the page and the API; port 0 takes a free one [default: 127.0.0.1:7171]
+    #[arg(long, value_name = "ADDR", env = "VESTA_LISTEN")]
+    pub(crate) listen: Option<String>,
+
+    /// Samples per second and CPU; an odd number does not fall into step with timers [default: 99]
+    #[arg(long, value_name = "HZ", env = "VESTA_FREQUENCY", value_parser = frequency)]
+    pub(crate) frequency: Option<u64>,
+
+    /// How long profiles are kept, e.g. 36h, 7d, 4w [default: 7d]
+    #[arg(long, value_name = "SPAN", env = "VESTA_RETENTION", value_parser = span)]
+    pub(crate) retention: Option<Span>,
+
+    /// How much disk profiles may take, e.g. 500MB, 20GB; the oldest go first [default: 20GB]
+    #[arg(long, value_name = "BYTES", env = "VESTA_RETENTION_BYTES", value_parser = bytes)]
+    pub(crate) retention_bytes: Option<Bytes>,
+
+    /// How often the open window is written to disk, 1s to 60s [default: 10s]
+    #[arg(long, value_name = "SPAN", env = "VESTA_WINDOW", value_parser = span)]
+    pub(crate) window: Option<Span>,
+
+    /// Print the address as one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordArgs {
+    /// How long to record, e.g. 10s, 5m [default: 10s, or until the command ends]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(crate) duration: Option<Span>,
+
+    /// Record this process and the children it starts from now on; may be given several times
+    #[arg(long, value_name = "PID", conflicts_with = "command", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pid: Vec<u32>,
+
+    /// Samples per second and CPU [default: 99]
+    #[arg(long, value_name = "HZ", env = "VESTA_FREQUENCY", value_parser = frequency)]
+    pub(crate) frequency: Option<u64>,
+
+    /// Where to write the profile; the name tells the format: .pb.gz or .pprof (pprof), .svg, .folded or
+    /// .txt (folded stacks), .json
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Print the summary as JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Run this command and record it and its children; it is ended when the duration is over
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
+    /// Which samples, e.g. 'process="redis-server"' or 'host="web-01", unit!="vesta.service"' [default: all]
+    #[arg(value_name = "SELECTOR")]
+    pub(crate) selector: Option<String>,
+
+    /// Read this data directory; one in use by a running agent is fine [default: as for `vesta run`]
+    #[arg(long, value_name = "DIR", env = "VESTA_DATA_DIR", conflicts_with = "server")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Ask a running Vesta instead, e.g. http://127.0.0.1:7171
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+
+    /// Start of the range: now, a span back such as -15m or -2h, RFC 3339, or Unix seconds
+    #[arg(long, value_name = "TIME", default_value = "-15m", allow_hyphen_values = true)]
+    pub(crate) from: String,
+
+    /// End of the range
+    #[arg(long, value_name = "TIME", default_value = "now", allow_hyphen_values = true)]
+    pub(crate) until: String,
+
+    /// top, folded, pprof, svg or json [default: what the output's name says, else top]
+    #[arg(long, value_name = "FORMAT", value_parser = Format::from_name)]
+    pub(crate) format: Option<Format>,
+
+    /// Where to write [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Print the table of `top` as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A span of time, as users write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) std::time::Duration);
+
+/// A number of bytes, as users write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+/// `10s`, `1h30m`, `7d`.
+pub(crate) fn span(text: &str) -> Result<Span, String> {
+    match store::query::parse_span(text) {
+        Some(ms) if ms > 0 => Ok(Span(std::time::Duration::from_millis(ms as u64))),
+        _ => Err("use a span of time such as 10s, 5m, 2h or 7d".into()),
+    }
+}
+
+/// `500MB`, `20GB`, powers of 1000; `GiB` and the like, powers of 1024; plain bytes.
+pub(crate) fn bytes(text: &str) -> Result<Bytes, String> {
+    let wrong = || "use a number of bytes such as 500MB, 20GB or 4GiB".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "" | "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(factor).filter(|bytes| *bytes > 0).map(Bytes).ok_or_else(wrong)
+}
+
+/// The kernel takes up to `perf_event_max_sample_rate`, 100,000 at most by default; beyond 10,000 the sampling
+/// itself is what one sees.
+fn frequency(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(hz @ 1..=10_000) => Ok(hz),
+        _ => Err("use a whole number from 1 to 10000".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_and_spans_are_read_as_users_write_them() {
+        assert_eq!(bytes("20GB"), Ok(Bytes(20_000_000_000)));
+        assert_eq!(bytes("4GiB"), Ok(Bytes(4 << 30)));
+        for wrong in ["", "GB", "0", "1XB", "-1", "99999999999TB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(span("1h30m"), Ok(Span(std::time::Duration::from_secs(5400))));
+        for wrong in ["", "10", "s", "0s", "1y", "-5s"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(frequency("99"), Ok(99));
+        assert!(frequency("0").is_err() && frequency("10001").is_err() && frequency("x").is_err());
+    }
+
+    #[test]
+    fn everything_after_the_dashes_is_the_command() {
+        let cli = Cli::try_parse_from(["vesta", "record", "--duration", "5s", "--", "ls", "--help"]).unwrap();
+        let Command::Record(args) = cli.command else { panic!("not record") };
+        assert_eq!(args.command, ["ls", "--help"]);
+        assert!(Cli::try_parse_from(["vesta", "record", "--pid", "1", "--", "ls"]).is_err());
+        assert!(Cli::try_parse_from(["vesta", "query", "--from", "-5m", "--until", "-1m"]).is_ok());
+    }
+}

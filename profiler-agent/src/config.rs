@@ -1,0 +1,166 @@
+//! Settings of `vesta run`: flags over environment (both by clap) over one TOML file over defaults.
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::cli::{self, RunArgs};
+
+/// Where a configuration file is looked for when none is named.
+pub(crate) const DEFAULT_FILE: &str = "/etc/vesta/vesta.toml";
+/// Samples per second and CPU: near 100, but not in step with what runs 100 times a second.
+pub(crate) const DEFAULT_FREQUENCY_HZ: u64 = 99;
+
+/// Why settings are refused.
+#[derive(Debug, Error)]
+pub(crate) enum ConfigError {
+    #[error("{path} cannot be read: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path} is not a valid configuration: {message}")]
+    Parse { path: PathBuf, message: String },
+    #[error("{path}: {key}: {message}")]
+    Value { path: PathBuf, key: &'static str, message: String },
+    #[error("the address `{0}` is not understood: use HOST:PORT, e.g. 127.0.0.1:7171")]
+    Address(String),
+    #[error("the window of {0:?} is out of bounds: use 1s to 60s")]
+    Window(Duration),
+}
+
+/// The file's keys; they are the flags' names.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    data_dir: Option<PathBuf>,
+    listen: Option<String>,
+    frequency: Option<u64>,
+    retention: Option<String>,
+    retention_bytes: Option<String>,
+    window: Option<String>,
+}
+
+/// Everything `vesta run` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunConfig {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) frequency_hz: u64,
+    pub(crate) retention: Duration,
+    pub(crate) retention_bytes: u64,
+    pub(crate) window: Duration,
+}
+
+impl RunConfig {
+    /// The settings of a command line and its configuration file.
+    pub(crate) fn new(args: &RunArgs, file: Option<&Path>) -> Result<Self, ConfigError> {
+        let (path, file) = read(file)?;
+        let value = |key, message| ConfigError::Value { path: path.clone(), key, message };
+        let span_of = |key, text: Option<String>| {
+            text.map(|text| cli::span(&text).map_err(|message| value(key, message))).transpose()
+        };
+        let retention = span_of("retention", file.retention)?;
+        let window = span_of("window", file.window)?;
+        let retention_bytes = file
+            .retention_bytes
+            .map(|text| cli::bytes(&text).map_err(|message| value("retention_bytes", message)))
+            .transpose()?;
+        if let Some(hz) = file.frequency.filter(|hz| !(1..=10_000).contains(hz)) {
+            return Err(value("frequency", format!("{hz} is not a whole number from 1 to 10000")));
+        }
+        let listen = args.listen.clone().or(file.listen).unwrap_or_else(|| "127.0.0.1:7171".into());
+        let window = args.window.or(window).map_or(Duration::from_secs(10), |span| span.0);
+        if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&window) {
+            return Err(ConfigError::Window(window));
+        }
+        let week = Duration::from_secs(7 * 86_400);
+        Ok(Self {
+            data_dir: args.data_dir.clone().or(file.data_dir).unwrap_or_else(default_data_dir),
+            listen: address(&listen)?,
+            frequency_hz: args.frequency.or(file.frequency).unwrap_or(DEFAULT_FREQUENCY_HZ),
+            retention: args.retention.or(retention).map_or(week, |span| span.0),
+            retention_bytes: args.retention_bytes.or(retention_bytes).map_or(20_000_000_000, |bytes| bytes.0),
+            window,
+        })
+    }
+}
+
+/// The data directory of `vesta query` without one: the file's, else the default.
+pub(crate) fn data_dir(file: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    Ok(read(file)?.1.data_dir.unwrap_or_else(default_data_dir))
+}
+
+/// A named file must be there; the default one may be missing.
+fn read(named: Option<&Path>) -> Result<(PathBuf, File), ConfigError> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE)).to_owned();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(ConfigError::Read { path, source }),
+    };
+    match toml::from_str(&text) {
+        Ok(file) => Ok((path, file)),
+        Err(error) => Err(ConfigError::Parse { path, message: error.to_string() }),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, ConfigError> {
+    let found = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    found.ok_or_else(|| ConfigError::Address(text.to_owned()))
+}
+
+fn default_data_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/vesta");
+    }
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".local/share");
+    std::env::var_os("XDG_DATA_HOME").map_or_else(home, PathBuf::from).join("vesta")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    fn run(args: &[&str], file: Option<&str>) -> Result<RunConfig, ConfigError> {
+        let cli = Cli::try_parse_from(["vesta", "run"].iter().chain(args)).unwrap();
+        let Command::Run(args) = cli.command else { panic!("not run") };
+        let kept = file.map(|text| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+            file
+        });
+        RunConfig::new(&args, kept.as_ref().map(|file| file.path()))
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let file = "frequency = 49\nretention = \"2d\"\nlisten = \"127.0.0.1:9000\"\n";
+        let config = run(&["--frequency", "199"], Some(file)).unwrap();
+        assert_eq!((config.frequency_hz, config.retention.as_secs()), (199, 2 * 86_400));
+        assert_eq!(config.listen.port(), 9000);
+        assert_eq!(config.window.as_secs(), 10);
+    }
+
+    #[test]
+    fn mistakes_in_the_file_are_named() {
+        let message = |file: &str| run(&[], Some(file)).unwrap_err().to_string();
+        assert!(message("frequenzy = 9").contains("frequenzy"));
+        assert!(message("retention = \"soon\"").contains("retention"));
+        assert!(message("frequency = 0").contains("frequency"));
+        assert!(message("window = \"2m\"").contains("1s to 60s"));
+        assert!(message("listen = \"nowhere\"").contains("nowhere"));
+        let missing = RunConfig::new(
+            &match Cli::try_parse_from(["vesta", "run"]).unwrap().command {
+                Command::Run(args) => args,
+                _ => panic!("not run"),
+            },
+            Some(Path::new("/no/such/file.toml")),
+        );
+        assert!(missing.unwrap_err().to_string().contains("/no/such/file.toml"));
+    }
+}

@@ -1,0 +1,97 @@
+//! The agent's figures as Prometheus text. Names and meanings are documented in docs/operations.md.
+
+use std::fmt::Write;
+
+use crate::account::{self, Totals};
+
+struct Text(String);
+
+impl Text {
+    fn metric(&mut self, kind: &str, name: &str, help: &str, values: &[(String, f64)]) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in values {
+            let _ = writeln!(self.0, "{name}{labels} {value}");
+        }
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: f64) {
+        self.metric("counter", name, help, &[(String::new(), value)]);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) {
+        self.metric("gauge", name, help, &[(String::new(), value)]);
+    }
+}
+
+/// All figures, as of the last window that was stored. Values are far below 2^53, so that `f64` holds them exactly.
+pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
+    let mut text = Text(String::new());
+    text.counter(
+        "vesta_samples_taken_total",
+        "Samples taken: stored and lost ones add up to it.",
+        totals.samples_taken as f64,
+    );
+    text.counter("vesta_samples_stored_total", "Samples that are in the store.", totals.samples_stored as f64);
+    let by_reason = |counts: &mut dyn Iterator<Item = (&&'static str, &u64)>| -> Vec<(String, f64)> {
+        counts.map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), *count as f64)).collect()
+    };
+    let lost = by_reason(&mut totals.lost.iter());
+    text.metric("counter", "vesta_samples_lost_total", "Samples lost, by reason.", &lost);
+    text.counter("vesta_user_stacks_total", "Stored samples with a user stack.", totals.tally.user_stacks as f64);
+    text.counter(
+        "vesta_stacks_complete_total",
+        "User stacks whose end is proven and that miss no caller.",
+        totals.tally.complete as f64,
+    );
+    let incomplete = by_reason(&mut totals.tally.incomplete.iter());
+    text.metric("counter", "vesta_stacks_incomplete_total", "Other user stacks, by reason.", &incomplete);
+    text.counter("vesta_agent_cpu_seconds_total", "CPU time of this process.", account::cpu_seconds());
+    if let Some(ns) = totals.bpf_ns {
+        text.counter("vesta_bpf_seconds_total", "Time in the BPF program, all CPUs together.", ns as f64 / 1e9);
+    }
+    text.gauge("vesta_agent_resident_bytes", "Resident memory of this process.", account::rss_bytes() as f64);
+    text.gauge("vesta_processes", "Processes known.", totals.processes.known as f64);
+    text.counter(
+        "vesta_proc_maps_reads_total",
+        "Reads of /proc/PID/maps.",
+        totals.processes.maps_reads as f64,
+    );
+    text.counter(
+        "vesta_files_unopened_total",
+        "Mapped files that could not be opened; their functions have no names.",
+        totals.processes.unopened_files as f64,
+    );
+    text.counter(
+        "vesta_processes_forgotten_total",
+        "Processes forgotten for lack of room.",
+        totals.processes.forgotten as f64,
+    );
+    text.counter(
+        "vesta_process_events_lost_total",
+        "Process events that did not fit perf's rings.",
+        totals.process_events_lost as f64,
+    );
+    text.counter(
+        "vesta_cache_evictions_total",
+        "Times a cache of names or unwind information was emptied for lack of room.",
+        totals.cache_evictions as f64,
+    );
+    text.counter("vesta_windows_total", "Windows of samples that were closed.", totals.windows as f64);
+    text.gauge("vesta_uptime_seconds", "Time since the agent started.", uptime_s);
+    text.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_of_loss_is_there_from_the_start() {
+        let text = prometheus(&Totals::default(), 1.5);
+        for reason in ["ring_full", "no_scratch", "queue_full", "malformed", "store_failed"] {
+            assert!(text.contains(&format!("vesta_samples_lost_total{{reason=\"{reason}\"}} 0\n")), "{text}");
+        }
+        assert!(text.contains("\nvesta_uptime_seconds 1.5\n"));
+    }
+}

@@ -1,0 +1,189 @@
+//! The files behind mappings, opened once and kept open: a file that is deleted or replaced while its process runs
+//! stays readable, and its inode number cannot be given to another.
+
+use std::{
+    fs::File,
+    io,
+    os::{fd::AsFd, unix::fs::MetadataExt},
+    sync::Arc,
+};
+
+use rustc_hash::FxHashMap;
+
+use super::mappings::FileKey;
+
+/// Handle of a binary, unique for the life of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct BinaryHandle(pub(crate) u32);
+
+/// Files kept open. Beyond it the oldest is closed; frames in it are then named from what is cached.
+const OPEN_FILES_MAX: usize = 4096;
+
+/// A file that was mapped.
+#[derive(Clone, Debug)]
+pub(crate) struct MappedFile {
+    /// Path in its process's mount namespace.
+    pub(crate) path: Arc<str>,
+    /// The file, if it could be opened.
+    pub(crate) file: Option<Arc<File>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    size: u64,
+    modified_ns: i128,
+}
+
+impl Version {
+    fn of(file: &File) -> io::Result<(Self, FileKey)> {
+        let stat = rustix::fs::fstat(file.as_fd())?;
+        let modified_ns = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
+        let key = FileKey {
+            major: rustix::fs::major(stat.st_dev),
+            minor: rustix::fs::minor(stat.st_dev),
+            inode: stat.st_ino,
+        };
+        Ok((Self { size: stat.st_size as u64, modified_ns }, key))
+    }
+}
+
+struct Entry {
+    handle: BinaryHandle,
+    version: Option<Version>,
+    mapped: MappedFile,
+}
+
+/// All files seen, by identity.
+#[derive(Default)]
+pub(crate) struct Binaries {
+    by_key: FxHashMap<(FileKey, Arc<str>), Entry>,
+    next: u32,
+    opened: std::collections::VecDeque<(FileKey, Arc<str>)>,
+    /// Files that could not be opened, and files closed for room.
+    pub(crate) unopened: u64,
+    pub(crate) closed: u64,
+}
+
+/// Where a mapping of the file is, to open it by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MappedAt {
+    pub(crate) pid: u32,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+impl Binaries {
+    /// The binary of a mapping. Opened on first sight; a failure is the process's (it may be exiting), not the
+    /// file's, so the next process that maps the file tries again.
+    pub(crate) fn get(&mut self, key: FileKey, path: &Arc<str>, at: MappedAt) -> (BinaryHandle, MappedFile) {
+        let id = (key, path.clone());
+        if let Some(entry) = self.by_key.get(&id)
+            && let Some(file) = &entry.mapped.file
+            && Version::of(file).ok().map(|(version, _)| version) == entry.version
+        {
+            return (entry.handle, entry.mapped.clone());
+        }
+        let file = open(key, path, at);
+        if file.is_none()
+            && let Some(entry) = self.by_key.get(&id)
+            && entry.mapped.file.is_none()
+        {
+            return (entry.handle, entry.mapped.clone());
+        }
+        self.insert(id, file)
+    }
+
+    fn insert(&mut self, id: (FileKey, Arc<str>), file: Option<File>) -> (BinaryHandle, MappedFile) {
+        let handle = BinaryHandle(self.next);
+        self.next += 1;
+        let version = file.as_ref().and_then(|file| Version::of(file).ok()).map(|(version, _)| version);
+        match &file {
+            Some(_) => self.opened.push_back(id.clone()),
+            None => self.unopened += 1,
+        }
+        let mapped = MappedFile { path: id.1.clone(), file: file.map(Arc::new) };
+        self.by_key.insert(id, Entry { handle, version, mapped: mapped.clone() });
+        if self.opened.len() > OPEN_FILES_MAX
+            && let Some(oldest) = self.opened.pop_front()
+        {
+            self.by_key.remove(&oldest);
+            self.closed += 1;
+        }
+        (handle, mapped)
+    }
+}
+
+/// The mapped file: through the mapping itself, which reaches deleted files and other mount namespaces; then by
+/// its path as the process sees it, then as we see it, if what is there now is the same file.
+fn open(key: FileKey, path: &str, MappedAt { pid, start, end }: MappedAt) -> Option<File> {
+    if let Ok(file) = File::open(format!("/proc/{pid}/map_files/{start:x}-{end:x}"))
+        && file.metadata().is_ok_and(|meta| meta.ino() == key.inode)
+    {
+        return Some(file);
+    }
+    [format!("/proc/{pid}/root{path}"), path.to_owned()].into_iter().find_map(|path| {
+        let file = open_regular(&path).ok()?;
+        let (_, found) = Version::of(&file).ok()?;
+        (found == key).then_some(file)
+    })
+}
+
+/// Opens without waiting: a path can lead to a pipe or a device.
+fn open_regular(path: &str) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    fn key_of(path: &str) -> FileKey {
+        Version::of(&File::open(path).unwrap()).unwrap().1
+    }
+
+    const NOWHERE: MappedAt = MappedAt { pid: 0, start: 0, end: 0 };
+
+    #[test]
+    fn a_replaced_file_is_another_binary_and_the_old_one_stays_readable() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program").to_str().unwrap().to_owned();
+        std::fs::write(&path, "old").unwrap();
+        let name: Arc<str> = Arc::from(path.as_str());
+        let mut binaries = Binaries::default();
+        let (old, file) = binaries.get(key_of(&path), &name, NOWHERE);
+        assert_eq!(binaries.get(key_of(&path), &name, NOWHERE).0, old, "the same file is the same binary");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "newer").unwrap();
+        let (new, _) = binaries.get(key_of(&path), &name, NOWHERE);
+        assert_ne!(new, old);
+        let mut text = String::new();
+        file.file.as_deref().unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "old");
+    }
+
+    #[test]
+    fn a_file_written_over_in_place_is_another_binary() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        let name: Arc<str> = Arc::from(path.as_str());
+        let mut binaries = Binaries::default();
+        let (old, _) = binaries.get(key_of(&path), &name, NOWHERE);
+        file.write_all(b"more").unwrap();
+        assert_ne!(binaries.get(key_of(&path), &name, NOWHERE).0, old);
+    }
+
+    #[test]
+    fn another_file_under_the_name_is_not_taken_for_it() {
+        let name: Arc<str> = Arc::from("/etc/hostname");
+        let other = FileKey { inode: key_of("/etc/hostname").inode + 1, ..key_of("/etc/hostname") };
+        let mut binaries = Binaries::default();
+        let (first, file) = binaries.get(other, &name, NOWHERE);
+        assert!(file.file.is_none());
+        assert_eq!(binaries.get(other, &name, NOWHERE).0, first, "a miss is one binary, not one per look");
+        assert_eq!(binaries.unopened, 1);
+    }
+}

@@ -1,0 +1,143 @@
+//! The executable mappings of one process.
+
+use std::sync::Arc;
+
+/// Which file, as the kernel names it in mappings: device and inode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct FileKey {
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+    pub(crate) inode: u64,
+}
+
+/// What stands behind a mapping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Backing {
+    /// A file, with its path as the kernel last knew it in the process's own mount namespace.
+    File { key: FileKey, path: Arc<str> },
+    /// The kernel's page of code for user space.
+    Vdso,
+    /// No file: code made at run time.
+    Anonymous,
+}
+
+impl Backing {
+    /// What stands behind a mapping of this name, as in /proc/PID/maps and in perf's records.
+    pub(crate) fn of(path: &str, key: FileKey) -> Self {
+        let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+        if path == "[vdso]" {
+            Self::Vdso
+        } else if path.starts_with('/') && !path.starts_with("//") && key.inode != 0 {
+            Self::File { key, path: Arc::from(path) }
+        } else {
+            Self::Anonymous
+        }
+    }
+}
+
+/// One executable mapping: addresses `start..end` show the file from `file_offset` on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mapping {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) file_offset: u64,
+    pub(crate) backing: Backing,
+}
+
+/// Mappings of a process that are kept; a process that makes more (one per compiled function, say) loses the
+/// lowest, and its samples there are named by a fresh read of its maps.
+const MAPPINGS_MAX: usize = 65_536;
+
+/// Sorted, disjoint mappings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mappings(Vec<Mapping>);
+
+impl Mappings {
+    /// Mappings in any order; later ones win over earlier ones they overlap.
+    pub(crate) fn from_list(list: impl IntoIterator<Item = Mapping>) -> Self {
+        let mut mappings = Self::default();
+        for mapping in list {
+            mappings.insert(mapping);
+        }
+        mappings
+    }
+
+    /// Adds a mapping, which replaces what it covers, as `mmap` with MAP_FIXED does; what sticks out on either
+    /// side stays.
+    pub(crate) fn insert(&mut self, new: Mapping) {
+        let first = self.0.partition_point(|old| old.end <= new.start);
+        let last = self.0.partition_point(|old| old.start < new.end).max(first);
+        let mut pieces = Vec::with_capacity(3);
+        if let Some(left) = self.0[first..last].first().filter(|old| old.start < new.start) {
+            pieces.push(Mapping { end: new.start, ..left.clone() });
+        }
+        let right = self.0[first..last].last().filter(|old| old.end > new.end).map(|old| Mapping {
+            start: new.end,
+            file_offset: old.file_offset.wrapping_add(new.end - old.start),
+            ..old.clone()
+        });
+        pieces.push(new);
+        pieces.extend(right);
+        self.0.splice(first..last, pieces);
+        if self.0.len() > MAPPINGS_MAX {
+            self.0.remove(0);
+        }
+    }
+
+    /// The mapping that covers an address.
+    pub(crate) fn find(&self, address: u64) -> Option<&Mapping> {
+        let at = self.0.partition_point(|mapping| mapping.end <= address);
+        self.0.get(at).filter(|mapping| mapping.start <= address)
+    }
+
+    /// Number of mappings.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapping(start: u64, end: u64, name: &str) -> Mapping {
+        let key = FileKey { major: 1, minor: 2, inode: 3 };
+        Mapping { start, end, file_offset: 0x1000, backing: Backing::of(name, key) }
+    }
+
+    fn shown(mappings: &Mappings) -> Vec<(u64, u64, u64, String)> {
+        let name = |backing: &Backing| match backing {
+            Backing::File { path, .. } => path.to_string(),
+            other => format!("{other:?}"),
+        };
+        mappings.0.iter().map(|m| (m.start, m.end, m.file_offset, name(&m.backing))).collect()
+    }
+
+    #[test]
+    fn a_mapping_replaces_what_it_covers_and_leaves_the_rest() {
+        let mut all = Mappings::from_list([mapping(10, 20, "/a"), mapping(30, 60, "/b"), mapping(70, 80, "/c")]);
+        all.insert(mapping(40, 50, "/new"));
+        let b = |start, end, offset| (start, end, offset, "/b".to_owned());
+        assert_eq!(shown(&all)[1..4], [b(30, 40, 0x1000), (40, 50, 0x1000, "/new".into()), b(50, 60, 0x1014)]);
+        all.insert(mapping(0, 100, "/all"));
+        assert_eq!(shown(&all), [(0, 100, 0x1000, "/all".to_owned())]);
+    }
+
+    #[test]
+    fn addresses_find_their_mapping_and_gaps_find_none() {
+        let all = Mappings::from_list([mapping(30, 60, "/b"), mapping(10, 20, "/a")]);
+        assert_eq!(all.len(), 2);
+        for (address, found) in [(9, None), (10, Some(10)), (19, Some(10)), (20, None), (59, Some(30)), (60, None)] {
+            assert_eq!(all.find(address).map(|m| m.start), found, "{address}");
+        }
+    }
+
+    #[test]
+    fn names_say_what_stands_behind() {
+        let key = FileKey { major: 1, minor: 2, inode: 3 };
+        assert_eq!(Backing::of("//anon", key), Backing::Anonymous);
+        assert_eq!(Backing::of("[vdso]", key), Backing::Vdso);
+        assert_eq!(Backing::of("[heap]", FileKey::default()), Backing::Anonymous);
+        assert!(matches!(Backing::of("/memfd:jit (deleted)", key), Backing::File { .. }));
+    }
+}

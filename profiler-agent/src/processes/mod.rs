@@ -1,0 +1,257 @@
+//! Which processes there are, and which file stands behind each of their addresses.
+//!
+//! Learned from perf's records as things happen; processes older than the agent, and whatever the records lost,
+//! are read from /proc on the first sample that needs it. A process is (pid, start time): an id that is used again
+//! is another process.
+
+mod binaries;
+mod maps_file;
+mod mappings;
+mod sideband;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustc_hash::FxHashMap;
+
+pub(crate) use binaries::{BinaryHandle, MappedFile};
+pub(crate) use sideband::{ProcessEvent, Sideband};
+
+use binaries::{Binaries, MappedAt};
+use mappings::{Backing, Mappings};
+use sideband::Change;
+
+/// Handle of a process, unique for the life of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ProcessHandle(pub(crate) u32);
+
+/// Processes known at once: `pid_max` on small machines. Beyond it, those longest gone are forgotten.
+const PROCESSES_MAX: usize = 32_768;
+/// How long an ended process is kept for samples still under way.
+const KEEP_ENDED: Duration = Duration::from_secs(30);
+/// A process that keeps missing has its maps read this often at most: reading takes the process's mmap lock.
+const MAPS_READ_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a process is labelled with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct ProcessLabels {
+    /// Name of its first thread.
+    pub(crate) process: String,
+    /// Path of its executable; empty for kernel threads.
+    pub(crate) exe: String,
+    /// Path of its cgroup (v2).
+    pub(crate) cgroup: String,
+}
+
+/// Where a user address lies.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// In a file, at this offset.
+    File { binary: BinaryHandle, file: MappedFile, file_offset: u64 },
+    /// In the vDSO, at this offset.
+    Vdso { offset: u64 },
+    /// In code made at run time.
+    Anonymous,
+    /// In no mapping we know of.
+    Unknown,
+}
+
+struct Process {
+    handle: ProcessHandle,
+    /// Set by the first sample.
+    start_time_ns: Option<u64>,
+    labels: Option<Arc<ProcessLabels>>,
+    mappings: Mappings,
+    /// All its mappings are known from records, or from a read of its maps.
+    complete: bool,
+    maps_read: Option<Instant>,
+    ended: Option<Instant>,
+    /// Binaries already asked for, by start of their mapping.
+    resolved: FxHashMap<u64, (BinaryHandle, MappedFile)>,
+}
+
+impl Process {
+    fn new(next: &mut u32, mappings: Mappings, complete: bool) -> Self {
+        let handle = ProcessHandle(*next);
+        *next += 1;
+        Self {
+            handle,
+            start_time_ns: None,
+            labels: None,
+            mappings,
+            complete,
+            maps_read: None,
+            ended: None,
+            resolved: FxHashMap::default(),
+        }
+    }
+}
+
+/// Counters of the table, for /metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ProcessCounts {
+    pub(crate) known: u64,
+    pub(crate) maps_reads: u64,
+    pub(crate) unopened_files: u64,
+    pub(crate) forgotten: u64,
+}
+
+/// All processes.
+#[derive(Default)]
+pub(crate) struct ProcessTable {
+    by_pid: FxHashMap<u32, Process>,
+    binaries: Binaries,
+    cgroups: FxHashMap<u64, String>,
+    next: u32,
+    maps_reads: u64,
+    forgotten: u64,
+}
+
+impl ProcessTable {
+    /// Takes in what happened.
+    pub(crate) fn apply(&mut self, event: ProcessEvent) {
+        match event.change {
+            Change::Exec => {
+                let process = Process::new(&mut self.next, Mappings::default(), true);
+                self.by_pid.insert(event.pid, process);
+            }
+            Change::Fork { parent } => {
+                let (mappings, complete) = match self.by_pid.get(&parent) {
+                    Some(parent) => (parent.mappings.clone(), parent.complete),
+                    None => (Mappings::default(), false),
+                };
+                let process = Process::new(&mut self.next, mappings, complete);
+                self.by_pid.insert(event.pid, process);
+            }
+            Change::Exit => {
+                if let Some(process) = self.by_pid.get_mut(&event.pid) {
+                    process.ended = Some(Instant::now());
+                }
+            }
+            Change::Mmap(mapping) => {
+                // Of a process that is not known yet all maps are read when a sample needs them.
+                if let Some(process) = self.by_pid.get_mut(&event.pid) {
+                    process.resolved.retain(|start, _| *start >= mapping.end || *start < mapping.start);
+                    process.mappings.insert(mapping);
+                }
+            }
+        }
+    }
+
+    /// The process of a sample and its labels. `comm` is its first thread's name as sampled.
+    pub(crate) fn process(
+        &mut self,
+        pid: u32,
+        start_time_ns: u64,
+        comm: &str,
+        cgroup_id: u64,
+    ) -> (ProcessHandle, Arc<ProcessLabels>) {
+        let cgroup = self.cgroup(pid, cgroup_id);
+        let next = &mut self.next;
+        let process =
+            self.by_pid.entry(pid).or_insert_with(|| Process::new(next, Mappings::default(), false));
+        if process.start_time_ns.is_some_and(|start| start != start_time_ns) {
+            *process = Process::new(next, Mappings::default(), false);
+        }
+        process.start_time_ns = Some(start_time_ns);
+        process.ended = process.ended.map(|_| Instant::now());
+        let labels = match &process.labels {
+            // A program may rename itself.
+            Some(labels) if labels.process == comm => labels.clone(),
+            previous => {
+                let exe = previous.as_ref().map(|labels| labels.exe.clone()).filter(|exe| !exe.is_empty());
+                let exe = exe.unwrap_or_else(|| exe_of(pid));
+                let labels = Arc::new(ProcessLabels { process: comm.to_owned(), exe, cgroup });
+                process.labels = Some(labels.clone());
+                labels
+            }
+        };
+        (process.handle, labels)
+    }
+
+    fn cgroup(&mut self, pid: u32, cgroup_id: u64) -> String {
+        // Few cgroups, many processes: the id names the path for all of them.
+        if let Some(path) = self.cgroups.get(&cgroup_id) {
+            return path.clone();
+        }
+        let Some(path) = cgroup_of(pid) else { return String::new() };
+        // As many as a large host has pods and units, several times over.
+        if self.cgroups.len() >= 65_536 {
+            self.cgroups.clear();
+        }
+        self.cgroups.insert(cgroup_id, path.clone());
+        path
+    }
+
+    /// Where an address of a process lies. The process must have been asked for by [`ProcessTable::process`].
+    pub(crate) fn locate(&mut self, pid: u32, address: u64) -> Place {
+        let Some(process) = self.by_pid.get_mut(&pid) else { return Place::Unknown };
+        let missing = process.mappings.find(address).is_none();
+        if (missing || !process.complete)
+            && process.maps_read.is_none_or(|at| at.elapsed() >= MAPS_READ_INTERVAL)
+            && (missing || process.maps_read.is_none())
+        {
+            process.maps_read = Some(Instant::now());
+            self.maps_reads += 1;
+            // A process that is gone keeps what the records said.
+            if let Ok(list) = maps_file::read(pid)
+                && !list.is_empty()
+            {
+                process.mappings = Mappings::from_list(list);
+                process.complete = true;
+                process.resolved.clear();
+            }
+        }
+        let Some(mapping) = process.mappings.find(address) else { return Place::Unknown };
+        let file_offset = mapping.file_offset.wrapping_add(address - mapping.start);
+        match &mapping.backing {
+            Backing::Vdso => Place::Vdso { offset: address - mapping.start },
+            Backing::Anonymous => Place::Anonymous,
+            Backing::File { key, path } => {
+                let at = MappedAt { pid, start: mapping.start, end: mapping.end };
+                let binaries = &mut self.binaries;
+                let (binary, file) =
+                    process.resolved.entry(mapping.start).or_insert_with(|| binaries.get(*key, path, at)).clone();
+                Place::File { binary, file, file_offset }
+            }
+        }
+    }
+
+    /// Forgets processes that have ended. To be called from time to time.
+    pub(crate) fn forget_ended(&mut self) {
+        self.by_pid.retain(|_, process| process.ended.is_none_or(|at| at.elapsed() < KEEP_ENDED));
+        if self.by_pid.len() > PROCESSES_MAX {
+            // Whoever is alive and sampled comes back with its next sample.
+            self.forgotten += self.by_pid.len() as u64;
+            self.by_pid.retain(|_, process| process.start_time_ns.is_some() && process.ended.is_none());
+            self.forgotten -= self.by_pid.len() as u64;
+        }
+    }
+
+    /// Counters.
+    pub(crate) fn counts(&self) -> ProcessCounts {
+        ProcessCounts {
+            known: self.by_pid.len() as u64,
+            maps_reads: self.maps_reads,
+            unopened_files: self.binaries.unopened,
+            forgotten: self.forgotten,
+        }
+    }
+}
+
+fn exe_of(pid: u32) -> String {
+    let link = std::fs::read_link(format!("/proc/{pid}/exe"));
+    let exe = link.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    exe.strip_suffix(" (deleted)").map_or_else(|| exe.clone(), str::to_owned)
+}
+
+/// The path in the unified hierarchy: the line `0::/path`.
+fn cgroup_of(pid: u32) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests;

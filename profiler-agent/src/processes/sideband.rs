@@ -1,0 +1,120 @@
+//! What processes do that changes their addresses: exec, fork, exit and executable mmaps, from perf's own
+//! records, so that a process that has ended before anyone looks is known all the same.
+
+use std::collections::BTreeMap;
+
+use perf_event::{Builder, Sampler, SampleFlag, data::Record, events::Software};
+use thiserror::Error;
+
+use super::mappings::{Backing, FileKey, Mapping};
+
+/// Ring of one CPU: about 500 mmap records, several execs a millisecond between two looks.
+const RING_BYTES: usize = 64 << 10;
+/// `PERF_RECORD_MISC_COMM_EXEC` of `linux/perf_event.h`.
+const MISC_COMM_EXEC: u16 = 1 << 13;
+/// `PERF_RECORD_MISC_CPUMODE_MASK` and `PERF_RECORD_MISC_KERNEL`.
+const MISC_CPUMODE_MASK: u16 = 7;
+const MISC_KERNEL: u16 = 1;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Exec,
+    Fork { parent: u32 },
+    Exit,
+    Mmap(Mapping),
+}
+
+/// What happened to a process, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProcessEvent {
+    /// Nanoseconds of CLOCK_MONOTONIC, the clock of samples.
+    pub(crate) time_ns: u64,
+    pub(crate) pid: u32,
+    pub(crate) change: Change,
+}
+
+/// The records cannot be had; processes are then known from /proc alone.
+#[derive(Debug, Error)]
+#[error("process events on CPU {cpu} cannot be followed: {source}")]
+pub(crate) struct SidebandError {
+    cpu: usize,
+    source: std::io::Error,
+}
+
+/// One record ring per online CPU.
+#[derive(Default)]
+pub(crate) struct Sideband {
+    rings: BTreeMap<usize, Sampler>,
+    lost: u64,
+}
+
+impl Sideband {
+    /// Opens rings on these CPUs, closes those of others.
+    pub(crate) fn follow_cpus(&mut self, cpus: &[u32]) -> Result<(), SidebandError> {
+        self.rings.retain(|cpu, _| cpus.iter().any(|online| *online as usize == *cpu));
+        for cpu in cpus.iter().map(|cpu| *cpu as usize) {
+            if !self.rings.contains_key(&cpu) {
+                let ring = open(cpu).map_err(|source| SidebandError { cpu, source })?;
+                self.rings.insert(cpu, ring);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes all records, oldest first.
+    pub(crate) fn drain(&mut self, events: &mut Vec<ProcessEvent>) {
+        let first = events.len();
+        for ring in self.rings.values_mut() {
+            while let Some(record) = ring.next_record() {
+                let misc = record.misc();
+                match record.parse_record() {
+                    Ok(Record::Lost(lost)) => self.lost += lost.lost,
+                    Ok(parsed) => events.extend(event(misc, record_time(&record), parsed)),
+                    Err(_) => self.lost += 1,
+                }
+            }
+        }
+        events[first..].sort_by_key(|event| event.time_ns);
+    }
+
+    /// Records that did not fit their ring or were not understood; what they said is found out from /proc.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
+    }
+}
+
+fn open(cpu: usize) -> std::io::Result<Sampler> {
+    let mut builder = Builder::new(Software::DUMMY);
+    builder.any_pid().one_cpu(cpu).include_kernel().enabled(true);
+    builder.mmap(true).mmap2(true).comm(true).comm_exec(true).task(true);
+    builder.sample(SampleFlag::TIME).sample_id_all(true).clockid(perf_event::Clock::MONOTONIC);
+    builder.build()?.sampled(RING_BYTES)
+}
+
+/// The time all records end with: the last word, as only `TIME` is asked for in `sample_id_all`.
+fn record_time(record: &perf_event::Record<'_>) -> u64 {
+    let bytes = record.to_contiguous();
+    bytes.last_chunk::<8>().map_or(0, |word| u64::from_le_bytes(*word))
+}
+
+fn event(misc: u16, time_ns: u64, record: Record<'_>) -> Option<ProcessEvent> {
+    let (pid, change) = match record {
+        Record::Comm(comm) if misc & MISC_COMM_EXEC != 0 => (comm.pid, Change::Exec),
+        Record::Fork(fork) if fork.pid != fork.ppid => (fork.pid, Change::Fork { parent: fork.ppid }),
+        Record::Exit(exit) if exit.pid == exit.tid => (exit.pid, Change::Exit),
+        Record::Mmap2(map) if misc & MISC_CPUMODE_MASK != MISC_KERNEL => {
+            let key = FileKey {
+                major: map.maj().unwrap_or(0),
+                minor: map.min().unwrap_or(0),
+                inode: map.ino().unwrap_or(0),
+            };
+            let name = map.filename.split(|byte| *byte == 0).next().unwrap_or_default();
+            let backing = Backing::of(&String::from_utf8_lossy(name), key);
+            let end = map.addr.checked_add(map.len)?;
+            (map.pid, Change::Mmap(Mapping { start: map.addr, end, file_offset: map.pgoff, backing }))
+        }
+        _ => return None,
+    };
+    Some(ProcessEvent { time_ns, pid, change })
+}

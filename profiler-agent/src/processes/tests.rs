@@ -1,0 +1,83 @@
+use super::*;
+use super::mappings::{FileKey, Mapping};
+
+fn event(pid: u32, change: Change) -> ProcessEvent {
+    ProcessEvent { time_ns: 0, pid, change }
+}
+
+fn anonymous(start: u64, end: u64) -> Change {
+    Change::Mmap(Mapping { start, end, file_offset: 0, backing: Backing::Anonymous })
+}
+
+/// No process has this id: `pid_max` is at most 2^22.
+const NOBODY: u32 = 1 << 30;
+
+#[test]
+fn our_own_code_is_found_in_our_executable() {
+    let mut table = ProcessTable::default();
+    let pid = std::process::id();
+    let (_, labels) = table.process(pid, 1, "me", 0);
+    assert_eq!(labels.exe, std::env::current_exe().unwrap().to_str().unwrap());
+    let here = our_own_code_is_found_in_our_executable as *const () as u64;
+    let Place::File { file, .. } = table.locate(pid, here) else { panic!("not in a file") };
+    assert_eq!(&*file.path, labels.exe);
+    assert!(file.file.is_some());
+    assert!(matches!(table.locate(pid, 8), Place::Unknown));
+    assert_eq!(table.counts().maps_reads, 1, "a miss right after a read does not read again");
+}
+
+#[test]
+fn a_pid_used_again_is_another_process() {
+    let mut table = ProcessTable::default();
+    let (first, _) = table.process(NOBODY, 1, "old", 0);
+    assert_eq!(table.process(NOBODY, 1, "old", 0).0, first);
+    let (second, labels) = table.process(NOBODY, 2, "new", 0);
+    assert_ne!(second, first);
+    assert_eq!(labels.process, "new");
+}
+
+#[test]
+fn exec_forgets_and_fork_copies_mappings() {
+    let mut table = ProcessTable::default();
+    table.apply(event(NOBODY, Change::Exec));
+    table.apply(event(NOBODY, anonymous(0x1000, 0x2000)));
+    table.apply(event(NOBODY + 1, Change::Fork { parent: NOBODY }));
+    assert!(matches!(table.locate(NOBODY + 1, 0x1800), Place::Anonymous));
+    table.apply(event(NOBODY + 1, Change::Exec));
+    assert!(matches!(table.locate(NOBODY + 1, 0x1800), Place::Unknown));
+    assert!(matches!(table.locate(NOBODY, 0x1800), Place::Anonymous));
+}
+
+#[test]
+fn an_ended_process_is_known_for_samples_under_way() {
+    let mut table = ProcessTable::default();
+    table.apply(event(NOBODY, Change::Exec));
+    table.apply(event(NOBODY, anonymous(0x1000, 0x2000)));
+    table.apply(event(NOBODY, Change::Exit));
+    table.forget_ended();
+    assert!(matches!(table.locate(NOBODY, 0x1800), Place::Anonymous));
+}
+
+#[test]
+fn a_new_mapping_at_an_old_place_names_the_new_file() {
+    let mut table = ProcessTable::default();
+    let file = |path: &str| {
+        let key = FileKey { major: 9, minor: 9, inode: path.len() as u64 };
+        Change::Mmap(Mapping { start: 0x1000, end: 0x2000, file_offset: 0, backing: Backing::of(path, key) })
+    };
+    table.apply(event(NOBODY, Change::Exec));
+    for path in ["/no/such/a", "/no/such/other"] {
+        table.apply(event(NOBODY, file(path)));
+        let Place::File { file, file_offset, .. } = table.locate(NOBODY, 0x1234) else { panic!("no file") };
+        assert_eq!((&*file.path, file_offset), (path, 0x234));
+    }
+}
+
+#[test]
+fn a_renamed_process_gets_its_new_name_and_keeps_its_executable() {
+    let mut table = ProcessTable::default();
+    let pid = std::process::id();
+    let (_, before) = table.process(pid, 1, "before", 0);
+    let (_, after) = table.process(pid, 1, "after", 0);
+    assert_eq!((after.process.as_str(), &after.exe), ("after", &before.exe));
+}

@@ -1,0 +1,148 @@
+//! `vesta query`: profiles read back, from a data directory or from a running server.
+
+use std::{
+    io::{BufWriter, Read, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use store::{Selector, Store, TimeRange, model::Keep, parse_time};
+use ui::{
+    flame::GroupBy,
+    render::{Format, RenderOptions, TopTable},
+};
+
+use crate::{
+    cli::QueryArgs,
+    config,
+    exit::{Code, Failure},
+    processor::unix_ms,
+    roles::{print_json, print_text, record::write_profile},
+};
+
+/// The largest answer taken from a server.
+const ANSWER_BYTES_MAX: u64 = 1 << 30;
+/// How long a server may take.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Runs the command.
+pub(crate) fn query(args: &QueryArgs, file: Option<&Path>) -> Result<(), Failure> {
+    let format = format_of(args)?;
+    if args.json && format != Format::Top {
+        return Err(Failure::usage("--json prints the table of --format top; --format json is the flame tree"));
+    }
+    let text = args.selector.as_deref().unwrap_or("");
+    let selector = Selector::parse(text).map_err(Failure::usage)?;
+    let range = TimeRange::parse(&args.from, &args.until, unix_ms()).map_err(Failure::usage)?;
+    match &args.server {
+        Some(server) => from_server(args, server, text, range, format),
+        None => from_store(args, file, &selector, range, format),
+    }
+}
+
+/// What is asked for, else what the output's name says, else a table.
+fn format_of(args: &QueryArgs) -> Result<Format, Failure> {
+    match (args.format, &args.output) {
+        (Some(format), _) => Ok(format),
+        (None, Some(path)) => Format::from_path(path).map_err(Failure::usage),
+        (None, None) => Ok(Format::Top),
+    }
+}
+
+fn from_store(
+    args: &QueryArgs,
+    file: Option<&Path>,
+    selector: &Selector,
+    range: TimeRange,
+    format: Format,
+) -> Result<(), Failure> {
+    let data_dir: PathBuf = match &args.data_dir {
+        Some(data_dir) => data_dir.clone(),
+        None => config::data_dir(file)?,
+    };
+    let store = Store::open_reader(&data_dir)?;
+    let keep = Keep { threads: format.needs_threads(&GroupBy::default()), ..Keep::STACKS };
+    let answer = store.query(selector, range, keep)?;
+    for skipped in &answer.skipped {
+        tell(&format!("skipped {}: {}", skipped.path.display(), skipped.reason));
+    }
+    if answer.profile.rows.is_empty() {
+        tell(&nothing(&store, selector));
+    }
+    if args.json {
+        return print_json(&TopTable::new(&answer.profile, RenderOptions::default().max_rows));
+    }
+    match &args.output {
+        Some(path) => write_profile(path, format, &answer.profile),
+        None => {
+            let mut out = BufWriter::new(std::io::stdout().lock());
+            let written = format.write(&answer.profile, &RenderOptions::default(), &mut out);
+            ignore_closed_pipe(written.and_then(|()| out.flush()))
+        }
+    }
+}
+
+/// Why there may be nothing, with what to try.
+fn nothing(store: &Store, selector: &Selector) -> String {
+    let what = if selector.is_all() { "no samples".into() } else { format!("no samples match {}", selector.text()) };
+    match store.span() {
+        None => format!("{what}: the data directory {} is empty so far", store.path().display()),
+        Some(span) => {
+            let time = |ms: i64| jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| t.to_string());
+            format!("{what} in this range; there is data from {} to {}", time(span.from_ms), time(span.until_ms))
+        }
+    }
+}
+
+fn from_server(
+    args: &QueryArgs,
+    server: &str,
+    selector: &str,
+    range: TimeRange,
+    format: Format,
+) -> Result<(), Failure> {
+    // Spans are counted back from our own now, and the server gets absolute times.
+    let seconds = |ms: i64| format!("{}.{:03}", ms / 1000, ms % 1000);
+    debug_assert_eq!(parse_time(&seconds(range.from_ms), 0).ok(), Some(range.from_ms));
+    let url = format!("{}/api/v1/query", server.trim_end_matches('/'));
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().timeout_global(Some(SERVER_TIMEOUT)).http_status_as_error(false).build().into();
+    let failed = |error: &dyn std::fmt::Display| Failure::error(format_args!("{url}: {error}"));
+    let name = if args.json { "top-json" } else { format.name() };
+    let mut response = agent
+        .get(&url)
+        .query("query", selector)
+        .query("from", seconds(range.from_ms))
+        .query("until", seconds(range.until_ms))
+        .query("format", name)
+        .call()
+        .map_err(|error| failed(&error))?;
+    let status = response.status();
+    let mut body = Vec::new();
+    let mut reader = response.body_mut().as_reader().take(ANSWER_BYTES_MAX);
+    reader.read_to_end(&mut body).map_err(|error| failed(&error))?;
+    if !status.is_success() {
+        let code = if status.as_u16() == 400 { Code::Usage } else { Code::Error };
+        let text = String::from_utf8_lossy(&body);
+        return Err(Failure::new(code, format_args!("{url} answers {status}: {}", text.trim())));
+    }
+    match &args.output {
+        Some(path) => std::fs::write(path, &body).map_err(|error| Failure::write(path, &error)),
+        None if format == Format::Top => print_text(&String::from_utf8_lossy(&body)),
+        None => ignore_closed_pipe(std::io::stdout().lock().write_all(&body)),
+    }
+}
+
+fn ignore_closed_pipe(written: std::io::Result<()>) -> Result<(), Failure> {
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::error(format_args!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tell(message: &str) {
+    // Standard error may be closed; there is no one left to tell then.
+    let _ = writeln!(std::io::stderr(), "vesta: {message}");
+}

@@ -1,0 +1,320 @@
+//! `vesta record`: one profile to a file, and what it says of itself.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{BufWriter, IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus},
+    sync::atomic::Ordering,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use store::model::Profile;
+use ui::render::{Format, RenderOptions, TopTable};
+
+use crate::{
+    account::{self, Totals},
+    bpf::Watched,
+    capture::Progress,
+    cli::RecordArgs,
+    config::DEFAULT_FREQUENCY_HZ,
+    exit::{Code, Failure},
+    pipeline::{Pipeline, PipelineOptions},
+    roles::{load, print_json, print_text},
+    signals::StopRequest,
+    sink::MergeSink,
+};
+
+/// How long to record when nobody says.
+const DEFAULT_DURATION: Duration = Duration::from_secs(10);
+/// Rows of the table in the summary.
+const TOP_ROWS: usize = 15;
+/// How often the command and the signals are looked at.
+const TICK: Duration = Duration::from_millis(20);
+/// How long a command may take to end after SIGTERM.
+const END_GRACE: Duration = Duration::from_secs(2);
+
+/// The summary; its keys are documented in docs/operations.md and do not change.
+#[derive(Debug, Serialize)]
+struct Summary {
+    samples_taken: u64,
+    samples_stored: u64,
+    lost: BTreeMap<&'static str, u64>,
+    user_stacks: u64,
+    complete: u64,
+    incomplete: BTreeMap<&'static str, u64>,
+    duration_s: f64,
+    agent_cpu_s: f64,
+    bpf_ns_per_sample: Option<u64>,
+    rss_bytes: u64,
+    frequency_hz: u64,
+    event: &'static str,
+    cpus: usize,
+    output: Option<PathBuf>,
+    command_exit: Option<String>,
+    top: TopTable,
+}
+
+/// Runs the command.
+pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
+    let output = args.output.as_deref().map(Output::check).transpose()?;
+    for pid in &args.pid {
+        if !Path::new(&format!("/proc/{pid}")).exists() {
+            return Err(Failure::error(format_args!("there is no process {pid}")));
+        }
+    }
+    let stop = StopRequest::listen().map_err(Failure::error)?;
+    let frequency_hz = args.frequency.unwrap_or(DEFAULT_FREQUENCY_HZ);
+    let (mut program, origin) = load(frequency_hz, !args.pid.is_empty() || !args.command.is_empty())?;
+    let mut watched = program.watched()?;
+    for pid in &args.pid {
+        watched.add(*pid)?;
+    }
+    let merged = MergeSink::default();
+    let options = PipelineOptions { window: Duration::from_secs(10), origin };
+    let pipeline = Pipeline::start(program, options, Box::new(merged.clone()))?;
+    let mut command = start_command(&args.command, watched)?;
+    let started = Instant::now();
+    let ends = wait(args, &stop, &mut command, &pipeline.progress);
+    let (info, account) = (pipeline.info, pipeline.stop());
+    let duration = started.elapsed();
+    let profile = merged.take();
+    if ends.interrupted && profile.rows.is_empty() {
+        return Err(Failure::new(Code::Interrupted, "interrupted before a sample was taken; nothing is written"));
+    }
+    if let Some(output) = &output {
+        output.write(&profile)?;
+    }
+    let totals = account.totals();
+    let summary = Summary {
+        samples_taken: totals.samples_taken,
+        samples_stored: totals.samples_stored,
+        lost: totals.lost.clone(),
+        user_stacks: totals.tally.user_stacks,
+        complete: totals.tally.complete,
+        incomplete: totals.tally.incomplete.clone(),
+        duration_s: round(duration.as_secs_f64()),
+        agent_cpu_s: round(account::cpu_seconds()),
+        bpf_ns_per_sample: totals.bpf_ns_per_sample(),
+        rss_bytes: account::rss_bytes(),
+        frequency_hz,
+        event: info.event.name(),
+        cpus: info.cpus,
+        output: args.output.clone(),
+        command_exit: ends.command.map(|status| status.to_string()),
+        top: TopTable::new(&profile, TOP_ROWS),
+    };
+    if args.json { print_json(&summary) } else { print_text(&told(&summary, &totals)) }
+}
+
+fn round(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}
+
+/// Where the profile goes: checked before anything is recorded, written aside and renamed after.
+struct Output {
+    path: PathBuf,
+    format: Format,
+}
+
+impl Output {
+    fn check(path: &Path) -> Result<Self, Failure> {
+        let format = Format::from_path(path).map_err(Failure::usage)?;
+        let folder = folder_of(path);
+        if !folder.is_dir() {
+            return Err(Failure::error(format_args!("{} cannot be written: no such folder", path.display())));
+        }
+        if path.is_dir() {
+            return Err(Failure::error(format_args!("{} cannot be written: it is a folder", path.display())));
+        }
+        Ok(Self { path: path.to_owned(), format })
+    }
+
+    fn write(&self, profile: &Profile) -> Result<(), Failure> {
+        write_profile(&self.path, self.format, profile)
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Writes a profile so that the file is either the old one or the whole new one.
+pub(super) fn write_profile(path: &Path, format: Format, profile: &Profile) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::write(path, &error);
+    // A device or a pipe is written to directly.
+    if path.exists() && !path.is_file() {
+        let mut out = BufWriter::new(File::create(path).map_err(failed)?);
+        return format
+            .write(profile, &RenderOptions::default(), &mut out)
+            .and_then(|()| out.flush())
+            .map_err(failed);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = folder_of(path).join(format!(".{name}.{}.tmp", std::process::id()));
+    let written = File::create(&aside).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        format.write(profile, &RenderOptions::default(), &mut out)?;
+        out.into_inner()?.sync_all()?;
+        fs::rename(&aside, path)
+    });
+    written.map_err(|error| {
+        // What could not be finished is of no use.
+        let _ = fs::remove_file(&aside);
+        failed(error)
+    })
+}
+
+/// A command that was started.
+struct Started {
+    child: Child,
+    ended: Option<ExitStatus>,
+}
+
+/// Starts the command under the eyes of the program that is already sampling: its first instruction counts.
+fn start_command(command: &[String], mut watched: Watched) -> Result<Option<Started>, Failure> {
+    let Some((name, arguments)) = command.split_first() else { return Ok(None) };
+    let us = std::process::id();
+    watched.watch_children_of(us)?;
+    let child = Command::new(name).args(arguments).spawn();
+    watched.remove(us)?;
+    let child = child.map_err(|error| Failure::error(format_args!("the command {name} cannot be started: {error}")))?;
+    Ok(Some(Started { child, ended: None }))
+}
+
+impl Started {
+    fn has_ended(&mut self) -> bool {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().ok().flatten();
+        }
+        self.ended.is_some()
+    }
+}
+
+/// Asks the command to end, then makes it.
+fn end_command(command: &mut Started) {
+    if command.has_ended() {
+        return;
+    }
+    if let Some(pid) = rustix::process::Pid::from_raw(command.child.id() as i32) {
+        // It may end by itself at this very moment.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+    let asked = Instant::now();
+    while !command.has_ended() && asked.elapsed() < END_GRACE {
+        thread::sleep(TICK);
+    }
+    if !command.has_ended() {
+        let _ = command.child.kill();
+        command.ended = command.child.wait().ok();
+    }
+}
+
+/// How the recording ended.
+struct Ends {
+    interrupted: bool,
+    command: Option<ExitStatus>,
+}
+
+fn wait(args: &RecordArgs, stop: &StopRequest, command: &mut Option<Started>, progress: &Progress) -> Ends {
+    let duration = match (args.duration, &command) {
+        (Some(duration), _) => duration.0,
+        (None, Some(_)) => Duration::MAX,
+        (None, None) => DEFAULT_DURATION,
+    };
+    let (started, mut shown) = (Instant::now(), ProgressLine::new(args.json));
+    while started.elapsed() < duration && !stop.requested() {
+        let all_gone = !args.pid.is_empty() && args.pid.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+        if all_gone || command.as_mut().is_some_and(Started::has_ended) {
+            break;
+        }
+        shown.update(started.elapsed(), duration, progress);
+        thread::sleep(TICK.min(duration.saturating_sub(started.elapsed())));
+    }
+    shown.clear();
+    command.iter_mut().for_each(end_command);
+    Ends { interrupted: stop.requested(), command: command.as_ref().and_then(|command| command.ended) }
+}
+
+/// One line on a terminal's standard error, twice a second.
+struct ProgressLine {
+    on: bool,
+    last: Option<Instant>,
+}
+
+impl ProgressLine {
+    fn new(quiet: bool) -> Self {
+        Self { on: !quiet && std::io::stderr().is_terminal(), last: None }
+    }
+
+    fn update(&mut self, elapsed: Duration, of: Duration, progress: &Progress) {
+        if !self.on || self.last.is_some_and(|last| last.elapsed() < Duration::from_millis(500)) {
+            return;
+        }
+        self.last = Some(Instant::now());
+        let (taken, lost) = (progress.taken.load(Ordering::Relaxed), progress.lost.load(Ordering::Relaxed));
+        let of = if of == Duration::MAX { String::new() } else { format!(" of {:.0}", of.as_secs_f64()) };
+        let seconds = elapsed.as_secs_f64();
+        let _ = write!(
+            std::io::stderr(),
+            "\r\x1b[Krecording {seconds:.1}{of} s · {taken} samples · {lost} lost · Ctrl-C ends and writes"
+        );
+    }
+
+    fn clear(&self) {
+        if self.on && self.last.is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn told(summary: &Summary, totals: &Totals) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    let percent = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "{} samples in {:.1} s ({} Hz {} on {} CPUs), {} lost",
+        summary.samples_stored,
+        summary.duration_s,
+        summary.frequency_hz,
+        summary.event,
+        summary.cpus,
+        totals.lost_samples(),
+    );
+    for (reason, lost) in summary.lost.iter().filter(|(_, lost)| **lost > 0) {
+        let _ = writeln!(text, "  lost, {}: {lost}", reason.replace('_', " "));
+    }
+    let _ = writeln!(
+        text,
+        "{:.1} % of {} user stacks complete",
+        percent(summary.complete, summary.user_stacks),
+        summary.user_stacks
+    );
+    for (reason, samples) in &summary.incomplete {
+        let share = percent(*samples, summary.user_stacks);
+        let _ = writeln!(text, "  incomplete, {}: {samples} ({share:.1} %)", reason.replace('_', " "));
+    }
+    let bpf = summary.bpf_ns_per_sample.map_or_else(|| "unknown".into(), |ns| format!("{:.1} µs", ns as f64 / 1e3));
+    let _ = writeln!(
+        text,
+        "cost: {bpf} of BPF per sample, {:.2} s CPU and {:.0} MB of memory for the agent",
+        summary.agent_cpu_s,
+        summary.rss_bytes as f64 / 1e6
+    );
+    if let Some(exit) = &summary.command_exit {
+        let _ = writeln!(text, "the command ended with {exit}");
+    }
+    let _ = write!(text, "\n{}", summary.top);
+    match &summary.output {
+        Some(path) => {
+            let _ = writeln!(text, "\nwritten to {}", path.display());
+        }
+        None => text.push_str("\nnothing is written; `--output profile.pb.gz` keeps the profile\n"),
+    }
+    text
+}

@@ -1,0 +1,185 @@
+//! `vesta run`: agent, store and page in one process.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use store::{Retention, Store};
+use ui::http::{AgentStatus, AgentView, Limits, ServerConfig, serve};
+
+use crate::{
+    account::{self, Account},
+    capture::CaptureInfo,
+    cli::RunArgs,
+    config::RunConfig,
+    exit::{Code, Failure},
+    live::LiveInterest,
+    metrics,
+    pipeline::{Pipeline, PipelineOptions},
+    processor::unix_ms,
+    roles::{load, print_json, print_text},
+    signals::StopRequest,
+    sink::StoreSink,
+};
+
+/// How often old segments are merged and the oldest deleted.
+const MAINTENANCE: Duration = Duration::from_secs(30);
+/// How often a request to stop is looked for.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Runs until SIGINT or SIGTERM.
+pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
+    let config = RunConfig::new(args, file)?;
+    let stop = StopRequest::listen().map_err(Failure::error)?;
+    // The cheap refusals first: nothing is changed by a start that fails.
+    let listener = bind(config.listen)?;
+    let address = listener.local_addr().map_err(Failure::error)?;
+    let (program, origin) = load(config.frequency_hz, false)?;
+    let store = Store::open_writer(&config.data_dir)?;
+    let host = origin.host.clone();
+    let options = PipelineOptions { window: config.window, origin };
+    let pipeline = Pipeline::start(program, options, Box::new(StoreSink(store.clone())))?;
+    let maintenance = maintain(store.clone(), &config, stop.clone())?;
+    let view = Agent {
+        frequency_hz: config.frequency_hz as u32,
+        info: pipeline.info,
+        window: config.window,
+        account: pipeline.account.clone(),
+        live: pipeline.live.clone(),
+    };
+    let server = ServerConfig {
+        listener,
+        names: vec![host.clone()],
+        host,
+        store,
+        agent: Some(Arc::new(view)),
+        limits: Limits::default(),
+    };
+    announce(args, address, &config, pipeline.info)?;
+    let served = serve_until(server, stop);
+    pipeline.stop();
+    if maintenance.join().is_err() {
+        tracing::error!("store maintenance failed");
+    }
+    served
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => Failure::new(
+            Code::AddressInUse,
+            format_args!("{address} is in use; `--listen 127.0.0.1:0` takes a free port"),
+        ),
+        _ => Failure::error(format_args!("cannot listen on {address}: {error}")),
+    })
+}
+
+fn announce(
+    args: &RunArgs,
+    address: SocketAddr,
+    config: &RunConfig,
+    info: CaptureInfo,
+) -> Result<(), Failure> {
+    let url = format!("http://{address}");
+    if args.json {
+        return print_json(&serde_json::json!({
+            "url": url,
+            "data_dir": config.data_dir,
+            "frequency_hz": config.frequency_hz,
+            "event": info.event.name(),
+            "cpus": info.cpus,
+        }));
+    }
+    print_text(&format!(
+        "Vesta is at {url}\nsampling {} CPUs at {} Hz ({}), profiles are kept in {}; Ctrl-C ends\n",
+        info.cpus,
+        config.frequency_hz,
+        info.event.name(),
+        config.data_dir.display()
+    ))
+}
+
+fn serve_until(server: ServerConfig, stop: StopRequest) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(32)
+        .thread_name("vesta-http")
+        .enable_all()
+        .build()
+        .map_err(Failure::error)?;
+    let shutdown = async move {
+        while !stop.requested() {
+            tokio::time::sleep(TICK).await;
+        }
+    };
+    let served = runtime.block_on(serve(server, shutdown)).map_err(Failure::error);
+    // A query still running must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+/// Merges segments and deletes what is past its retention, on a thread of its own.
+fn maintain(store: Store, config: &RunConfig, stop: StopRequest) -> Result<JoinHandle<()>, Failure> {
+    let limits = Retention {
+        max_age_ms: Some(config.retention.as_millis() as i64),
+        max_bytes: Some(config.retention_bytes),
+    };
+    let work = move || {
+        let mut last = Instant::now();
+        while !stop.requested() {
+            thread::sleep(TICK);
+            if last.elapsed() < MAINTENANCE {
+                continue;
+            }
+            last = Instant::now();
+            let done = store.compact(unix_ms()).and_then(|merged| Ok((merged, store.retain(limits, unix_ms())?)));
+            match done {
+                Ok((merged, removed)) => tracing::debug!(?merged, ?removed, "store maintenance"),
+                Err(error) => tracing::warn!(%error, "store maintenance will be tried again"),
+            }
+        }
+    };
+    thread::Builder::new().name("vesta-store".into()).spawn(work).map_err(Failure::error)
+}
+
+/// The agent as the server sees it.
+struct Agent {
+    frequency_hz: u32,
+    info: CaptureInfo,
+    window: Duration,
+    account: Arc<Account>,
+    live: Arc<LiveInterest>,
+}
+
+impl AgentView for Agent {
+    fn status(&self) -> AgentStatus {
+        // Only a page that is open asks again and again.
+        self.live.note();
+        let totals = self.account.totals();
+        let owned = |counts: &std::collections::BTreeMap<&'static str, u64>| {
+            counts.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect()
+        };
+        AgentStatus {
+            frequency_hz: self.frequency_hz,
+            event: self.info.event.name().to_owned(),
+            window_ms: self.window.as_millis() as u64,
+            samples_taken: totals.samples_taken,
+            samples_stored: totals.samples_stored,
+            lost: owned(&totals.lost),
+            user_stacks: totals.tally.user_stacks,
+            complete: totals.tally.complete,
+            incomplete: owned(&totals.tally.incomplete),
+            agent_cpu_s: account::cpu_seconds(),
+            bpf_ns_per_sample: totals.bpf_ns_per_sample().map(|ns| ns as f64),
+            rss_bytes: account::rss_bytes(),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        metrics::prometheus(&self.account.totals(), self.account.started.elapsed().as_secs_f64())
+    }
+}

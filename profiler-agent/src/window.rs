@@ -1,0 +1,190 @@
+//! The open window: samples of some seconds, counted by process, thread and stack. Addresses are places in files
+//! here, names come later.
+
+use std::sync::Arc;
+
+use profiler_abi::{Method, Mode, WalkEnd, frame_address, frame_method};
+use rustc_hash::FxHashMap;
+use store::model::{Exact, FrameId, NodeId, StackTreeBuilder};
+
+use crate::{
+    bpf::RawSample,
+    processes::{BinaryHandle, MappedFile, Place, ProcessHandle, ProcessLabels, ProcessTable},
+};
+
+/// A frame before it has a name. The method is part of what tells frames apart, since the truth of a stack is
+/// judged by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RawFrame {
+    /// An absolute address in the kernel; `leaf`: the sampled one, else a return address.
+    Kernel { address: u64, leaf: bool },
+    /// An offset in a file.
+    File { binary: BinaryHandle, file_offset: u64, method: Method },
+    /// An offset in the vDSO.
+    Vdso { offset: u64, method: Method },
+    /// Code made at run time.
+    Anonymous { address: u64, method: Method },
+    /// An address that no mapping covers.
+    Unmapped { address: u64, method: Method },
+}
+
+/// What one row of samples shares.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RawKey {
+    pub(crate) process: ProcessHandle,
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+    pub(crate) thread: Arc<str>,
+    pub(crate) node: NodeId,
+    pub(crate) mode: Mode,
+    pub(crate) walk_end: WalkEnd,
+    pub(crate) kernel_stack_failed: bool,
+    /// Start of the time bucket, Unix milliseconds.
+    pub(crate) bucket_ms: i64,
+}
+
+/// Turns sample times into Unix time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClockOffset {
+    /// CLOCK_REALTIME less CLOCK_MONOTONIC, nanoseconds.
+    ahead_ns: i128,
+}
+
+impl ClockOffset {
+    /// The offset now. It changes when the clock is set, so it is taken anew for every batch of samples.
+    pub(crate) fn now() -> Self {
+        use rustix::time::{ClockId, clock_gettime};
+        let ns = |time: rustix::time::Timespec| i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
+        let monotonic = ns(clock_gettime(ClockId::Monotonic));
+        Self { ahead_ns: ns(clock_gettime(ClockId::Realtime)) - monotonic }
+    }
+
+    /// Unix milliseconds of a monotonic time.
+    pub(crate) fn unix_ms(self, monotonic_ns: u64) -> i64 {
+        ((i128::from(monotonic_ns) + self.ahead_ns) / 1_000_000) as i64
+    }
+}
+
+/// Samples not yet named.
+#[derive(Clone, Default)]
+pub(crate) struct Window {
+    pub(crate) frames: Vec<RawFrame>,
+    frame_index: FxHashMap<RawFrame, FrameId>,
+    pub(crate) stacks: StackTreeBuilder,
+    pub(crate) processes: FxHashMap<ProcessHandle, Arc<ProcessLabels>>,
+    pub(crate) files: FxHashMap<BinaryHandle, MappedFile>,
+    pub(crate) rows: FxHashMap<RawKey, Vec<Exact>>,
+    pub(crate) samples: u64,
+    threads: FxHashMap<String, Arc<str>>,
+    scratch: Vec<RawFrame>,
+}
+
+impl Window {
+    /// Counts a sample. Its mappings are looked up now, while its process may still be there.
+    pub(crate) fn add(&mut self, sample: &RawSample, table: &mut ProcessTable, clock: ClockOffset, bucket_ms: i64) {
+        let (process, labels) =
+            table.process(sample.pid, sample.start_time_ns, &sample.process_comm, sample.cgroup_id);
+        self.processes.entry(process).or_insert(labels);
+        let mut frames = std::mem::take(&mut self.scratch);
+        frames.clear();
+        frames.extend(sample.kernel.iter().enumerate().map(|(i, address)| RawFrame::Kernel {
+            address: *address,
+            leaf: i == 0,
+        }));
+        for frame in &sample.user {
+            frames.push(self.place(table, sample.pid, *frame));
+        }
+        let mut node = NodeId::ROOT;
+        for frame in frames.iter().rev() {
+            let id = self.frame_id(*frame);
+            node = self.stacks.child(node, id);
+        }
+        self.scratch = frames;
+        let time_ms = clock.unix_ms(sample.time_ns);
+        let bucket = time_ms - time_ms.rem_euclid(bucket_ms);
+        let thread = match self.threads.get(&sample.thread_comm) {
+            Some(thread) => thread.clone(),
+            None => {
+                let thread: Arc<str> = Arc::from(sample.thread_comm.as_str());
+                self.threads.insert(sample.thread_comm.clone(), thread.clone());
+                thread
+            }
+        };
+        let key = RawKey {
+            process,
+            pid: sample.pid,
+            tid: sample.tid,
+            thread,
+            node,
+            mode: sample.mode,
+            walk_end: sample.walk_end,
+            kernel_stack_failed: sample.kernel_stack_failed,
+            bucket_ms: bucket,
+        };
+        let exact = Exact { offset_ms: (time_ms - bucket) as u16, cpu: sample.cpu.min(u32::from(u16::MAX)) as u16 };
+        self.rows.entry(key).or_default().push(exact);
+        self.samples += 1;
+    }
+
+    fn place(&mut self, table: &mut ProcessTable, pid: u32, tagged: u64) -> RawFrame {
+        let address = frame_address(tagged);
+        let method = frame_method(tagged).unwrap_or(Method::FramePointer);
+        match table.locate(pid, address) {
+            Place::File { binary, file, file_offset } => {
+                self.files.entry(binary).or_insert(file);
+                RawFrame::File { binary, file_offset, method }
+            }
+            Place::Vdso { offset } => RawFrame::Vdso { offset, method },
+            Place::Anonymous => RawFrame::Anonymous { address, method },
+            Place::Unknown => RawFrame::Unmapped { address, method },
+        }
+    }
+
+    fn frame_id(&mut self, frame: RawFrame) -> FrameId {
+        let next = FrameId(self.frames.len() as u32);
+        let id = *self.frame_index.entry(frame).or_insert(next);
+        if id == next {
+            self.frames.push(frame);
+        }
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use profiler_abi::tagged_frame;
+
+    fn sample(time_ns: u64, tid: u32, user: &[u64]) -> RawSample {
+        RawSample {
+            time_ns,
+            start_time_ns: 1,
+            cgroup_id: 0,
+            pid: 1 << 30,
+            tid,
+            cpu: 3,
+            mode: Mode::User,
+            walk_end: WalkEnd::ZeroFramePointer,
+            thread_comm: "t".into(),
+            process_comm: "p".into(),
+            kernel_stack_failed: false,
+            kernel: vec![],
+            user: user.iter().map(|address| tagged_frame(*address, Method::FramePointer)).collect(),
+        }
+    }
+
+    #[test]
+    fn equal_samples_share_a_row_and_keep_their_times() {
+        let clock = ClockOffset { ahead_ns: 1_000_000_000_000 };
+        let (mut table, mut window) = (ProcessTable::default(), Window::default());
+        for (time_ns, tid, user) in
+            [(12_000_000, 5, &[10, 20][..]), (15_000_000, 5, &[10, 20]), (16_000_000, 6, &[10, 20]), (17_000_000, 5, &[20])]
+        {
+            window.add(&sample(time_ns, tid, user), &mut table, clock, 10_000);
+        }
+        assert_eq!((window.samples, window.rows.len(), window.stacks.len()), (4, 3, 3));
+        let (key, exact) = window.rows.iter().find(|(_, exact)| exact.len() == 2).unwrap();
+        assert_eq!(key.bucket_ms, 1_000_000);
+        assert_eq!(*exact, [Exact { offset_ms: 12, cpu: 3 }, Exact { offset_ms: 15, cpu: 3 }]);
+    }
+}
