@@ -11,12 +11,15 @@ const ARCHITECTURE: &str = "ARCHITECTURE.md";
 /// What one sits down and reads.
 const MOST_LINES: usize = 300;
 
-/// Checks ARCHITECTURE.md and the links of every document.
+const OPERATIONS: &str = "docs/operations.md";
+
+/// Checks ARCHITECTURE.md, the list of metrics, and the links of every document.
 pub(super) fn check(sources: &[Source], workspace: &Value) -> Findings {
     let mut findings = match sources.iter().find(|source| source.path == ARCHITECTURE) {
         Some(source) => architecture(&source.text, &folders(sources), &packages(workspace)),
         None => vec![format!("{ARCHITECTURE}: missing")],
     };
+    findings.extend(metrics(sources));
     let documents = sources.iter().filter(|source| source.path.ends_with(".md"));
     findings.extend(
         documents.flat_map(|document| dead_links(document, |path| paths::root().join(path).exists())),
@@ -49,6 +52,30 @@ fn folders(sources: &[Source]) -> BTreeSet<&str> {
 fn packages(workspace: &Value) -> Vec<&str> {
     let packages = workspace["packages"].as_array().map_or(&[][..], Vec::as_slice);
     packages.iter().filter_map(|package| package["name"].as_str()).collect()
+}
+
+/// Metrics that are exported and not documented, or the other way round.
+fn metrics(sources: &[Source]) -> Findings {
+    let exporters =
+        sources.iter().filter(|source| source.path.ends_with(".rs") && !source.path.starts_with("ci/"));
+    let exported: BTreeSet<&str> = exporters.flat_map(|source| metric_names(&source.text, "\"")).collect();
+    let operations = sources.iter().filter(|source| source.path == OPERATIONS);
+    let documented: BTreeSet<&str> = operations.flat_map(|source| metric_names(&source.text, "`")).collect();
+    let unsaid =
+        exported.difference(&documented).map(|name| format!("{OPERATIONS}: does not explain {name}"));
+    let gone = documented.difference(&exported).map(|name| format!("{OPERATIONS}: {name} is not exported"));
+    unsaid.chain(gone).collect()
+}
+
+/// Names that begin right after this quotation mark.
+fn metric_names<'a>(text: &'a str, quote: &str) -> Vec<&'a str> {
+    const PREFIX: &str = "vesta_";
+    let starts = text.match_indices(PREFIX).map(|(at, _)| at).filter(|at| text[..*at].ends_with(quote));
+    let name_at = |at: usize| {
+        let rest = &text[at..];
+        &rest[..rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len())]
+    };
+    starts.map(name_at).filter(|name| *name != PREFIX).collect()
 }
 
 fn dead_links(document: &Source, exists: impl Fn(&str) -> bool) -> Findings {
@@ -87,6 +114,20 @@ mod tests {
     fn an_architecture_that_nobody_reads_to_the_end_is_found() {
         assert_eq!(architecture(&"x\n".repeat(301), &BTreeSet::new(), &[]).len(), 1);
         assert!(architecture(&"x\n".repeat(300), &BTreeSet::new(), &[]).is_empty());
+    }
+
+    #[test]
+    fn metrics_are_what_the_document_says() {
+        let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
+        let code =
+            source("ui/src/a.rs", r#"m("vesta_bytes"); m("vesta_lost_total{reason=\"x\"}"); m("vesta_");"#);
+        let document =
+            source(OPERATIONS, "| `vesta_bytes`, `vesta_lost_total{reason}` | `vesta-data.json` |");
+        assert!(metrics(&[source("a.rs", &code.text), document]).is_empty());
+        let document = source(OPERATIONS, "`vesta_bytes` `vesta_cats`");
+        let expected = ["does not explain vesta_lost_total", "vesta_cats is not exported"];
+        let found = metrics(&[code, document]);
+        assert_eq!(found, expected.map(|text| format!("{OPERATIONS}: {text}")));
     }
 
     #[test]
