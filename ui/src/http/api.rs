@@ -51,6 +51,7 @@ pub(super) async fn status(State(state): Shared, params: Params) -> Result<Json<
         "frequency_hz": agent.as_ref().map(|agent| agent.frequency_hz),
         "event": agent.as_ref().map(|agent| &agent.event),
         "window_ms": agent.as_ref().map(|agent| agent.window_ms),
+        "cpus": state.agent.as_ref().and_then(|agent| agent.cpus()),
         "data": {
             "from_ms": span.map(|span| span.from_ms),
             "until_ms": span.map(|span| span.until_ms),
@@ -66,7 +67,7 @@ pub(super) async fn status(State(state): Shared, params: Params) -> Result<Json<
 pub(super) async fn timeline(State(state): Shared, params: Params) -> Result<Response, ApiError> {
     let params = params.only(&["query", "from", "until", "by", "step_ms", "top"])?;
     let (selector, range, by) = (params.selector()?, params.range(now_ms())?, params.by()?);
-    let step_ms = params.number("step_ms", i64::MAX)?.unwrap_or((range.len_ms() / DEFAULT_BUCKETS).max(1));
+    let step_ms = params.step_ms()?.unwrap_or((range.len_ms() / DEFAULT_BUCKETS).max(1));
     let top = params.number("top", MAX_TOP)?.unwrap_or(DEFAULT_TOP);
     let body = run(&state, Kind::Timeline, move |state| {
         let timeline = state.store.timeline(&selector, range, step_ms, by.name(), top)?;

@@ -82,6 +82,10 @@ pub trait AgentView: Send + Sync {
     fn status(&self) -> AgentStatus;
     /// The same and more as Prometheus text.
     fn metrics(&self) -> String;
+    /// How many CPUs it samples, if it knows.
+    fn cpus(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// How an agent samples, and what it counted since it started. Its JSON is the object `agent` of the status.

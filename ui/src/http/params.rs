@@ -67,6 +67,18 @@ impl Params {
         }
     }
 
+    /// Length of a bucket in milliseconds, a fraction rounded up; the store bounds it from below.
+    pub(super) fn step_ms(&self) -> Result<Option<i64>, ApiError> {
+        let Some(text) = self.text("step_ms") else { return Ok(None) };
+        match text.parse::<f64>() {
+            // What is too large for an i64 becomes the largest one: a single bucket.
+            Ok(step) if step > 0.0 => Ok(Some(step.ceil() as i64)),
+            _ => {
+                Err(ApiError::bad_request(format!("step_ms must be a number above 0, not `{}`", short(text))))
+            }
+        }
+    }
+
     pub(super) fn selector(&self) -> Result<Selector, ApiError> {
         Ok(Selector::parse(self.text("query").unwrap_or_default())?)
     }

@@ -66,7 +66,7 @@ fn palette(tree: &FlameTree) -> PaletteMap {
             NodeKind::Group => BANDS[band(name)],
             NodeKind::Frame(FrameKind::Kernel) => KERNEL,
             NodeKind::Frame(FrameKind::Truncated) => TRUNCATED,
-            // Hollow on the page; here halfway to white.
+            // Hollow on the page; here a lighter tone.
             NodeKind::Frame(FrameKind::Inlined) => tint(BANDS[band(tree.text(frame.binary))]),
             NodeKind::Frame(_) => BANDS[band(tree.text(frame.binary))],
         };
@@ -85,8 +85,8 @@ fn band(binary: &str) -> usize {
 }
 
 fn tint(tone: u32) -> u32 {
-    let half = |shift: u32| (((tone >> shift) & 0xff) + 0xff) / 2;
-    half(16) << 16 | half(8) << 8 | half(0)
+    let lighter = |shift: u32| (((tone >> shift) & 0xff) * 2 + 0xff) / 3;
+    lighter(16) << 16 | lighter(8) << 8 | lighter(0)
 }
 
 fn rgb(tone: u32) -> Color {

@@ -12,6 +12,7 @@ fn status_tells_of_data_and_agent() {
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!((&status["host"], &status["event"]), (&json!("web-01"), &json!("cpu-clock")));
     assert_eq!((&status["frequency_hz"], &status["window_ms"]), (&json!(99), &json!(10_000)));
+    assert_eq!(status["cpus"], 4);
     assert_eq!(status["data"]["from_ms"], START_MS);
     assert_eq!(status["data"]["segments"], 1);
     assert!(status["data"]["bytes"].as_u64().unwrap() > 0);
@@ -52,6 +53,9 @@ fn timeline_counts_samples_by_group_and_bucket() {
     assert_eq!(timeline["other"], json!({"groups": 1, "total": 10, "samples": [0, 10]}));
     assert_eq!((&timeline["complete"], &timeline["lost"]), (&json!([30, 0]), &json!([2, 0])));
     assert_eq!(timeline["period_ns"], PERIOD_NS);
+    for (asked, step_ms) in [("4999.2", 5000), ("1", 5), ("1e300", i64::MAX)] {
+        assert_eq!(server.get_range(&format!("/api/v1/timeline?step_ms={asked}")).json()["step_ms"], step_ms);
+    }
     let timeline = server.get_range("/api/v1/timeline?by=status").json();
     assert_eq!(timeline["groups"][1]["value"], "no_frame_pointer");
     assert!((250..=350).contains(&timeline["complete"].as_array().unwrap().len()), "about 300 buckets");

@@ -64,6 +64,10 @@ impl AgentView for TestAgent {
         }
     }
 
+    fn cpus(&self) -> Option<usize> {
+        Some(4)
+    }
+
     fn metrics(&self) -> String {
         "vesta_samples_taken_total 12".to_owned()
     }
