@@ -108,7 +108,10 @@ impl Store {
             state.catalog.refresh()?;
             state.catalog.replaced()
         };
-        replaced.iter().try_for_each(|segment| self.remove_segment(&segment.path))
+        replaced.iter().try_for_each(|segment| {
+            self.cache().remove(segment.id);
+            self.remove_segment(&segment.path)
+        })
     }
 
     /// Deletes a segment's folder, for readers at one moment, and the folder of its day if it is empty now.

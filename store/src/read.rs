@@ -16,7 +16,8 @@ const MAX_TRIES: usize = 8;
 /// The answer to a query.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// All selected samples, merged; it covers the range that was asked for.
+    /// All selected samples, merged; it covers the range that was asked for. Where the range begins within a
+    /// bucket, that bucket's rows start before it, and their exact times lie within it.
     pub profile: Profile,
     /// Segments read.
     pub segments_read: usize,

@@ -5,6 +5,7 @@
 
 mod builder;
 mod frames;
+mod import;
 mod profile;
 mod stack_tree;
 mod strings;

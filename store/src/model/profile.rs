@@ -189,3 +189,45 @@ impl Profile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row_of(times: &[u16], value: i64) -> Profile {
+        let exact: Vec<_> = times.iter().map(|ms| Exact { offset_ms: *ms, cpu: 0 }).collect();
+        let key = RowKey { time_ms: 1000, ..RowKey::default() };
+        let row = Row { key, samples: exact.len() as u64, value, exact: 0..exact.len() as u32 };
+        Profile { rows: vec![row], exact, ..Profile::default() }
+    }
+
+    #[test]
+    fn parts_of_adjoining_ranges_add_up_even_where_the_value_does_not_divide() {
+        for value in [10, -10, 1, 0, i64::MAX, i64::MIN] {
+            let profile = row_of(&[0, 3, 3, 700, 9_999], value);
+            for cut in 999..11_001 {
+                let parts = [i64::MIN..cut, cut..i64::MAX].map(|r| profile.part_within(&profile.rows[0], &r));
+                assert_eq!(parts[0].samples + parts[1].samples, 5);
+                assert_eq!(parts[0].value + parts[1].value, value);
+                assert_eq!(parts[0].exact.len() as u64, parts[0].samples);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_without_exact_times_belongs_to_the_start_of_its_bucket() {
+        let mut profile = row_of(&[5], 7);
+        profile.rows[0].exact = 0..0;
+        let part = |range| profile.part_within(&profile.rows[0], &range);
+        assert_eq!((part(1000..1001).samples, part(1000..1001).value), (1, 7));
+        assert_eq!((part(1001..9000).samples, part(1001..9000).value), (0, 0));
+        assert_eq!(part(500..1000).samples, 0);
+    }
+
+    #[test]
+    fn a_range_that_ends_before_it_starts_has_no_part() {
+        let profile = row_of(&[5, 6], 7);
+        let backwards = std::ops::Range { start: 1006, end: 1000 };
+        assert_eq!(profile.part_within(&profile.rows[0], &backwards).samples, 0);
+    }
+}

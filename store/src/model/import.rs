@@ -1,0 +1,88 @@
+//! Taking over parts of one profile into another.
+
+use super::{Binary, BinaryId, Frame, FrameId, NodeId, Profile, ProfileBuilder, Series, SeriesId, StringId};
+
+/// Handles of one profile translated to those of a builder, each on first use.
+pub(super) struct Import<'a> {
+    pub(super) from: &'a Profile,
+    strings: Vec<Option<StringId>>,
+    binaries: Vec<Option<BinaryId>>,
+    frames: Vec<Option<FrameId>>,
+    nodes: Vec<Option<NodeId>>,
+    series: Vec<Option<SeriesId>>,
+}
+
+impl<'a> Import<'a> {
+    pub(super) fn new(from: &'a Profile) -> Self {
+        Self {
+            from,
+            strings: vec![None; from.strings.len()],
+            binaries: vec![None; from.binaries.len()],
+            frames: vec![None; from.frames.len()],
+            nodes: vec![None; from.stacks.len()],
+            series: vec![None; from.series.len()],
+        }
+    }
+
+    pub(super) fn string(&mut self, to: &mut ProfileBuilder, id: StringId) -> StringId {
+        *self.strings[id.0 as usize].get_or_insert_with(|| to.string(self.from.text(id)))
+    }
+
+    fn binary(&mut self, to: &mut ProfileBuilder, id: BinaryId) -> BinaryId {
+        if let Some(known) = self.binaries[id.0 as usize] {
+            return known;
+        }
+        let Binary { path, build_id } = *self.from.binary(id);
+        let binary = Binary { path: self.string(to, path), build_id: self.string(to, build_id) };
+        *self.binaries[id.0 as usize].insert(to.binary(binary))
+    }
+
+    fn frame(&mut self, to: &mut ProfileBuilder, id: FrameId) -> FrameId {
+        if let Some(known) = self.frames[id.0 as usize] {
+            return known;
+        }
+        let frame = *self.from.frame(id);
+        let frame = Frame {
+            function: self.string(to, frame.function),
+            system_name: self.string(to, frame.system_name),
+            file: self.string(to, frame.file),
+            binary: frame.binary.map(|binary| self.binary(to, binary)),
+            ..frame
+        };
+        *self.frames[id.0 as usize].insert(to.frame(frame))
+    }
+
+    pub(super) fn node(&mut self, to: &mut ProfileBuilder, id: NodeId) -> NodeId {
+        // Up to the first ancestor that is known, then down again; no recursion, stacks can be deep.
+        let mut missing = Vec::new();
+        let mut at = id;
+        let mut node = loop {
+            if let Some(known) = self.nodes[at.0 as usize] {
+                break known;
+            }
+            let Some(frame) = self.from.stacks.frame(at) else { break NodeId::ROOT };
+            missing.push((at, frame));
+            at = self.from.stacks.parent(at);
+        };
+        for (at, frame) in missing.into_iter().rev() {
+            let frame = self.frame(to, frame);
+            node = to.child(node, frame);
+            self.nodes[at.0 as usize] = Some(node);
+        }
+        node
+    }
+
+    pub(super) fn series(&mut self, to: &mut ProfileBuilder, id: SeriesId) -> SeriesId {
+        if let Some(known) = self.series[id.0 as usize] {
+            return known;
+        }
+        let from = self.from.series(id);
+        let labels = from
+            .labels
+            .iter()
+            .map(|(name, value)| (self.string(to, *name), self.string(to, *value)))
+            .collect();
+        let series = to.series(Series { labels, period_ns: from.period_ns });
+        *self.series[id.0 as usize].insert(series)
+    }
+}
