@@ -59,7 +59,9 @@ impl Failure {
 
 impl From<BpfError> for Failure {
     fn from(error: BpfError) -> Self {
-        let mut message = chain(&error);
+        // The error of a program holds the verifier's whole log, of which its message has told enough.
+        let mut message =
+            if matches!(error, BpfError::Program { .. }) { error.to_string() } else { chain(&error) };
         if error.is_permission() && !rustix::process::geteuid().is_root() {
             message = format!(
                 "sampling the whole machine needs privileges: run it with sudo, or give it CAP_BPF and CAP_PERFMON\n({message})"

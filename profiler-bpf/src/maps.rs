@@ -6,6 +6,8 @@ use aya_ebpf::{
 };
 use profiler_abi::{COUNTERS, Counter, Sample};
 
+use crate::user_stack::Turns;
+
 /// Samples on their way to the agent. The loader sets the size by the number of CPUs and the frequency.
 #[map]
 pub(crate) static SAMPLES: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
@@ -14,9 +16,17 @@ pub(crate) static SAMPLES: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
 static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 
-/// A sample is far larger than a BPF stack. Perf events of one CPU do not nest, so one per CPU is enough.
+/// What one run works in: far larger than a BPF stack. The walk's state lies here and not on the stack because the
+/// verifier knows nothing of a map's values, so that every turn of the loop looks the same to it.
+#[repr(C)]
+pub(crate) struct Scratch {
+    pub(crate) sample: Sample,
+    pub(crate) turns: Turns,
+}
+
+/// Perf events of one CPU do not nest, so one per CPU is enough.
 #[map]
-static SCRATCH: PerCpuArray<Sample> = PerCpuArray::with_max_entries(1, 0);
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 /// Process ids that are watched when `WATCHED_ONLY` is set: room for a parallel build of many processes.
 #[map]
@@ -31,9 +41,9 @@ pub(crate) fn count(what: Counter) {
     }
 }
 
-/// This CPU's scratch sample.
+/// This CPU's scratch memory.
 #[inline(always)]
-pub(crate) fn scratch() -> Option<&'static mut Sample> {
+pub(crate) fn scratch() -> Option<&'static mut Scratch> {
     // SAFETY: as above; the program runs once at a time on a CPU, so the borrow is the only one.
-    SCRATCH.get_ptr_mut(0).map(|sample| unsafe { &mut *sample })
+    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
 }

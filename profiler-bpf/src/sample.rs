@@ -12,7 +12,6 @@ use aya_ebpf::{
     programs::PerfEventContext,
 };
 use profiler_abi::{Counter, Mode, Sample, WalkEnd};
-use profiler_unwind::Walk;
 
 use crate::{globals, kernel_stack, maps, output, task::Task, user_stack, watch};
 
@@ -28,18 +27,18 @@ pub(crate) fn take(ctx: &PerfEventContext) -> Counter {
     if globals::watched_only() != 0 && !watch::is_sampled(pid) {
         return Counter::FilteredOut;
     }
-    let Some(sample) = maps::scratch() else { return Counter::LostNoScratch };
+    let Some(scratch) = maps::scratch() else { return Counter::LostNoScratch };
+    let sample = &mut scratch.sample;
     let task = Task::current();
     identify(sample, task, id);
-    let leaf = registers(ctx, sample, task);
+    let has_user_stack = registers(ctx, sample, task);
     if sample.header.mode != Mode::User as u8 {
         kernel_stack::walk(ctx, sample);
     }
-    if let Some(leaf) = leaf {
-        (sample.header.ip, sample.header.sp, sample.header.bp) = (leaf.ip, leaf.sp, leaf.bp);
-        user_stack::walk(sample, task, leaf);
+    if has_user_stack {
+        user_stack::walk(scratch, task);
     }
-    output::send(sample)
+    output::send(&mut scratch.sample)
 }
 
 #[inline(always)]
@@ -55,43 +54,41 @@ fn identify(sample: &mut Sample, task: Task, id: u64) {
     header.pid = (id >> 32) as u32;
     header.tid = id as u32;
     header.start_time_ns = leader.start_time();
-    header.thread_comm = task.comm();
-    header.process_comm = leader.comm();
+    task.read_comm(&mut header.thread_comm);
+    leader.read_comm(&mut header.process_comm);
     header.kernel_frames = 0;
     header.user_frames = 0;
     header.reserved = [0; 2];
     (header.ip, header.sp, header.bp) = (0, 0, 0);
 }
 
-/// The leaf of the user stack, if there is one; sets the mode, and the end of a walk that cannot start.
+/// Writes the user registers to the header, sets the mode, and the end of a walk that cannot start. Whether there is a
+/// user stack to walk. (An `Option` of registers would make LLVM spill what is not there, which the verifier refuses.)
 #[inline(always)]
-fn registers(ctx: &PerfEventContext, sample: &mut Sample, task: Task) -> Option<Walk> {
+fn registers(ctx: &PerfEventContext, sample: &mut Sample, task: Task) -> bool {
+    let header = &mut sample.header;
     let data = ctx.as_ptr() as *const bpf_perf_event_data;
     // SAFETY: the context of a perf event program; volatile because the verifier wants single loads.
-    let (cs, ip, sp, bp) = unsafe {
-        (
-            ptr::read_volatile(&raw const (*data).regs.cs),
-            ptr::read_volatile(&raw const (*data).regs.rip),
-            ptr::read_volatile(&raw const (*data).regs.rsp),
-            ptr::read_volatile(&raw const (*data).regs.rbp),
-        )
-    };
+    let cs = unsafe { ptr::read_volatile(&raw const (*data).regs.cs) };
     // The two low bits of the code segment are the privilege level: 3 is user code.
     if cs & 3 == 3 {
-        sample.header.mode = Mode::User as u8;
-        return Some(Walk::leaf(ip, sp, bp));
+        header.mode = Mode::User as u8;
+        // SAFETY: as above.
+        unsafe {
+            header.ip = ptr::read_volatile(&raw const (*data).regs.rip);
+            header.sp = ptr::read_volatile(&raw const (*data).regs.rsp);
+            header.bp = ptr::read_volatile(&raw const (*data).regs.rbp);
+        }
+        return true;
     }
     if task.is_kernel_thread() {
-        sample.header.mode = Mode::KernelThread as u8;
-        sample.header.walk_end = WalkEnd::NoUserStack as u8;
-        return None;
+        header.mode = Mode::KernelThread as u8;
+        header.walk_end = WalkEnd::NoUserStack as u8;
+        return false;
     }
-    sample.header.mode = Mode::Kernel as u8;
-    let Some((ip, sp, bp)) = task.user_registers() else {
-        sample.header.walk_end = WalkEnd::NoRegisters as u8;
-        return None;
-    };
-    // In a system call the leaf stands at the instruction after `syscall`, and its function's edge is looked at
-    // as in user mode: libc's wrappers return right after it.
-    Some(Walk::leaf(ip, sp, bp))
+    // In a system call the leaf stands at the instruction after `syscall`, and its function's edge is looked at as in
+    // user mode: libc's wrappers return right after it.
+    header.mode = Mode::Kernel as u8;
+    header.walk_end = WalkEnd::NoRegisters as u8;
+    task.read_user_registers(header)
 }

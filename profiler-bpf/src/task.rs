@@ -6,7 +6,7 @@ use aya_ebpf::{
     bindings::{pt_regs, task_struct},
     helpers::{bpf_get_current_task_btf, generated::bpf_probe_read_kernel, generated::bpf_task_pt_regs},
 };
-use profiler_abi::COMM_BYTES;
+use profiler_abi::{COMM_BYTES, SampleHeader};
 
 use crate::globals;
 
@@ -84,15 +84,19 @@ impl Task {
         self.field::<u64>(globals::task_start_time()).unwrap_or(0)
     }
 
-    /// Its name.
+    /// Writes its name; zeros if it cannot be read.
     #[inline(always)]
-    pub(crate) fn comm(self) -> [u8; COMM_BYTES] {
-        self.field::<[u8; COMM_BYTES]>(globals::task_comm()).unwrap_or([0; COMM_BYTES])
+    pub(crate) fn read_comm(self, name: &mut [u8; COMM_BYTES]) {
+        let at = self.0.wrapping_add(globals::task_comm() as usize);
+        // SAFETY: as in `field`; on failure the helper fills with zeros.
+        unsafe {
+            bpf_probe_read_kernel(name as *mut _ as *mut c_void, COMM_BYTES as u32, at as *const c_void);
+        }
     }
 
-    /// The user registers it entered the kernel with: (ip, sp, bp).
+    /// Writes the user registers it entered the kernel with; whether they could be read. Only of the current task.
     #[inline(always)]
-    pub(crate) fn user_registers(self) -> Option<(u64, u64, u64)> {
+    pub(crate) fn read_user_registers(self, header: &mut SampleHeader) -> bool {
         // SAFETY: `self` is the current task here, which the helper wants.
         let at = unsafe { bpf_task_pt_regs(self.0 as *mut task_struct) } as *const c_void;
         let mut regs = MaybeUninit::<pt_regs>::uninit();
@@ -100,10 +104,11 @@ impl Task {
         let result =
             unsafe { bpf_probe_read_kernel(regs.as_mut_ptr() as *mut c_void, size_of::<pt_regs>() as u32, at) };
         if result != 0 {
-            return None;
+            return false;
         }
         // SAFETY: written in full, integers only.
         let regs = unsafe { regs.assume_init_ref() };
-        Some((regs.rip, regs.rsp, regs.rbp))
+        (header.ip, header.sp, header.bp) = (regs.rip, regs.rsp, regs.rbp);
+        true
     }
 }

@@ -1,24 +1,25 @@
 //! The user stack: `profiler_unwind`'s steps in the kernel's loop.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
-use profiler_abi::{FRAME_SLOTS, Method, Sample, USER_FRAMES_MAX, WalkEnd, tagged_frame};
+use profiler_abi::{FRAME_SLOTS, Method, USER_FRAMES_MAX, WalkEnd, tagged_frame_raw};
 use profiler_unwind::{Memory, Walk};
 
-use crate::task::Task;
+use crate::{maps::Scratch, task::Task};
 
 /// The current process's memory, read without faulting.
 struct UserMemory;
 
 #[inline(always)]
 fn read<const WORDS: usize>(address: u64) -> Option<[u64; WORDS]> {
-    let mut words = [0u64; WORDS];
+    let mut words = MaybeUninit::<[u64; WORDS]>::uninit();
     // SAFETY: the helper writes at most the given size, and fails instead of faulting.
     let result = unsafe {
-        bpf_probe_read_user(&raw mut words as *mut c_void, (WORDS * 8) as u32, address as *const c_void)
+        bpf_probe_read_user(words.as_mut_ptr() as *mut c_void, (WORDS * 8) as u32, address as *const c_void)
     };
-    if result == 0 { Some(words) } else { None }
+    // SAFETY: on success the helper wrote all of it.
+    if result == 0 { Some(unsafe { words.assume_init() }) } else { None }
 }
 
 impl Memory for UserMemory {
@@ -32,37 +33,45 @@ impl Memory for UserMemory {
     }
 }
 
-/// What the loop carries from frame to frame. On the BPF stack, since the kernel wants the callback's context
-/// there; the frames are in the scratch sample.
-struct Turns {
-    walk: Walk,
-    sample: *mut Sample,
+/// What the loop carries from frame to frame. Plain integers: a map's value may hold anything, so it has no enums.
+#[repr(C)]
+pub(crate) struct Turns {
+    ip: u64,
+    sp: u64,
+    bp: u64,
+    /// Where the next frame goes.
     at: u64,
     frames: u32,
-    method: Method,
-    end: WalkEnd,
+    method: u8,
+    end: u8,
+    is_caller: u8,
+    reserved: u8,
 }
 
 /// One frame: note it, step to its caller. 1 ends the loop.
-unsafe extern "C" fn turn(_turn: u32, turns: *mut c_void) -> i64 {
-    // SAFETY: `bpf_loop` hands back the pointer that `walk` gave it.
-    let turns = unsafe { &mut *(turns as *mut Turns) };
+unsafe extern "C" fn turn(_turn: u32, scratch: *mut c_void) -> i64 {
+    // SAFETY: `bpf_loop` hands back the pointer that `walk` gave it: one to a reference on its stack.
+    let Scratch { sample, turns } = unsafe { &mut **(scratch as *mut &mut Scratch) };
     if turns.frames as usize >= USER_FRAMES_MAX {
-        turns.end = WalkEnd::DepthLimit;
+        turns.end = WalkEnd::DepthLimit as u8;
         return 1;
     }
-    let frame = tagged_frame(turns.walk.ip, turns.method);
-    // SAFETY: the sample outlives the loop; the mask keeps the index inside the array.
-    unsafe { *(&raw mut (*turns.sample).frames as *mut u64).add(slot(turns.at) as usize) = frame };
+    // SAFETY: the mask keeps the index inside the array.
+    unsafe {
+        *sample.frames.get_unchecked_mut(slot(turns.at) as usize) = tagged_frame_raw(turns.ip, turns.method);
+    }
     turns.at += 1;
     turns.frames += 1;
-    match turns.walk.step(&UserMemory) {
+    let mut walk = Walk { ip: turns.ip, sp: turns.sp, bp: turns.bp, is_caller: turns.is_caller != 0 };
+    match walk.step(&UserMemory) {
         Ok(method) => {
-            turns.method = method;
+            (turns.ip, turns.sp, turns.bp) = (walk.ip, walk.sp, walk.bp);
+            turns.method = method as u8;
+            turns.is_caller = 1;
             0
         }
         Err(end) => {
-            turns.end = end;
+            turns.end = end as u8;
             1
         }
     }
@@ -77,27 +86,31 @@ pub(crate) fn slot(mut at: u64) -> u64 {
     at
 }
 
-/// Walks the user stack from `leaf`, writing frames behind the kernel's.
+/// Walks the user stack from the header's registers, writing frames behind the kernel's.
 #[inline(always)]
-pub(crate) fn walk(sample: &mut Sample, task: Task, leaf: Walk) {
-    let kernel_frames = sample.header.kernel_frames.max(0) as u64;
-    let mut turns = Turns {
-        walk: leaf,
-        sample,
-        at: kernel_frames,
+pub(crate) fn walk(mut scratch: &mut Scratch, task: Task) {
+    let header = &scratch.sample.header;
+    scratch.turns = Turns {
+        ip: header.ip,
+        sp: header.sp,
+        bp: header.bp,
+        at: header.kernel_frames.max(0) as u64,
         frames: 0,
-        method: Method::Leaf,
-        end: WalkEnd::DepthLimit,
+        method: Method::Leaf as u8,
+        end: WalkEnd::DepthLimit as u8,
+        is_caller: 0,
+        reserved: 0,
     };
     // One turn more than frames: the last one only finds that the limit is reached.
-    // SAFETY: the callback has the signature that the helper wants, and the context lives on this stack.
+    // SAFETY: the callback has the signature that the helper wants. Its context must lie on this stack, so it is a
+    // pointer to the reference.
     unsafe {
-        bpf_loop(USER_FRAMES_MAX as u32 + 1, turn as *mut c_void, &raw mut turns as *mut c_void, 0);
+        bpf_loop(USER_FRAMES_MAX as u32 + 1, turn as *mut c_void, &raw mut scratch as *mut c_void, 0);
     }
-    sample.header.user_frames = turns.frames;
-    let end = match turns.end {
-        WalkEnd::UnreadableStack if task.has_no_memory() => WalkEnd::AddressSpaceGone,
-        end => end,
-    };
-    sample.header.walk_end = end as u8;
+    let header = &mut scratch.sample.header;
+    header.user_frames = scratch.turns.frames;
+    header.walk_end = scratch.turns.end;
+    if header.walk_end == WalkEnd::UnreadableStack as u8 && task.has_no_memory() {
+        header.walk_end = WalkEnd::AddressSpaceGone as u8;
+    }
 }

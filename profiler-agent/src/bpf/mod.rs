@@ -31,8 +31,11 @@ pub(crate) enum BpfError {
     Btf(#[from] BtfError),
     #[error("the BPF object does not load: {0}")]
     Load(#[source] Box<aya::EbpfError>),
-    #[error("the kernel refuses the BPF program {program}: {source}")]
-    Program { program: &'static str, source: Box<aya::programs::ProgramError> },
+    #[error("the kernel refuses the BPF program {program}: {}", shortened(&source.to_string()))]
+    Program {
+        program: &'static str,
+        source: Box<aya::programs::ProgramError>,
+    },
     #[error("the BPF object lacks {0}: it was built from another version of Vesta")]
     Missing(&'static str),
     #[error("the BPF map {map} fails: {source}")]
@@ -44,15 +47,34 @@ pub(crate) enum BpfError {
 }
 
 impl BpfError {
-    /// Whether more privileges would help.
+    /// Whether more privileges would help. EACCES from the verifier means that it refuses the program, to anyone.
     pub(crate) fn is_permission(&self) -> bool {
-        fn denied(error: &(dyn std::error::Error + 'static)) -> bool {
-            let io = error.downcast_ref::<std::io::Error>();
-            io.is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied)
-                || error.source().is_some_and(denied)
+        const EPERM: i32 = 1;
+        let from_verifier = matches!(self, Self::Program { .. });
+        let denied = |io: &std::io::Error| {
+            io.raw_os_error() == Some(EPERM)
+                || (io.kind() == std::io::ErrorKind::PermissionDenied && !from_verifier)
+        };
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if error.downcast_ref::<std::io::Error>().is_some_and(denied) {
+                return true;
+            }
+            cause = error.source();
         }
-        denied(self)
+        false
     }
+}
+
+/// The verifier's log can be a hundred thousand lines: its first and its last ones say what is wrong.
+fn shortened(text: &str) -> String {
+    const KEEP: usize = 6;
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    if lines.len() <= 2 * KEEP {
+        return lines.join("\n");
+    }
+    let (first, last) = (&lines[..1], &lines[lines.len() - KEEP..]);
+    format!("{}\n… {} lines of the verifier's log …\n{}", first.join("\n"), lines.len() - KEEP - 1, last.join("\n"))
 }
 
 fn map_error(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> BpfError {

@@ -92,6 +92,12 @@ pub const FRAME_ADDRESS_BITS: u32 = 60;
 /// A user frame: its address, and how it was found.
 #[inline(always)]
 pub const fn tagged_frame(address: u64, method: Method) -> u64 {
+    tagged_frame_raw(address, method as u8)
+}
+
+/// The same with the method's number.
+#[inline(always)]
+pub const fn tagged_frame_raw(address: u64, method: u8) -> u64 {
     frame_address(address) | (method as u64) << FRAME_ADDRESS_BITS
 }
 
