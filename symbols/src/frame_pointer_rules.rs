@@ -40,7 +40,7 @@ pub enum CfaRule {
     StackPointer {
         /// Bytes from rsp to the CFA.
         offset: i64,
-        /// Whether the caller's rbp lies at CFA - 16; otherwise it is still in rbp or saved elsewhere.
+        /// Whether the caller's rbp lies at CFA - 16; otherwise it is still (or again) in rbp, or saved elsewhere.
         saves_rbp: bool,
     },
     /// There is no return address: the outermost frame of the stack.
@@ -52,6 +52,8 @@ pub enum CfaRule {
 /// The call frame information of one file, kept in memory.
 pub struct UnwindInfo {
     eh_frame: Box<[u8]>,
+    /// ELF virtual address of `eh_frame`.
+    address: u64,
     index: Index,
     bases: BaseAddresses,
 }
@@ -95,7 +97,7 @@ impl UnwindInfo {
             Some((_, bytes)) if has_table(&bytes, &bases) => Index::Header(bytes.into()),
             _ => Index::List(list_entries(&eh_frame, &bases)),
         };
-        Ok(Self { eh_frame: eh_frame.into(), index, bases })
+        Ok(Self { eh_frame: eh_frame.into(), address, index, bases })
     }
 
     /// The memory it holds, in bytes.
@@ -134,8 +136,9 @@ impl UnwindInfo {
             Index::Header(bytes) => {
                 let header = EhFrameHdr::new(bytes, LittleEndian).parse(&self.bases, 8).ok()?;
                 let table = header.table()?;
-                let pointer = table.lookup(vaddr, &self.bases).ok()?;
-                table.pointer_to_offset(pointer).ok()?
+                let pointer = table.lookup(vaddr, &self.bases).ok()?.direct().ok()?;
+                // Not by gimli's `pointer_to_offset`, which overflows on a pointer below the section.
+                usize::try_from(pointer.checked_sub(self.address)?).ok()?.into()
             }
             Index::List(list) => {
                 let after = list.partition_point(|&(start, _)| start <= vaddr);
@@ -202,7 +205,8 @@ where
     match *row.cfa() {
         gimli::CfaRule::RegisterAndOffset { register: RBP, offset: 16 } if saves_rbp => CfaRule::FramePointer,
         gimli::CfaRule::RegisterAndOffset { register: RSP, offset } => {
-            CfaRule::StackPointer { offset, saves_rbp }
+            // After `pop %rbp` compilers let the rule stand, although its place is off the stack by then.
+            CfaRule::StackPointer { offset, saves_rbp: saves_rbp && offset >= 16 }
         }
         _ => CfaRule::Other,
     }

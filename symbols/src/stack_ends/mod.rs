@@ -152,3 +152,33 @@ fn landmarks(functions: &[Function]) -> Landmarks {
         call_tls_dtors: starts("__call_tls_dtors"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(name: &'static str) -> Function {
+        Function { name, addresses: 0x10..0x20 }
+    }
+
+    #[test]
+    fn names_that_any_program_may_use_count_only_where_the_c_library_is() {
+        let own = [function("start_thread"), function("clone")];
+        assert!(named(&own).is_empty());
+        let in_c_library = [function("start_thread"), function("pthread_create")];
+        assert_eq!(*named(&in_c_library), [(0x10..0x20, RootKind::Thread)]);
+    }
+
+    #[test]
+    fn reserved_names_count_everywhere() {
+        assert_eq!(*named(&[function("runtime.goexit")]), [(0x10..0x20, RootKind::Goroutine)]);
+        assert_eq!(*named(&[function("_start"), function("exit")]), [(0x10..0x20, RootKind::Process)]);
+    }
+
+    #[test]
+    fn landmarks_are_the_starts_of_all_functions_of_the_name() {
+        let functions =
+            [function("exit"), Function { name: "exit", addresses: 0x30..0x40 }, function("_start")];
+        assert_eq!(landmarks(&functions), Landmarks { exit: vec![0x10, 0x30], ..Landmarks::default() });
+    }
+}

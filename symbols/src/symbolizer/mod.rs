@@ -49,8 +49,8 @@ pub struct Name {
 /// What a [`Symbolizer`] may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Memory for what is kept of files, in bytes, by our estimate. A file whose debug info would take more than half
-    /// of it is symbolized by its symbol table.
+    /// Memory for what is kept of files, in bytes, by our estimate. A file whose debug info alone would take more is
+    /// symbolized by its symbol table.
     pub memory: u64,
     /// Where packages put split-off debug info.
     pub debug_folders: Vec<PathBuf>,
@@ -165,7 +165,7 @@ impl Symbolizer {
         let unreadable = |source| ElfError::Read { path: path.to_owned(), what: "metadata", source };
         let identity = Identity::of(&file).map_err(unreadable)?;
         if !self.plans.contains_key(&identity) {
-            let plan = Plan::of(&file, path, &self.options.debug_folders, self.options.memory / 2)?;
+            let plan = Plan::of(&file, path, &self.options.debug_folders, self.options.memory)?;
             self.make_room_for(&plan);
             self.cost += plan.cost;
             self.counters.costly_debug_info += u64::from(plan.too_costly);
@@ -179,6 +179,7 @@ impl Symbolizer {
         let mut names = vec![Vec::new(); vaddrs.len()];
         if let Some(debug_info) = debug_info {
             self.fill(&mut names, &debug_info, true, vaddrs, identity);
+            self.qualify(&mut names, &debug_info, vaddrs, identity);
         }
         self.fill(&mut names, &sources::path_of(&file), false, vaddrs, identity);
         Ok(names)
@@ -193,25 +194,50 @@ impl Symbolizer {
         vaddrs: &[u64],
         identity: Identity,
     ) {
-        let open: Vec<usize> = (0..vaddrs.len()).filter(|&index| names[index].is_empty()).collect();
-        if open.is_empty() {
-            return;
-        }
-        let addresses: Vec<u64> = open.iter().map(|&index| vaddrs[index]).collect();
-        let mut source = Elf::new(path);
-        source.debug_syms = with_debug_info;
-        let found = guarded(|| {
-            let symbols = self.files.symbolize(&Source::Elf(source), Input::VirtOffset(&addresses))?;
-            Ok(symbols.iter().map(names_of).collect::<Vec<_>>())
-        });
-        match found {
-            Ok(found) => {
-                for (index, found) in open.into_iter().zip(found) {
-                    names[index] = found;
-                }
-            }
+        let open = positions(names, |names| names.is_empty());
+        match self.look_up(path, with_debug_info, &open, vaddrs) {
+            Ok(found) => open.into_iter().zip(found).for_each(|(index, found)| names[index] = found),
             Err(failure) => self.give_up(failure, path, with_debug_info, identity),
         }
+    }
+
+    /// Gives C++ functions their full names by the symbol table at `path`: of a function that only its own source file
+    /// can call, debug info has the bare name, without namespace and parameters.
+    fn qualify(&mut self, names: &mut [Vec<Name>], path: &Path, vaddrs: &[u64], identity: Identity) {
+        let bare = positions(names, |names| names.last().is_some_and(|name| !is_mangled(&name.system_name)));
+        let found = match self.look_up(path, false, &bare, vaddrs) {
+            Ok(found) => found,
+            Err(failure) => return self.give_up(failure, path, false, identity),
+        };
+        for (index, mut found) in bare.into_iter().zip(found) {
+            if let (Some(name), Some(full)) = (names[index].last_mut(), found.pop())
+                && is_mangled(&full.system_name)
+                && full.system_name.contains(&name.system_name)
+            {
+                name.function = full.function;
+                name.system_name = full.system_name;
+            }
+        }
+    }
+
+    /// The names of those of `vaddrs` that lie at `positions`.
+    fn look_up(
+        &self,
+        path: &Path,
+        with_debug_info: bool,
+        positions: &[usize],
+        vaddrs: &[u64],
+    ) -> Result<Vec<Vec<Name>>, Failure> {
+        if positions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let addresses: Vec<u64> = positions.iter().map(|&index| vaddrs[index]).collect();
+        let mut source = Elf::new(path);
+        source.debug_syms = with_debug_info;
+        guarded(|| {
+            let symbols = self.files.symbolize(&Source::Elf(source), Input::VirtOffset(&addresses))?;
+            Ok(symbols.iter().map(names_of).collect())
+        })
     }
 
     /// Never asks for this debug info again; what blazesym holds after a panic is not trusted.
@@ -281,6 +307,15 @@ fn new_symbolizer(options: &Options) -> symbolize::Symbolizer {
         .enable_demangling(false)
         .set_debug_dirs(Some(&options.debug_folders))
         .build()
+}
+
+fn positions(names: &[Vec<Name>], passes: impl Fn(&Vec<Name>) -> bool) -> Vec<usize> {
+    (0..names.len()).filter(|&index| passes(&names[index])).collect()
+}
+
+/// By C++, which is the one whose debug info lacks names of this kind.
+fn is_mangled(system_name: &str) -> bool {
+    system_name.starts_with("_Z")
 }
 
 fn guarded<T>(look_up: impl FnOnce() -> blazesym::Result<T>) -> Result<T, Failure> {

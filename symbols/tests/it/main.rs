@@ -1,0 +1,11 @@
+//! The package against the test programs, the system's own files, and broken copies of both.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+mod elf;
+mod frame_pointer_rules;
+mod kernel_names;
+mod live_stacks;
+mod split_debug_info;
+mod stack_ends;
+mod symbolizer;
