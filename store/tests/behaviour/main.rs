@@ -4,5 +4,6 @@ mod basics;
 mod common;
 mod compaction;
 mod concurrent;
+mod crash;
 mod hostile;
 mod other_readers;
