@@ -30,12 +30,12 @@ fn page() -> Result<(), String> {
 }
 
 /// A page somebody built before; a relative path is meant from the workspace.
-fn given(dist: PathBuf) -> Result<PathBuf, String> {
-    let dist = Path::new("..").join(dist);
+fn given(path: PathBuf) -> Result<PathBuf, String> {
+    let dist = Path::new("..").join(&path);
     println!("cargo::rerun-if-changed={}", dist.display());
     match dist.join("index.html").is_file() {
         true => Ok(dist),
-        false => Err(format!("VESTA_PAGE_DIST is {}, but there is no index.html in it", dist.display())),
+        false => Err(format!("VESTA_PAGE_DIST is {}, but there is no index.html in it", path.display())),
     }
 }
 
@@ -57,21 +57,17 @@ fn built(web: &Path) -> Result<PathBuf, String> {
 }
 
 fn npm(web: &Path, arguments: &[&str]) -> Result<(), String> {
-    let help = "type `cargo xtask setup` to install what the page is built with, or set \
-                VESTA_PAGE_DIST=<folder> to a page that is built already";
     let command = format!("npm {}", arguments.join(" "));
     match Command::new("npm").args(arguments).current_dir(web).output() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(format!("npm, which builds the page, is not installed: {help}"))
+            Err("npm, which builds the page, is not installed: type `cargo xtask setup`, or set \
+                 VESTA_PAGE_DIST=<folder> to a page that is built already"
+                .to_owned())
         }
         Err(error) => Err(format!("cannot run `{command}` in {}: {error}", web.display())),
         Ok(output) if !output.status.success() => {
             let said = [output.stdout, output.stderr].concat();
-            Err(format!(
-                "`{command}` failed in {}: {} ({help})",
-                web.display(),
-                String::from_utf8_lossy(&said).trim()
-            ))
+            Err(format!("`{command}` failed in {}: {}", web.display(), String::from_utf8_lossy(&said).trim()))
         }
         Ok(_) => Ok(()),
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -14,6 +14,9 @@ use super::error::ApiError;
 /// Everything the page needs comes from here; nothing may frame it.
 const POLICY: &str =
     "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
+
+/// Keeps pages of other origins from embedding answers.
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Which names a request may call the server by.
 ///
@@ -25,10 +28,11 @@ pub(super) struct Names(Option<Vec<String>>);
 
 impl Names {
     pub(super) fn new(bound: SocketAddr, others: &[String]) -> Self {
-        if !bound.ip().is_loopback() {
+        let bound = bound.ip().to_canonical();
+        if !bound.is_loopback() {
             return Self(None);
         }
-        let bound = match bound.ip() {
+        let bound = match bound {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("[{ip}]"),
         };
@@ -70,6 +74,7 @@ pub(super) async fn add_headers(request: Request, next: Next) -> Response {
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
+        (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
         // What is asked is about now; a copy would be about then.
         (header::CACHE_CONTROL, "no-store"),
     ] {

@@ -39,6 +39,27 @@ fn every_export_has_the_same_samples() {
 }
 
 #[test]
+fn exports_of_adjoining_ranges_add_up() {
+    let profile = generated(4, 300);
+    let server = Server::start(std::slice::from_ref(&profile));
+    let sums = |from_ms: i64, until_ms: i64| {
+        let seconds = |ms: i64| format!("{}.{:03}", ms / 1000, ms % 1000);
+        let range = format!("from={}&until={}", seconds(from_ms), seconds(until_ms));
+        let folded = server.get(&format!("/api/v1/query?format=folded&by=tid&{range}"));
+        let folded: u64 =
+            folded.text().lines().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum();
+        let pprof = server.get(&format!("/pprof?{range}"));
+        let proto: ::pprof::protos::Profile = prost::Message::decode(&*unpacked(&pprof.body)).unwrap();
+        assert_eq!(proto.sample.iter().map(|sample| sample.value[0] as u64).sum::<u64>(), folded);
+        folded
+    };
+    let cuts = [START_MS, START_MS + 1, START_MS + 2500, START_MS + 7000, START_MS + 10_000];
+    let parts: Vec<_> = cuts.windows(2).map(|cut| sums(cut[0], cut[1])).collect();
+    assert!(parts.iter().all(|part| *part > 0), "{parts:?}");
+    assert_eq!(parts.iter().sum::<u64>(), profile.samples());
+}
+
+#[test]
 fn pprof_of_the_last_seconds_covers_them() {
     let server = Server::start(&[two_processes()]);
     let proto: ::pprof::protos::Profile =

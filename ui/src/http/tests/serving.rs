@@ -72,6 +72,7 @@ fn the_page_is_served_and_cached_by_its_content() {
     assert_eq!(index.header("cache-control"), "no-cache");
     assert!(index.header("content-security-policy").starts_with("default-src 'self'"));
     assert_eq!(index.header("x-content-type-options"), "nosniff");
+    assert_eq!(index.header("cross-origin-resource-policy"), "same-origin");
     assert_eq!(index.header("access-control-allow-origin"), "");
     let start = index.text().find("/assets/").unwrap();
     let script = index.text()[start..].split('"').next().unwrap();
