@@ -1,6 +1,6 @@
 //! Where finished profiles go. One pipeline, many sinks: `run` and `record` differ in nothing else.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use store::{
     Store,
@@ -31,31 +31,24 @@ impl Sink for StoreSink {
 
 /// All windows merged into one profile, in memory.
 #[derive(Clone, Default)]
-pub(crate) struct MergeSink(Arc<Mutex<Merged>>);
-
-#[derive(Default)]
-struct Merged {
-    builder: ProfileBuilder,
-    span: Option<(i64, i64)>,
-}
+pub(crate) struct MergeSink(Arc<Mutex<ProfileBuilder>>);
 
 impl MergeSink {
-    /// The merged profile; what comes later starts a new one.
-    pub(crate) fn take(&self) -> Profile {
-        let merged = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let (start_ms, end_ms) = merged.span.unwrap_or_default();
-        merged.builder.finish(start_ms, end_ms)
+    /// The merged profile of `start_ms..end_ms`; what comes later starts a new one.
+    pub(crate) fn take(&self, start_ms: i64, end_ms: i64) -> Profile {
+        std::mem::take(&mut *self.builder()).finish(start_ms, end_ms)
+    }
+
+    fn builder(&self) -> MutexGuard<'_, ProfileBuilder> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Sink for MergeSink {
     fn keep(&mut self, profile: Profile) -> Result<(), store::Error> {
-        let mut merged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Files do not hold exact times, so they need not be kept.
         let keep = Keep { exact: false, bucket_ms: None, ..Keep::ALL };
-        merged.builder.merge(&profile, keep, i64::MIN..i64::MAX, |_| true);
-        let (start, end) = merged.span.unwrap_or((profile.start_ms, profile.end_ms));
-        merged.span = Some((start.min(profile.start_ms), end.max(profile.end_ms)));
+        self.builder().merge(&profile, keep, i64::MIN..i64::MAX, |_| true);
         Ok(())
     }
 }

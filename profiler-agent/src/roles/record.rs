@@ -23,6 +23,7 @@ use crate::{
     config::DEFAULT_FREQUENCY_HZ,
     exit::{Code, Failure},
     pipeline::{Pipeline, PipelineOptions},
+    processor::unix_ms,
     roles::{load, print_json, print_text},
     signals::StopRequest,
     sink::MergeSink,
@@ -77,11 +78,11 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     let options = PipelineOptions { window: Duration::from_secs(10), origin };
     let pipeline = Pipeline::start(program, options, Box::new(merged.clone()))?;
     let mut command = start_command(&args.command, watched)?;
-    let started = Instant::now();
+    let (started, start_ms) = (Instant::now(), unix_ms());
     let ends = wait(args, &stop, &mut command, &pipeline.progress);
-    let (info, account) = (pipeline.info, pipeline.stop());
-    let duration = started.elapsed();
-    let profile = merged.take();
+    let (duration, info) = (started.elapsed(), pipeline.info);
+    let account = pipeline.stop();
+    let profile = merged.take(start_ms, start_ms + duration.as_millis() as i64);
     if ends.interrupted && profile.rows.is_empty() {
         return Err(Failure::new(Code::Interrupted, "interrupted before a sample was taken; nothing is written"));
     }
