@@ -15,11 +15,12 @@ export interface Status {
   host: string;
   now_ms: number;
   started_ms: number;
-  frequency_hz: number;
-  event: string;
-  window_ms: number;
+  /** Null, like `event`, `window_ms` and `agent`, when no agent runs in the server's process. */
+  frequency_hz: number | null;
+  event: string | null;
+  window_ms: number | null;
   /** CPUs sampled, where the server knows them. */
-  cpus?: number;
+  cpus?: number | null;
   data: {
     from_ms: number | null;
     until_ms: number | null;
@@ -85,7 +86,8 @@ export interface Flame {
     build_id: number[];
     unwound: number[];
   };
-  nodes: { parent: number[]; frame: number[]; self: number[]; total: number[] };
+  /** `parent` is the distance to the parent; `pruned` says how much of `self` are children too small to send. */
+  nodes: { parent: number[]; frame: number[]; self: number[]; total: number[]; pruned?: number[] };
 }
 
 /** `GET /api/v1/labels/{name}/values`. */

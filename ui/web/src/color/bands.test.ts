@@ -16,6 +16,10 @@ test("a binary's key leaves out its folder, version and suffix", () => {
   ).toEqual(["libssl", "python", "libc", "app", "redis-server", "_json", "7"]);
 });
 
+test("scripts of one folder share a key", () => {
+  expect(["reports/privacy.py", "/app/reports/__main__.py", "tool.js"].map(binaryKey)).toEqual(["reports", "reports", "tool"]);
+});
+
 test("a band does not depend on folder or version", () => {
   expect(bandOf("/opt/a/libfoo.so.1")).toBe(bandOf("/usr/lib/libfoo.so.2.3"));
   expect(bandOf("/opt/a/libfoo.so.1")).toBe(fnv1a("libfoo") % 8);

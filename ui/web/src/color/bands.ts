@@ -59,8 +59,14 @@ const HAND_SET: ReadonlyMap<string, number> = new Map(
   }).flatMap(([band, names]) => names.split(" ").map((name) => [name, Number(band)] as const)),
 );
 
-/** The key of a binary: its base name without version and suffix (`/lib/libssl.so.3` → `libssl`). */
+const SCRIPT = /\.(py|js|mjs|cjs|ts|rb|php|pl|lua|java|groovy|kt)$/;
+
+/**
+ * The key of a binary: its base name without version and suffix (`/lib/libssl.so.3` → `libssl`). A script takes the
+ * name of its folder, which is its package.
+ */
 export function binaryKey(path: string): string {
+  if (SCRIPT.test(path)) return path.split("/").at(-2) || path.replace(SCRIPT, "");
   const base = path.replace(/ \(deleted\)$/, "").replace(/^.*\/(?=.)/, "");
   const stem = base.replace(/(\.cpython[^/]*)?\.so(\.[\d.]+)?$/, "");
   return stem.replace(/[-.]?\d[\d.]*$/, "") || base;

@@ -17,21 +17,31 @@ const KINDS: Record<FrameKind, string> = {
 export const kindName = (kind: FrameKind): string => KINDS[kind];
 
 const REASONS: Record<string, string> = {
+  // Why callers are missing from a stack.
   no_frame_pointer: "No frame pointer",
-  no_unwind_row: "No unwind row",
-  no_mapping: "Address outside every mapping",
-  unknown_process: "Process not known yet",
-  table_missing: "Unwind table missing",
+  end_not_proven: "End of the stack not proven",
   depth_limit: "Deeper than the limit",
-  bad_read: "Stack memory could not be read",
+  unreadable_stack: "Stack memory not readable",
+  not_ascending: "Frame pointer out of order",
+  bad_return_address: "Return address outside code",
+  address_space_gone: "Process was ending",
+  no_registers: "No user registers",
+  kernel_stack_failed: "Kernel stack not readable",
+  kernel_depth_limit: "Kernel stack deeper than the limit",
+  no_unwind_row: "No unwind row",
   unsupported_rule: "Unwind rule not supported",
-  loop: "Frames go in a circle",
+  // Why a sample was lost.
+  ring_full: "Ring buffer full",
+  no_scratch: "No scratch space in the kernel",
+  queue_full: "Queue of the agent full",
+  malformed: "Record not readable",
+  store_failed: "Could not be stored",
 };
 
-/** A reason's code (`no_frame_pointer`) in words; codes this page does not know lose their underscores. */
+/** A reason's code (`no_frame_pointer`) or label (`[no frame pointer]`) in words. */
 export function reasonName(code: string): string {
   const bare = code.replace(/^\[|\]$/g, "");
-  const words = REASONS[bare] ?? bare.replace(/_/g, " ");
+  const words = REASONS[bare.replace(/ /g, "_")] ?? bare.replace(/_/g, " ");
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 

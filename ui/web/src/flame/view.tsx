@@ -152,7 +152,7 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
         onClick={onClick} onKeyDown={onKey}
       />
       <p id="focused-frame" class="unseen" aria-live="polite">
-        <Show when={tree()}>{(shown) => spoken(explore, shown(), explore.selectedNode(), rootLabel())}</Show>
+        <Show when={tree()}>{(shown) => <>{spoken(explore, shown(), explore.selectedNode(), rootLabel())}</>}</Show>
       </p>
       <Show when={tree() && hovered() >= 0 && hovered() < tree()!.count && pointer()}>
         {(at) => (

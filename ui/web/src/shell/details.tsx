@@ -18,6 +18,8 @@ const UNWOUND: Record<string, string> = {
   synthetic: "",
 };
 
+const points = (part: number) => (part < 0.0005 ? "<0.1" : (part * 100).toFixed(1));
+
 /** Callees shown. */
 const CALLEES = 8;
 
@@ -36,6 +38,8 @@ export function Details(props: { explore: Explore; theme: ThemeState }): JSX.Ele
           const total = () => at().tree.total[at().node] as number;
           const self = () => at().tree.self[at().node] as number;
           const all = () => (at().tree.total[0] as number) || 1;
+          // A group is known for every sample; any truncated stack may have had any frame among its callers.
+          const missing = () => (group() ? 0 : 1 - at().answer.complete / (at().answer.samples || 1));
           const group = () => at().frame.kind === "group";
           const label = () => frameLabel(at().frame, `All ${explore.view().by === "process" ? "processes" : "samples"}`);
           return (
@@ -52,6 +56,9 @@ export function Details(props: { explore: Explore; theme: ThemeState }): JSX.Ele
                   <Figure name="Total" samples={total()} all={all()} explore={explore} />
                   <Figure name="Self" samples={self()} all={all()} explore={explore} />
                 </dl>
+                <Show when={missing() > 0 && at().frame.kind !== "root" && at().frame.kind !== "truncated"}>
+                  <p class="caption">Truncated stacks could add at most {points(missing())} points.</p>
+                </Show>
                 <Show when={group()}>
                   <div class="actions">
                     <button type="button" class="button" onClick={() => explore.toggleFilter(explore.view().by, at().frame.name)}>

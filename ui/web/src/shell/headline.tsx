@@ -115,7 +115,7 @@ function NoSamples(props: { explore: Explore }): JSX.Element {
       >
         No samples match <span class="mono">{query()}</span>.{" "}
         <Show when={values()?.length} fallback={<button type="button" class="link" onClick={() => explore.update({ query: "" })}>Show everything</button>}>
-          {label()} has data in this range for{" "}
+          In this range:{" "}
           <For each={values()?.slice(0, 4)}>
             {({ value }, i) => (
               <>

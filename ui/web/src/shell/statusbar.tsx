@@ -39,7 +39,7 @@ export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () 
   const { explore } = props;
   const truth = createMemo(() => {
     const answer = explore.graph()?.answer;
-    return answer && truthOf(answer);
+    return answer && answer.samples > 0 ? truthOf(answer) : undefined;
   });
   const skipped = () => explore.status()?.data.skipped.length ?? 0;
   return (
@@ -48,9 +48,9 @@ export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () 
         type="button" class="truth-button" aria-expanded={explore.view().truth} title="How true is this view? (T)"
         onClick={() => explore.update({ truth: !explore.view().truth }, true)}
       >
-        <span class="meter" aria-hidden="true"><i style={{ width: `${(truth()?.share ?? 0) * 100}%` }} /></span>
+        <span class="meter" classList={{ none: !truth() }} aria-hidden="true"><i style={{ width: `${(truth()?.share ?? 0) * 100}%` }} /></span>
         <span data-complete={truth()?.complete}>
-          {truth() ? `${share(truth()!.share)} of stacks complete` : "No stacks yet"}
+          {truth() ? `${share(truth()!.share)} of stacks complete` : "No stacks in view"}
         </span>
       </button>
       <Show when={truth()}>
@@ -60,7 +60,12 @@ export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () 
             <span class="wide" data-samples={found().samples}>
               {count(found().samples, "sample")}
               <Show when={explore.status()}>
-                {(status) => <>, {status().frequency_hz} Hz{status().cpus ? ` on ${count(status().cpus!, "CPU")}` : ""}</>}
+                {(status) => (
+                  <>
+                    <Show when={status().frequency_hz}>{(hertz) => <>, {hertz()} Hz</>}</Show>
+                    <Show when={status().cpus}>{(cpus) => <> on {count(cpus(), "CPU")}</>}</Show>
+                  </>
+                )}
               </Show>
             </span>
           </>

@@ -22,6 +22,9 @@ export function TopBar(props: TopBarProps): JSX.Element {
         <Mark />
         <span>Vesta</span>
       </a>
+      <nav class="wide" aria-label="Views">
+        <a href="/" aria-current="page">Explore</a>
+      </nav>
       <SelectorField explore={props.explore} />
       <GroupBy explore={props.explore} />
       <span class="spring" />
@@ -83,7 +86,7 @@ function GroupBy(props: { explore: Explore }): JSX.Element {
   const by = () => props.explore.view().by;
   return (
     <Menu
-      label="Group by" class="button wide"
+      label="Group by"
       trigger={<><span class="quiet">Group by</span> {by()} <Icon name="chevron" /></>}
     >
       {(close) => (

@@ -22,7 +22,7 @@ export function TruthDrawer(props: { explore: Explore; theme: ThemeState; own: (
   let closer!: HTMLButtonElement;
   const truth = createMemo(() => {
     const answer = explore.graph()?.answer;
-    return answer && truthOf(answer);
+    return answer && answer.samples > 0 ? truthOf(answer) : undefined;
   });
   const close = () => explore.update({ truth: false }, true);
   onMount(() => closer.focus());
@@ -35,7 +35,7 @@ export function TruthDrawer(props: { explore: Explore; theme: ThemeState; own: (
         <h2>How true is this view?</h2>
         <button ref={closer} type="button" class="button ghost" aria-label="Close" onClick={close}><Icon name="close" /></button>
       </header>
-      <Show when={truth()} fallback={<p class="lead">No samples yet.</p>}>
+      <Show when={truth()} fallback={<p class="lead">No samples in view.</p>}>
         {(found) => (
           <>
             <Lead truth={found()} />

@@ -12,9 +12,11 @@ const EDGE_EVERY = 1000;
 const GRAPH_EVERY = 2000;
 /** A live page keeps the server busy for at most a tenth of the time. */
 const REST = 9;
-const STATUS_EVERY = 5000;
+const STATUS_EVERY = 2000;
 /** After this long a user is told that something loads. */
 const SLOW_AFTER = 150;
+/** Changes that follow each other this fast are one. */
+const BURST = 60;
 
 /** Starts loading; call it inside a root, once. Returns what reloads everything. */
 export function startLoader(explore: Explore): () => void {
@@ -49,8 +51,8 @@ export function startLoader(explore: Explore): () => void {
       const span = aligned(explore.window(), step);
       const answer = await timeline.run((signal) => fetchTimeline({ query, ...span }, by, step, signal));
       if (!answer) return;
-      const end = explore.status()?.data.until_ms ?? explore.now();
-      explore.setSeries(buildSeries(answer, explore.live() ? Math.min(end, explore.now()) : explore.now()));
+      const data = explore.status()?.data;
+      explore.setSeries(buildSeries(answer, { from: data?.from_ms ?? 0, until: data?.until_ms ?? explore.now() }));
       if (explore.failure()?.error.status === 0) explore.setFailure(undefined);
     } catch (reason) {
       failed(reason);
@@ -97,6 +99,17 @@ export function startLoader(explore: Explore): () => void {
     void loadFlame(false);
   };
 
+  /** Waits for the end of a burst, as turning a wheel makes; the first call does not wait. */
+  const soon = (work: () => Promise<void>) => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let first = true;
+    return () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => void work(), first ? 0 : BURST);
+      first = false;
+    };
+  };
+
   // What asks for new data: the selection, and in live mode the clock below.
   const spanKey = (span: { from: number; until: number }) => (explore.live() ? "live" : `${span.from}-${span.until}`);
   createEffect(
@@ -105,7 +118,7 @@ export function startLoader(explore: Explore): () => void {
         explore.view().query, explore.view().by, spanKey(explore.window()), explore.width(),
         explore.live() && (explore.window().until - explore.window().from),
       ].join("|"),
-      () => void loadTimeline(false),
+      soon(() => loadTimeline(false)),
     ),
   );
   createEffect(
@@ -114,7 +127,7 @@ export function startLoader(explore: Explore): () => void {
         explore.view().query, explore.view().by, spanKey(explore.range()),
         explore.live() && (explore.range().until - explore.range().from),
       ].join("|"),
-      () => void loadFlame(false),
+      soon(() => loadFlame(false)),
     ),
   );
 
@@ -137,11 +150,13 @@ export function startLoader(explore: Explore): () => void {
     if (!document.hidden) explore.setNow(Date.now() + explore.skew());
   }, EDGE_EVERY);
   onCleanup(() => clearInterval(tick));
+  // A selector that was refused once will be refused again.
+  const following = () => explore.live() && !explore.failure()?.selector;
   every(EDGE_EVERY, async () => {
-    if (explore.live() && !timeline.busy) await loadTimeline(true);
+    if (following() && !timeline.busy) await loadTimeline(true);
   });
   every(GRAPH_EVERY, async () => {
-    if (explore.live() && !flame.busy) await loadFlame(true);
+    if (following() && !flame.busy) await loadFlame(true);
   });
   every(STATUS_EVERY, loadStatus);
   void loadStatus();

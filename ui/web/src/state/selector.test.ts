@@ -30,3 +30,15 @@ test("a filter can be taken away", () => {
   expect(withoutEquality('process!="a"', "process")).toBe('process!="a"');
   expect(equalityOf('process!="a"', "process")).toBeUndefined();
 });
+
+test("every way to write a selector of parts is understood", () => {
+  expect(withEquality(`{ process='a' and host="c", }`, "process", "d")).toBe('host="c", process="d"');
+  expect(equalityOf("{process = 'it\\'s'}", "process")).toBe("it's");
+});
+
+test("alternatives stay alternatives", () => {
+  expect(withEquality('process="a" or process="b"', "host", "h")).toBe('(process="a" or process="b"), host="h"');
+  expect(withEquality('(process="a" or pid="1") and host="x"', "host", "h")).toBe('(process="a" or pid="1"), host="h"');
+  expect(equalityOf('process="a" or process="b"', "process")).toBeUndefined();
+  expect(withEquality('process="salt and pepper or both"', "host", "h")).toBe('process="salt and pepper or both", host="h"');
+});

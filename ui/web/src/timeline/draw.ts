@@ -17,6 +17,8 @@ export const AXIS = 20;
 /** All that a picture shows. */
 export interface TimelineScene {
   series: Series | undefined;
+  /** Cores that must fit. */
+  peak: number;
   scale: Scale;
   width: number;
   height: number;
@@ -33,7 +35,7 @@ export interface TimelineScene {
 export function drawTimeline(context: CanvasRenderingContext2D, scene: TimelineScene): void {
   const { width, height, series, scale } = scene;
   context.clearRect(0, 0, width, height);
-  const top = valueTicks(series?.peak ?? 0);
+  const top = valueTicks(scene.peak);
   const floor = height - AXIS;
   const y = (value: number) => floor - (value / (top[2] as number)) * (floor - LANE - 2);
   values(context, scene, top, y);

@@ -35,36 +35,48 @@ export interface Series {
   peak: number;
 }
 
-/** How much time of each bucket lies inside the answer's range and before now. */
-function covered({ from_ms, until_ms, step_ms }: Timeline, bucket: number, now: number): number {
-  const start = from_ms + bucket * step_ms;
-  return Math.max(0, Math.min(start + step_ms, until_ms, now) - start);
+/** A newest bucket that is still filling is left out up to this width; wider ones are measured by what they hold. */
+const LEAVE_OUT = 20_000;
+
+/** The samples of all groups in each bucket. */
+function bucketSums({ groups, other, complete }: Timeline): Float64Array {
+  const sums = new Float64Array(complete.length);
+  for (const { samples } of [...groups, other]) for (let i = 0; i < sums.length; i++) sums[i]! += samples[i] ?? 0;
+  return sums;
 }
 
-/** Turns an answer into layers. `now` ends the last bucket of a range that is still running. */
-export function buildSeries(timeline: Timeline, now: number): Series {
-  const buckets = timeline.complete.length;
-  const perBucket = Array.from({ length: buckets }, (_, i) => {
-    const ms = covered(timeline, i, now);
+/**
+ * Turns an answer into layers. `data` is the span for which there is any data: the buckets at its ends are shorter
+ * than the others.
+ */
+export function buildSeries(timeline: Timeline, data: Span): Series {
+  const { from_ms: from, step_ms: step } = timeline;
+  const samples = bucketSums(timeline);
+  const buckets = samples.length;
+  const newest = samples.findLastIndex((count) => count > 0);
+  // What is known of the end of the data may be older than the answer: samples prove more.
+  const until = Math.max(data.until, from + newest * step);
+  const covered = (i: number) =>
+    Math.min(from + (i + 1) * step, timeline.until_ms, until) - Math.max(from + i * step, data.from);
+  const filling = newest >= 0 && covered(newest) < step && step <= LEAVE_OUT;
+  if (filling) samples[newest] = 0;
+  const perSample = Array.from({ length: buckets }, (_, i) => {
+    if (filling && i === newest) return 0;
     // A sliver of a bucket would turn one sample into a spike of cores.
-    return timeline.period_ns / (Math.max(ms, timeline.step_ms / 4) * 1e6);
+    return timeline.period_ns / (Math.min(step, Math.max(covered(i), step / 4)) * 1e6);
   });
-  const layer = (value: string, samples: number[], total: number, other: boolean): Layer => ({
+  const layer = (value: string, counts: number[], total: number, other: boolean): Layer => ({
     value, other, total,
-    cores: Float64Array.from({ length: buckets }, (_, i) => (samples[i] ?? 0) * (perBucket[i] as number)),
+    cores: Float64Array.from({ length: buckets }, (_, i) => (counts[i] ?? 0) * (perSample[i] as number)),
   });
   const groups = timeline.groups.map((group) => layer(group.value, group.samples, group.total, false));
   groups.sort((a, b) => restlessness(a.cores) - restlessness(b.cores));
   const { other } = timeline;
   const layers = other.total > 0 ? [layer("other", other.samples, other.total, true), ...groups] : groups;
   const total = new Float64Array(buckets);
-  const samples = new Float64Array(buckets);
   for (const { cores } of layers) for (let i = 0; i < buckets; i++) total[i]! += cores[i] as number;
-  for (const group of [...timeline.groups, other]) {
-    for (let i = 0; i < buckets; i++) samples[i]! += group.samples[i] ?? 0;
-  }
   return {
-    by: timeline.by, from: timeline.from_ms, step: timeline.step_ms, buckets, layers, total, samples,
+    by: timeline.by, from, step, buckets, layers, total, samples,
     complete: timeline.complete, lost: timeline.lost, others: other.groups, periodNs: timeline.period_ns,
     peak: total.reduce((a, b) => Math.max(a, b), 0),
   };

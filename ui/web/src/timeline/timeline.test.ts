@@ -17,6 +17,8 @@ const answer: Timeline = {
   complete: [80, 150, 0, 0, 250, 90], lost: [0, 0, 7, 9, 0, 1], skipped: [],
 };
 
+const all = { from: 0, until: 1e9 };
+
 test("pixels and instants convert both ways", () => {
   expect(toX(scale, noon + 300_000)).toBe(550);
   expect(toTime(scale, 550)).toBe(noon + 300_000);
@@ -73,33 +75,46 @@ test("dragging makes, resizes and moves a span inside the window", () => {
 });
 
 test("buckets become cores", () => {
-  const series = buildSeries(answer, 1e9);
+  const series = buildSeries(answer, all);
   expect([...series.total]).toEqual([1.05, 2, 0, 0, 3, 1]);
   expect(series.peak).toBe(3);
 });
 
 test("the calmest layer lies at the bottom, the rest below it", () => {
-  expect(buildSeries(answer, 1e9).layers.map(({ value }) => value)).toEqual(["other", "calm", "spiky"]);
+  expect(buildSeries(answer, all).layers.map(({ value }) => value)).toEqual(["other", "calm", "spiky"]);
 });
 
-test("a bucket that is still running is measured by its own length", () => {
-  const series = buildSeries({ ...answer, until_ms: 5500 }, 1e9);
-  expect(series.total[5]).toBeCloseTo(2);
-  expect(buildSeries(answer, 5500).total[5]).toBeCloseTo(2);
+test("the newest bucket is left out while it fills", () => {
+  const series = buildSeries(answer, { from: 0, until: 5500 });
+  expect([...series.total]).toEqual([1.05, 2, 0, 0, 3, 0]);
+  expect(runs(series)).toEqual([[0, 2], [4, 5]]);
+});
+
+test("wide buckets at the ends of the data are measured by what they hold", () => {
+  const wide = { ...answer, until_ms: 6 * 60_000, step_ms: 60_000 };
+  const series = buildSeries(wide, { from: 30_000, until: 5 * 60_000 + 20_000 });
+  expect(series.total[0]).toBeCloseTo(1.05 / 30);
+  expect(series.total[1]).toBeCloseTo(2 / 60);
+  expect(series.total[5]).toBeCloseTo(1 / 20);
+});
+
+test("an end of the data that is out of date makes no spike", () => {
+  const series = buildSeries(answer, { from: 0, until: 2000 });
+  expect([...series.total]).toEqual([1.05, 2, 0, 0, 3, 0]);
 });
 
 test("buckets without samples are gaps", () => {
-  expect(runs(buildSeries(answer, 1e9))).toEqual([[0, 2], [4, 6]]);
+  expect(runs(buildSeries(answer, all))).toEqual([[0, 2], [4, 6]]);
 });
 
 test("neighbouring losses are one", () => {
-  expect(losses(buildSeries(answer, 1e9))).toEqual([
+  expect(losses(buildSeries(answer, all))).toEqual([
     { from: 2000, until: 4000, lost: 16 }, { from: 5000, until: 6000, lost: 1 },
   ]);
 });
 
 test("means leave gaps out", () => {
-  const series = buildSeries(answer, 1e9);
+  const series = buildSeries(answer, all);
   expect(layerMeans(series, { from: 0, until: 4000 }).get("calm")).toBeCloseTo(1);
   expect(layerMeans(series, { from: 4000, until: 5000 }).get("spiky")).toBeCloseTo(2);
   expect(bucketAt(series, 4500)).toBe(4);

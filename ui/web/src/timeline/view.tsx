@@ -46,6 +46,8 @@ export function TimeLine(props: { explore: Explore; theme: ThemeState }): JSX.El
   createEffect(() => {
     if (size().width > 0) explore.setWidth(Math.round(scale().width));
   });
+  // With nothing in view the axis stays as it was.
+  const peak = createMemo((before: number) => explore.series()?.peak || before, 1);
   const shownBrush = () => explore.draft() ?? explore.brush();
 
   const paint = createPainter(() => {
@@ -53,7 +55,7 @@ export function TimeLine(props: { explore: Explore; theme: ThemeState }): JSX.El
     if (!context) return;
     const at = pointer();
     drawTimeline(context, {
-      series: explore.series(), scale: scale(), width: size().width, height: size().height, ratio: size().ratio,
+      series: explore.series(), peak: peak(), scale: scale(), width: size().width, height: size().height, ratio: size().ratio,
       palette: colors(), tokens: tokens(props.theme.dark()), brush: shownBrush(), narrow: narrow(),
       pointer: at && !press?.moved ? toTime(scale(), at.x) : undefined,
     });

@@ -1,0 +1,231 @@
+// What a user does: select time, zoom, search, filter. Every total is held against the API's own answer.
+import assert from "node:assert/strict";
+import { eventually } from "./harness.mjs";
+import { ask, byFunction, flame, matching, percent, spanOf, stacks } from "./model.mjs";
+
+/** What the page shows, by roles and data attributes. */
+export function reader(page) {
+  const graph = page.locator('canvas[aria-label="Flame graph"]');
+  const timeline = page.locator("canvas[aria-label^='Time line']");
+  return {
+    graph,
+    timeline,
+    samples: async () => Number(await page.locator("[data-samples].sentence").getAttribute("data-samples", { timeout: 15_000 })),
+    frames: async () => Number(await graph.getAttribute("data-frames")),
+    attribute: (name) => graph.getAttribute(`data-${name}`),
+    legend: () => page.locator(".legend tr[data-value]").evaluateAll((rows) => rows.map((row) => row.dataset.value)),
+  };
+}
+
+export function exploreTests({ base, page, guard, picture, process: wanted }) {
+  const see = reader(page);
+  /** The span of all data so far; it stays the same for the whole run. */
+  let all;
+  const allTime = async () => {
+    const { data } = await ask(base, "status");
+    all ??= { from: Math.floor(data.from_ms / 1000) * 1000, until: Math.floor(data.until_ms / 1000) * 1000 };
+    return all;
+  };
+  const link = ({ from, until }, rest = "") => {
+    const iso = (ms) => new Date(ms).toISOString();
+    return `${base}/?t=${iso(from)}/${iso(until)}${rest}`;
+  };
+  const open = async (rest = "") => {
+    await page.goto(link(await allTime(), rest));
+    await eventually("the graph is drawn", async () => (await see.frames()) > 1);
+  };
+  const totals = async (samples) => eventually(`${samples} samples in the headline`, async () => (await see.samples()) === samples);
+  const dragAt = async (x0, x1) => {
+    const box = await see.timeline.boundingBox();
+    const y = box.y + box.height / 2;
+    await page.mouse.move(box.x + x0, y);
+    await page.mouse.down();
+    await page.mouse.move(box.x + (x0 + x1) / 2, y, { steps: 4 });
+    await page.mouse.move(box.x + x1, y, { steps: 4 });
+    await page.mouse.up();
+  };
+  const place = async (share) =>
+    Number(await see.timeline.getAttribute("data-left")) + share * Number(await see.timeline.getAttribute("data-width"));
+
+  return [
+    ["the page opens live, with the processes of this machine", async () => {
+      await page.goto(base);
+      await eventually("the graph is drawn", async () => (await see.frames()) > 1, 60_000);
+      assert.equal(await page.getByRole("button", { name: /^Live/ }).getAttribute("aria-pressed"), "true");
+      const name = wanted ?? (await ask(base, "labels/process/values")).values[0].value;
+      await eventually(`${name} in the legend`, async () => (await see.legend()).includes(name), 30_000);
+      await picture("light");
+    }],
+
+    ["live mode follows now, and a gesture pauses it", async () => {
+      const edge = async () => Number(await see.timeline.getAttribute("data-until"));
+      const before = await edge();
+      await eventually("the right edge moves", async () => (await edge()) >= before + 2000);
+      await see.graph.focus();
+      await page.keyboard.press("ArrowDown");
+      await page.getByRole("button", { name: /^Paused at \d\d:\d\d:\d\d/ }).waitFor();
+      const { from, until } = spanOf(page.url());
+      assert.ok(until - from >= 900_000 && until - from <= 902_000, `15 minutes, not ${until - from} ms`);
+      await page.keyboard.press("l");
+      await page.getByRole("button", { name: /^Live/, pressed: true }).waitFor();
+    }],
+
+    ["dragging on the time line selects a range, and every total follows", async () => {
+      await open();
+      const whole = await see.samples();
+      assert.equal(whole, (await flame(base, await allTime())).samples);
+      await dragAt(await place(0.3), await place(0.7));
+      await eventually("the URL has the range", () => page.url().includes("&w="));
+      const span = spanOf(page.url());
+      const { from, until } = await allTime();
+      assert.ok(span.from > from && span.until < until && span.until > span.from, JSON.stringify(span));
+      const answer = await flame(base, span);
+      assert.ok(answer.samples > 0 && answer.samples < whole, `${answer.samples} of ${whole}`);
+      await totals(answer.samples);
+      assert.equal(Number(await page.locator(".statusbar [data-complete]").getAttribute("data-complete")), answer.complete);
+      assert.equal(Number(await page.locator("h1").getAttribute("data-from")), span.from);
+    }],
+
+    ["the edges of a range resize it, its inside moves it, and back undoes both", async () => {
+      const first = spanOf(page.url());
+      await dragAt(await place(0.7), await place(0.85));
+      const wider = await eventually("a later end", () => {
+        const span = spanOf(page.url());
+        return span.until > first.until && span.from === first.from && span;
+      });
+      await totals((await flame(base, wider)).samples);
+      await dragAt(await place(0.5), await place(0.4));
+      const moved = await eventually("an earlier range", () => {
+        const span = spanOf(page.url());
+        return span.from < wider.from && span.until - span.from === wider.until - wider.from && span;
+      });
+      await totals((await flame(base, moved)).samples);
+      await page.goBack();
+      await page.goBack();
+      await eventually("the first range is back", () => spanOf(page.url()).until === first.until);
+      await totals((await flame(base, first)).samples);
+    }],
+
+    ["a frame is zoomed by keys and by pointer, and the path says where", async () => {
+      await open();
+      await see.graph.focus();
+      await page.keyboard.press("ArrowDown");
+      await page.keyboard.press("ArrowDown");
+      const focused = await eventually("a frame has the focus", () => see.attribute("focus"));
+      await page.keyboard.press("Enter");
+      await eventually("it is zoomed", async () => (await see.attribute("zoom")) === focused);
+      assert.equal(await page.locator(".crumbs [aria-current]").textContent(), focused);
+      assert.match(page.url(), /[?&]z=[0-9a-f]+/);
+      assert.match(await page.locator("#focused-frame").textContent(), / percent, .* cores, child 1 of \d+, depth 2$/);
+      await page.keyboard.press("Escape");
+      await eventually("it is zoomed out", async () => (await page.locator(".crumbs [aria-current]").count()) === 0);
+
+      const box = await see.graph.boundingBox();
+      await page.mouse.move(box.x + 60, box.y + 38);
+      const hovered = await eventually("a frame is under the pointer", () => see.attribute("hover"));
+      await page.locator(".hovercard").getByText("Total").waitFor();
+      await page.mouse.click(box.x + 60, box.y + 38);
+      await eventually("it is zoomed", async () => (await see.attribute("zoom")) === hovered);
+      assert.equal(await page.locator(".details h2").textContent(), hovered);
+    }],
+
+    ["a link leads back to the zoomed frame", async () => {
+      const zoomed = await see.attribute("zoom");
+      await page.goto("about:blank");
+      await page.goBack();
+      await eventually("the same frame is zoomed", async () => (await see.attribute("zoom")) === zoomed);
+    }],
+
+    ["search counts every sample once, whatever it finds", async () => {
+      await open();
+      const answer = await flame(base, await allTime());
+      const found = page.locator("#search-result");
+      const widest = stacks(answer).filter(({ stack }) => stack.at(-1).kind !== "root" && stack.at(-1).kind !== "group")
+        .sort((a, b) => b.self - a.self)[0].stack.at(-1).name;
+      const searches = [
+        [widest, ({ name, binary }) => `${name}\n${binary}`.toLowerCase().includes(widest.toLowerCase())],
+        ["/^[m_]/", ({ name, binary }) => /^[m_]/i.test(name) || /^[m_]/i.test(binary)],
+      ];
+      for (const [text, test] of searches) {
+        await page.keyboard.press("/");
+        await page.locator("#search").fill(text);
+        const share = percent(matching(answer, test), answer.samples);
+        await eventually(`${text} matches ${share}`, async () => (await found.textContent()) === share);
+      }
+      assert.match(page.url(), /[?&]s=/);
+      await page.locator("#search").fill("/(/");
+      await eventually("a broken expression says so", async () => /not valid/.test(await found.textContent()));
+      await page.locator("#search").press("Escape");
+      await eventually("the search is gone", () => !/[?&]s=/.test(page.url()));
+    }],
+
+    ["a row of the legend filters by its process, and opens again", async () => {
+      await open();
+      const whole = await see.samples();
+      const name = wanted ?? (await see.legend())[0];
+      const row = page.locator(`.legend tr[data-value="${name}"] button`);
+      await row.click();
+      await eventually("the selector is in the URL", () => decodeURIComponent(page.url()).includes(`q=process="${name}"`));
+      const answer = await flame(base, await allTime(), { query: `process="${name}"` });
+      await totals(answer.samples);
+      assert.ok(answer.samples < whole);
+      await eventually("only it is left", async () => (await see.legend()).join() === name);
+      assert.equal(await page.locator("#selector").inputValue(), `process="${name}"`);
+      await row.click();
+      await totals(whole);
+    }],
+
+    ["the top table is the graph's own numbers, sorted", async () => {
+      await page.goto(link(await allTime(), "&tab=top"));
+      await page.locator("tr[data-function]").first().waitFor();
+      const answer = await flame(base, await allTime());
+      const rows = byFunction(answer);
+      for (const key of ["self", "total"]) {
+        if (key === "total") await page.getByRole("button", { name: "Total", exact: true }).click();
+        const most = Math.max(...rows.map((row) => row[key]));
+        const shares = await page.locator(`tbody td:nth-child(${key === "self" ? 1 : 2}) .part`).allTextContents();
+        assert.equal(shares[0], percent(most, answer.samples));
+        const shown = await page.locator("tr[data-function]").first().getAttribute("data-function");
+        assert.ok(rows.some((row) => row.name === shown && row[key] === most), `${shown} is no function with ${most} samples`);
+      }
+    }],
+
+    ["the truth drawer has the server's counts", async () => {
+      await open();
+      const answer = await flame(base, await allTime());
+      await page.keyboard.press("t");
+      const drawer = page.locator(".drawer");
+      await drawer.getByText("How true is this view?").waitFor();
+      const lead = percent(answer.complete, answer.samples);
+      assert.ok((await drawer.locator(".lead").textContent()).startsWith(lead), `starts with ${lead}`);
+      const reasons = Object.entries(answer.incomplete).filter(([, count]) => count > 0);
+      const shown = await drawer.locator("tr[data-reason]").evaluateAll((found) =>
+        found.map((row) => [row.dataset.reason, Number(row.cells[2].textContent.replace(/\D/g, ""))]));
+      assert.deepEqual(Object.fromEntries(shown), Object.fromEntries(reasons));
+      await picture("truth");
+      await page.keyboard.press("Escape");
+      await drawer.waitFor({ state: "detached" });
+    }],
+
+    ["a selector that is refused says where, and the last view stays", async () => {
+      await open();
+      guard.expect(400);
+      const before = await see.samples();
+      await page.keyboard.press("q");
+      await page.locator("#selector").fill('process=redis"');
+      await page.keyboard.press("Enter");
+      await page.locator("#selector-error pre").getByText("^").waitFor();
+      assert.ok((await see.frames()) > 1);
+      assert.equal(await see.samples(), before);
+    }],
+
+    ["a selector without samples names what has some", async () => {
+      await page.locator("#selector").fill('process="no such process"');
+      await page.keyboard.press("Enter");
+      await page.getByText("No samples match").waitFor();
+      await page.locator(".headline p .link").first().click();
+      await eventually("there are samples again", async () => (await see.frames()) > 1);
+      assert.ok((await see.samples()) > 0);
+    }],
+  ];
+}

@@ -1,0 +1,72 @@
+// How the page looks and what it never does: themes, narrow screens, policy, foreign requests.
+import assert from "node:assert/strict";
+import { eventually } from "./harness.mjs";
+import { reader } from "./explore-tests.mjs";
+
+export function lookTests({ base, page, guard, picture }) {
+  const see = reader(page);
+  const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const choose = async (theme) => {
+    await page.getByRole("button", { name: "Theme" }).click();
+    await page.getByRole("button", { name: theme, exact: true }).click();
+  };
+
+  return [
+    ["the theme is chosen, and kept", async () => {
+      await page.goto(base);
+      await eventually("the graph is drawn", async () => (await see.frames()) > 1);
+      assert.equal(await background(), "rgb(250, 249, 247)");
+      await choose("Dark");
+      assert.equal(await background(), "rgb(20, 19, 17)");
+      await page.reload();
+      await eventually("the graph is drawn", async () => (await see.frames()) > 1);
+      assert.equal(await background(), "rgb(20, 19, 17)");
+      await picture("dark");
+      await choose("As the system");
+      assert.equal(await background(), "rgb(250, 249, 247)");
+    }],
+
+    ["the key map opens and closes", async () => {
+      await page.keyboard.press("?");
+      await page.getByRole("dialog").getByText("Search frames").waitFor();
+      await page.keyboard.press("Escape");
+      await page.getByRole("dialog").waitFor({ state: "detached" });
+    }],
+
+    ["exports carry the range and the selector in view", async () => {
+      await page.getByRole("button", { name: "Export" }).click();
+      const links = await page.locator('.panel a[href*="format="]').evaluateAll((found) => found.map((a) => a.href));
+      assert.deepEqual(links.map((href) => new URL(href).searchParams.get("format")), ["pprof", "folded", "svg", "json"]);
+      const folded = await (await fetch(links[1])).text();
+      assert.match(folded, /^.+ \d+$/m);
+      await page.keyboard.press("Escape");
+    }],
+
+    ["a narrow screen scrolls in one direction only", async () => {
+      await page.setViewportSize({ width: 390, height: 844 });
+      await eventually("the graph is drawn", async () => (await see.frames()) > 1);
+      const [content, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+      assert.ok(content <= width, `${content} px on a screen of ${width}`);
+      const small = await page.locator("button:visible, a:visible, input:visible").evaluateAll((found) =>
+        found.filter((element) => element.getBoundingClientRect().height < 24 && !element.closest(".skip"))
+          .map((element) => element.outerHTML.slice(0, 80)));
+      assert.deepEqual(small, []);
+      await picture("narrow");
+      await page.setViewportSize({ width: 1440, height: 900 });
+    }],
+
+    ["the page runs under a strict policy, without errors and without another host", async () => {
+      const response = await page.goto(base);
+      const policy = response.headers()["content-security-policy"] ?? "";
+      assert.match(policy, /^default-src 'self'/);
+      assert.doesNotMatch(policy, /unsafe/);
+      await eventually("the graph is drawn", async () => (await see.frames()) > 1);
+      const fonts = await page.evaluate(async () => {
+        await document.fonts.ready;
+        return [...document.fonts].filter((font) => font.status === "loaded").map((font) => font.family.replaceAll('"', ""));
+      });
+      assert.ok(fonts.includes("Inter"), `fonts loaded: ${fonts}`);
+      assert.deepEqual(guard.troubles, []);
+    }],
+  ];
+}

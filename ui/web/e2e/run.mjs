@@ -1,0 +1,38 @@
+// Looks at a Vesta through a real browser. VESTA_URL names one that runs; without it, generated data is served.
+// VESTA_E2E_PROCESS: a process that must be there. VESTA_ARTIFACTS: where pictures go.
+import { mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { launch, runTests, watch } from "./harness.mjs";
+import { startFixture } from "./fixture-server.mjs";
+import { exploreTests } from "./explore-tests.mjs";
+import { lookTests } from "./look-tests.mjs";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const artifacts = process.env.VESTA_ARTIFACTS || join(here, "../../../ci/artifacts");
+
+async function main() {
+  mkdirSync(artifacts, { recursive: true });
+  const browser = await launch();
+  const fixture = process.env.VESTA_URL ? undefined : await startFixture();
+  const base = (process.env.VESTA_URL ?? fixture.url).replace(/\/$/, "");
+  console.log(`looking at ${base}${fixture ? " (generated data)" : ""}`);
+  try {
+    const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: "light" });
+    const page = await context.newPage();
+    const guard = watch(page, new URL(base).origin);
+    const picture = (name) => page.screenshot({ path: join(artifacts, `page-${name}.png`) });
+    const world = { base, page, guard, picture, process: process.env.VESTA_E2E_PROCESS };
+    const failed = await runTests([...exploreTests(world), ...lookTests(world)], (name) =>
+      picture(`failed-${name.replace(/\W+/g, "-")}`));
+    process.exitCode = failed ? 1 : 0;
+  } finally {
+    await browser.close();
+    fixture?.close();
+  }
+}
+
+main().catch((error) => {
+  console.error(`e2e: ${error.message}`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,29 @@
+import { expect, test } from "vitest";
+import { baseName, frameLabel, reasonName, sourceOf } from "./names";
+import type { Frame } from "./tree";
+
+const frame = (change: Partial<Frame>): Frame => ({
+  kind: "native", name: "f", systemName: "", file: "", line: 0, binary: "", buildId: "", unwound: "", ...change,
+});
+
+test("codes and labels of a reason read the same", () => {
+  expect(reasonName("no_frame_pointer")).toBe("No frame pointer");
+  expect(reasonName("[no frame pointer]")).toBe("No frame pointer");
+});
+
+test("a reason this page does not know is still readable", () => {
+  expect(reasonName("moon_in_the_way")).toBe("Moon in the way");
+});
+
+test("the label of a truncated frame is its reason in brackets", () => {
+  expect(frameLabel(frame({ kind: "truncated", name: "[depth limit]" }), "")).toBe("[deeper than the limit]");
+  expect(frameLabel(frame({ kind: "group", name: "" }), "")).toBe("(none)");
+  expect(frameLabel(frame({ kind: "root", name: "all" }), "web-01")).toBe("web-01");
+});
+
+test("the source is the line if known, else the binary", () => {
+  expect(sourceOf(frame({ file: "a.c", line: 3, binary: "/bin/a" }))).toBe("a.c, line 3");
+  expect(sourceOf(frame({ file: "a.c" }))).toBe("a.c");
+  expect(sourceOf(frame({ binary: "/bin/a" }))).toBe("/bin/a");
+  expect(["/usr/bin/a", "[kernel]", "/"].map(baseName)).toEqual(["a", "[kernel]", "/"]);
+});
