@@ -247,6 +247,24 @@ fn a_reader_sees_segments_written_after_it_was_opened() {
 }
 
 #[test]
+fn a_day_that_was_quiet_is_looked_at_again_when_it_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = Store::open_writer(dir.path()).unwrap();
+    let reader = Store::open_reader(dir.path()).unwrap();
+    let first = writer.append(&at_times(NOON, "a", &[NOON])).unwrap();
+    let day = std::fs::File::open(first.path().parent().unwrap()).unwrap();
+    day.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(60)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(all(&reader, TimeRange::ALL).samples(), 1);
+    }
+    writer.append(&at_times(NOON + 10_000, "a", &[NOON + 10_000])).unwrap();
+    assert_eq!(all(&reader, TimeRange::ALL).samples(), 2);
+    // Two changes within one tick of the file system's clock: what is young is not trusted.
+    std::fs::remove_dir_all(first.path()).unwrap();
+    assert_eq!(all(&reader, TimeRange::ALL).samples(), 1);
+}
+
+#[test]
 fn leftovers_of_a_crashed_writer_are_ignored_and_then_removed() {
     let dir = tempfile::tempdir().unwrap();
     let writer = Store::open_writer(dir.path()).unwrap();
