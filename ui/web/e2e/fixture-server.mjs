@@ -2,8 +2,8 @@
 // that the page can be worked on and tested without root. The same seed gives the same data. Usage:
 //   node e2e/fixture-server.mjs [port] [--empty]
 import { createServer } from "node:http";
-import { readFile } from "node:fs/promises";
-import { extname, join, normalize } from "node:path";
+import { readFileSync, readdirSync } from "node:fs";
+import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildStacks } from "./fixture-data.mjs";
 
@@ -17,9 +17,10 @@ const KINDS = ["root", "group", "kernel", "native", "inlined", "jit", "interpret
 /** Starts the server; resolves to `{ url, close }`. */
 export function startFixture({ port = 0, empty = false } = {}) {
   const stacks = buildStacks();
+  const page = readPage();
   const started = Date.now() - 50 * 60_000;
   const server = createServer((request, response) => {
-    answer(request, { stacks, started, empty }).then(
+    answer(request, { stacks, page, started, empty }).then(
       ({ status = 200, type = "application/json", body }) => {
         response.writeHead(status, { "content-type": type, "content-security-policy": CSP });
         response.end(body);
@@ -40,7 +41,7 @@ export function startFixture({ port = 0, empty = false } = {}) {
 async function answer(request, state) {
   const url = new URL(request.url, "http://fixture");
   const json = (value, status = 200) => ({ status, body: JSON.stringify(value) });
-  if (!url.pathname.startsWith("/api/")) return file(url.pathname);
+  if (!url.pathname.startsWith("/api/")) return file(url.pathname, state.page);
   const path = url.pathname.slice("/api/v1/".length);
   if (path === "status") return json(status(state));
   const selection = select(url.searchParams, state);
@@ -54,13 +55,20 @@ async function answer(request, state) {
   return json({ error: "no such path", detail: url.pathname }, 404);
 }
 
-async function file(pathname) {
-  const name = pathname === "/" ? "index.html" : normalize(pathname).replace(/^[/.]+/, "");
-  try {
-    return { type: TYPES[extname(name)] ?? "application/octet-stream", body: await readFile(join(dist, name)) };
-  } catch {
-    return { status: 404, type: "text/plain", body: "not found\n" };
-  }
+/** The built page, read once: a build meanwhile does not pull it from under a running test. */
+function readPage() {
+  const names = readdirSync(dist, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  return new Map(names.map((entry) => {
+    const path = join(entry.parentPath ?? entry.path, entry.name);
+    return [path.slice(dist.length), readFileSync(path)];
+  }));
+}
+
+function file(pathname, page) {
+  const name = pathname === "/" ? "/index.html" : pathname;
+  const body = page.get(name);
+  if (!body) return { status: 404, type: "text/plain", body: "not found\n" };
+  return { type: TYPES[extname(name)] ?? "application/octet-stream", body };
 }
 
 function status({ started, empty, stacks }) {
