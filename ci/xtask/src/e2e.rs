@@ -38,11 +38,9 @@ pub(crate) fn test() -> Result<()> {
     let load = Running(load.context("cannot start the load")?);
     let outcome = with_vesta(&folder, &artifacts);
     drop(load);
-    // What root has written, only root can remove; a failed run's data is kept to be looked at.
-    if outcome.is_ok() {
-        run(as_root("rm").arg("-rf").arg(&folder))?;
-    }
-    outcome
+    // What root has written, only root can remove.
+    let removed = run(as_root("rm").arg("-rf").arg(&folder));
+    outcome.and(removed)
 }
 
 fn with_vesta(folder: &Path, artifacts: &Path) -> Result<()> {
