@@ -38,7 +38,11 @@ pub(crate) fn as_root(program: impl AsRef<OsStr>) -> Command {
 
 /// The command as one would type it.
 pub(crate) fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = command.get_program();
+    // The toolchain's cargo by its full path is one that nobody types.
+    let program =
+        if std::env::var_os("CARGO").as_deref() == Some(program) { "cargo".as_ref() } else { program };
+    let words = std::iter::once(program).chain(command.get_args());
     words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 

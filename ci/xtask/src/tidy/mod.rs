@@ -64,7 +64,9 @@ fn metadata(options: &[&str]) -> Result<Value> {
 /// Every text file that is part of the project: what git knows, or would if it were added.
 fn sources() -> Result<Vec<Source>> {
     let mut git = Command::new("git");
-    git.current_dir(paths::root()).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
+    // Also where the checkout is another user's, as in containers: only names are asked for.
+    git.current_dir(paths::root()).args(["-c", "safe.directory=*"]);
+    git.args(["ls-files", "--cached", "--others", "--exclude-standard"]);
     let listing = output(&mut git).context("`git ls-files` failed: tidy wants a git checkout")?;
     let read = |path: &str| {
         // Pictures and fonts are not text; a file that was just removed is no source.
