@@ -29,7 +29,8 @@ fn main() {
             path
         }
         None => {
-            for input in ["src", "Cargo.toml", "abi/src", "abi/Cargo.toml", "unwind/src", "unwind/Cargo.toml"] {
+            for input in ["src", "Cargo.toml", "abi/src", "abi/Cargo.toml", "unwind/src", "unwind/Cargo.toml"]
+            {
                 println!("cargo:rerun-if-changed={}", root.join("profiler-bpf").join(input).display());
             }
             build(&root, &out)
@@ -121,7 +122,13 @@ fn build(root: &Path, out: &Path) -> PathBuf {
 
 /// What cargo set for this build script's own package must not reach the other build.
 fn clear_inherited(cargo: &mut Command) {
-    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET"] {
+    for name in [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_BUILD_TARGET",
+    ] {
         cargo.env_remove(name);
     }
     for (name, _) in env::vars_os() {

@@ -29,7 +29,11 @@ impl Default for Totals {
         Self {
             samples_taken: 0,
             samples_stored: 0,
-            lost: crate::capture::CaptureTotals::default().lost().into_iter().chain([(STORE_FAILED, 0)]).collect(),
+            lost: crate::capture::CaptureTotals::default()
+                .lost()
+                .into_iter()
+                .chain([(STORE_FAILED, 0)])
+                .collect(),
             tally: Tally::default(),
             bpf_ns: None,
             processes: ProcessCounts::default(),

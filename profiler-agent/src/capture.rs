@@ -104,7 +104,10 @@ pub(crate) struct Progress {
 
 impl Capture {
     /// Starts to follow processes and to sample.
-    pub(crate) fn start(mut program: KernelProgram, progress: Arc<Progress>) -> Result<(Self, CaptureInfo), BpfError> {
+    pub(crate) fn start(
+        mut program: KernelProgram,
+        progress: Arc<Progress>,
+    ) -> Result<(Self, CaptureInfo), BpfError> {
         let mut sideband = Some(Sideband::default());
         follow_cpus(&mut sideband);
         let (event, cpus) = program.attach()?;

@@ -8,8 +8,10 @@ use ui::render::Format;
 /// A continuous whole-system profiler: samples the stacks of every process, keeps them, shows them.
 #[derive(Debug, Parser)]
 #[command(name = "vesta", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 done, 1 error, 2 wrong usage, 3 no privileges or a kernel feature is missing,\n\
-    4 a problem with the data directory, 5 the address is in use, 130 interrupted before anything was written.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 error, 2 wrong usage, 3 no privileges or a kernel feature is missing,\n\
+    4 a problem with the data directory, 5 the address is in use, 130 interrupted before anything was written."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

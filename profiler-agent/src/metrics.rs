@@ -32,13 +32,21 @@ pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
         "Samples taken: stored and lost ones add up to it.",
         totals.samples_taken as f64,
     );
-    text.counter("vesta_samples_stored_total", "Samples that are in the store.", totals.samples_stored as f64);
+    text.counter(
+        "vesta_samples_stored_total",
+        "Samples that are in the store.",
+        totals.samples_stored as f64,
+    );
     let by_reason = |counts: &mut dyn Iterator<Item = (&&'static str, &u64)>| -> Vec<(String, f64)> {
         counts.map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), *count as f64)).collect()
     };
     let lost = by_reason(&mut totals.lost.iter());
     text.metric("counter", "vesta_samples_lost_total", "Samples lost, by reason.", &lost);
-    text.counter("vesta_user_stacks_total", "Stored samples with a user stack.", totals.tally.user_stacks as f64);
+    text.counter(
+        "vesta_user_stacks_total",
+        "Stored samples with a user stack.",
+        totals.tally.user_stacks as f64,
+    );
     text.counter(
         "vesta_stacks_complete_total",
         "User stacks whose end is proven and that miss no caller.",
@@ -48,7 +56,11 @@ pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
     text.metric("counter", "vesta_stacks_incomplete_total", "Other user stacks, by reason.", &incomplete);
     text.counter("vesta_agent_cpu_seconds_total", "CPU time of this process.", account::cpu_seconds());
     if let Some(ns) = totals.bpf_ns {
-        text.counter("vesta_bpf_seconds_total", "Time in the BPF program, all CPUs together.", ns as f64 / 1e9);
+        text.counter(
+            "vesta_bpf_seconds_total",
+            "Time in the BPF program, all CPUs together.",
+            ns as f64 / 1e9,
+        );
     }
     text.gauge("vesta_agent_resident_bytes", "Resident memory of this process.", account::rss_bytes() as f64);
     text.gauge("vesta_processes", "Processes known.", totals.processes.known as f64);

@@ -106,7 +106,13 @@ impl Processor {
         let now = unix_ms();
         let start_ms = now - now.rem_euclid(self.bucket_ms());
         self.window = Window::default();
-        self.account = WindowAccount { start_ms, end_ms: start_ms, before, after: before, processes: self.table.counts() };
+        self.account = WindowAccount {
+            start_ms,
+            end_ms: start_ms,
+            before,
+            after: before,
+            processes: self.table.counts(),
+        };
         self.ends_ms = start_ms + self.bucket_ms();
     }
 

@@ -54,7 +54,8 @@ impl ClockOffset {
     /// The offset now. It changes when the clock is set, so it is taken anew for every batch of samples.
     pub(crate) fn now() -> Self {
         use rustix::time::{ClockId, clock_gettime};
-        let ns = |time: rustix::time::Timespec| i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
+        let ns =
+            |time: rustix::time::Timespec| i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
         let monotonic = ns(clock_gettime(ClockId::Monotonic));
         Self { ahead_ns: ns(clock_gettime(ClockId::Realtime)) - monotonic }
     }
@@ -81,16 +82,25 @@ pub(crate) struct Window {
 
 impl Window {
     /// Counts a sample. Its mappings are looked up now, while its process may still be there.
-    pub(crate) fn add(&mut self, sample: &RawSample, table: &mut ProcessTable, clock: ClockOffset, bucket_ms: i64) {
+    pub(crate) fn add(
+        &mut self,
+        sample: &RawSample,
+        table: &mut ProcessTable,
+        clock: ClockOffset,
+        bucket_ms: i64,
+    ) {
         let (process, labels) =
             table.process(sample.pid, sample.start_time_ns, &sample.process_comm, sample.cgroup_id);
         self.processes.entry(process).or_insert(labels);
         let mut frames = std::mem::take(&mut self.scratch);
         frames.clear();
-        frames.extend(sample.kernel.iter().enumerate().map(|(i, address)| RawFrame::Kernel {
-            address: *address,
-            leaf: i == 0,
-        }));
+        frames.extend(
+            sample
+                .kernel
+                .iter()
+                .enumerate()
+                .map(|(i, address)| RawFrame::Kernel { address: *address, leaf: i == 0 }),
+        );
         for frame in &sample.user {
             frames.push(self.place(table, sample.pid, *frame));
         }
@@ -121,7 +131,8 @@ impl Window {
             kernel_stack_failed: sample.kernel_stack_failed,
             bucket_ms: bucket,
         };
-        let exact = Exact { offset_ms: (time_ms - bucket) as u16, cpu: sample.cpu.min(u32::from(u16::MAX)) as u16 };
+        let exact =
+            Exact { offset_ms: (time_ms - bucket) as u16, cpu: sample.cpu.min(u32::from(u16::MAX)) as u16 };
         self.rows.entry(key).or_default().push(exact);
         self.samples += 1;
     }
@@ -177,9 +188,12 @@ mod tests {
     fn equal_samples_share_a_row_and_keep_their_times() {
         let clock = ClockOffset { ahead_ns: 1_000_000_000_000 };
         let (mut table, mut window) = (ProcessTable::default(), Window::default());
-        for (time_ns, tid, user) in
-            [(12_000_000, 5, &[10, 20][..]), (15_000_000, 5, &[10, 20]), (16_000_000, 6, &[10, 20]), (17_000_000, 5, &[20])]
-        {
+        for (time_ns, tid, user) in [
+            (12_000_000, 5, &[10, 20][..]),
+            (15_000_000, 5, &[10, 20]),
+            (16_000_000, 6, &[10, 20]),
+            (17_000_000, 5, &[20]),
+        ] {
             window.add(&sample(time_ns, tid, user), &mut table, clock, 10_000);
         }
         assert_eq!((window.samples, window.rows.len(), window.stacks.len()), (4, 3, 3));

@@ -10,12 +10,7 @@ use profiler_abi::{KERNEL_FRAMES_MAX, Sample};
 pub(crate) fn walk(ctx: &PerfEventContext, sample: &mut Sample) {
     // SAFETY: the buffer holds FRAME_SLOTS words, more than asked for.
     let bytes = unsafe {
-        bpf_get_stack(
-            ctx.as_ptr(),
-            &raw mut sample.frames as *mut c_void,
-            (KERNEL_FRAMES_MAX * 8) as u32,
-            0,
-        )
+        bpf_get_stack(ctx.as_ptr(), &raw mut sample.frames as *mut c_void, (KERNEL_FRAMES_MAX * 8) as u32, 0)
     };
     sample.header.kernel_frames = if bytes >= 0 { (bytes as u64 >> 3) as i32 } else { bytes as i32 };
 }

@@ -5,7 +5,11 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
-#![expect(missing_docs, unreachable_pub, reason = "the macros export entry points by public items of their own")]
+#![expect(
+    missing_docs,
+    unreachable_pub,
+    reason = "the macros export entry points by public items of their own"
+)]
 
 mod globals;
 mod kernel_stack;

@@ -101,8 +101,9 @@ impl Task {
         let at = unsafe { bpf_task_pt_regs(self.0 as *mut task_struct) } as *const c_void;
         let mut regs = MaybeUninit::<pt_regs>::uninit();
         // SAFETY: as in `field`.
-        let result =
-            unsafe { bpf_probe_read_kernel(regs.as_mut_ptr() as *mut c_void, size_of::<pt_regs>() as u32, at) };
+        let result = unsafe {
+            bpf_probe_read_kernel(regs.as_mut_ptr() as *mut c_void, size_of::<pt_regs>() as u32, at)
+        };
         if result != 0 {
             return false;
         }

@@ -51,7 +51,10 @@ impl Attachments {
 
     /// Opens events on CPUs that came online, closes those of CPUs that went away: an event does not survive
     /// its CPU's absence.
-    pub(super) fn follow_online_cpus(&mut self, program: &mut PerfEvent) -> Result<(CpuEvent, usize), BpfError> {
+    pub(super) fn follow_online_cpus(
+        &mut self,
+        program: &mut PerfEvent,
+    ) -> Result<(CpuEvent, usize), BpfError> {
         let online = super::online_cpus()?;
         let gone: Vec<u32> = self.links.keys().copied().filter(|cpu| !online.contains(cpu)).collect();
         for cpu in gone {

@@ -163,9 +163,28 @@ mod tests {
         // struct s { int a; struct { int b; int c; }; }
         let strings = b"\0s\0a\0b\0c\0int\0";
         let types: &[u32] = &[
-            9, 1 << 24, 4, 32, // 1: int
-            0, 4 << 24 | 2, 8, 5, 1, 0, 7, 1, 32, // 2: struct { b; c; }
-            1, 4 << 24 | 2, 12, 3, 1, 0, 0, 2, 32, // 3: struct s { a; <2>; }
+            9,
+            1 << 24,
+            4,
+            32, // 1: int
+            0,
+            4 << 24 | 2,
+            8,
+            5,
+            1,
+            0,
+            7,
+            1,
+            32, // 2: struct { b; c; }
+            1,
+            4 << 24 | 2,
+            12,
+            3,
+            1,
+            0,
+            0,
+            2,
+            32, // 3: struct s { a; <2>; }
         ];
         let mut data = vec![0x9f, 0xeb, 1, 0];
         for word in [24, 0, types.len() as u32 * 4, types.len() as u32 * 4, strings.len() as u32] {

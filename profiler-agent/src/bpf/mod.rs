@@ -32,10 +32,7 @@ pub(crate) enum BpfError {
     #[error("the BPF object does not load: {0}")]
     Load(#[source] Box<aya::EbpfError>),
     #[error("the kernel refuses the BPF program {program}: {}", shortened(&source.to_string()))]
-    Program {
-        program: &'static str,
-        source: Box<aya::programs::ProgramError>,
-    },
+    Program { program: &'static str, source: Box<aya::programs::ProgramError> },
     #[error("the BPF object lacks {0}: it was built from another version of Vesta")]
     Missing(&'static str),
     #[error("the BPF map {map} fails: {source}")]
@@ -74,7 +71,12 @@ fn shortened(text: &str) -> String {
         return lines.join("\n");
     }
     let (first, last) = (&lines[..1], &lines[lines.len() - KEEP..]);
-    format!("{}\n… {} lines of the verifier's log …\n{}", first.join("\n"), lines.len() - KEEP - 1, last.join("\n"))
+    format!(
+        "{}\n… {} lines of the verifier's log …\n{}",
+        first.join("\n"),
+        lines.len() - KEEP - 1,
+        last.join("\n")
+    )
 }
 
 fn map_error(map: &'static str) -> impl FnOnce(aya::maps::MapError) -> BpfError {

@@ -47,7 +47,8 @@ impl RawSample {
         if user > USER_FRAMES_MAX || frames.len() < kernel.checked_add(user)?.checked_mul(8)? {
             return None;
         }
-        let mut words = frames.chunks_exact(8).filter_map(|word| word.try_into().ok().map(u64::from_le_bytes));
+        let mut words =
+            frames.chunks_exact(8).filter_map(|word| word.try_into().ok().map(u64::from_le_bytes));
         Some(Self {
             time_ns: header.time_ns,
             start_time_ns: header.start_time_ns,
@@ -134,7 +135,10 @@ mod tests {
         let sample = RawSample::decode(&record(2, 1, &[7, 8, user])).unwrap();
         assert_eq!((sample.time_ns, sample.start_time_ns, sample.cgroup_id), (11, 22, 33));
         assert_eq!((sample.pid, sample.tid, sample.cpu), (44, 55, 1));
-        assert_eq!((sample.thread_comm.as_str(), sample.process_comm.as_str()), ("worker-1", "sixteen-bytes-ok"));
+        assert_eq!(
+            (sample.thread_comm.as_str(), sample.process_comm.as_str()),
+            ("worker-1", "sixteen-bytes-ok")
+        );
         assert_eq!((sample.kernel, sample.user), (vec![7, 8], vec![user]));
         assert_eq!((sample.mode, sample.walk_end), (Mode::Kernel, WalkEnd::DepthLimit));
     }

@@ -59,13 +59,14 @@ pub(crate) struct KnownFiles {
 
 impl KnownFile {
     fn new(mapped: &MappedFile) -> Self {
-        let elf = mapped.file.as_ref().and_then(|file| match FileFacts::read(file, Path::new(&*mapped.path)) {
-            Ok(facts) => Some((file.clone(), facts)),
-            Err(error) => {
-                tracing::debug!(%error, "a mapped file has no names");
-                None
-            }
-        });
+        let elf =
+            mapped.file.as_ref().and_then(|file| match FileFacts::read(file, Path::new(&*mapped.path)) {
+                Ok(facts) => Some((file.clone(), facts)),
+                Err(error) => {
+                    tracing::debug!(%error, "a mapped file has no names");
+                    None
+                }
+            });
         Self { path: mapped.path.clone(), elf, code: None }
     }
 
@@ -88,7 +89,8 @@ impl KnownFile {
     fn read_code(&self) -> Option<CodeInfo> {
         let (file, _) = self.elf.as_ref()?;
         let path = Path::new(&*self.path);
-        let told = |error: symbols::elf::ElfError| tracing::debug!(%error, "stacks through a file stay unproven");
+        let told =
+            |error: symbols::elf::ElfError| tracing::debug!(%error, "stacks through a file stay unproven");
         let unwind = UnwindInfo::read(file, path).map_err(told).ok()?;
         let ends = StackEnds::read(file, path).map_err(told).ok();
         Some(CodeInfo { unwind, ends })

@@ -10,8 +10,7 @@ use std::{collections::BTreeMap, fs::File, io, io::Write, sync::Arc};
 use profiler_abi::{KERNEL_FRAMES_MAX, Method, Mode, WalkEnd};
 use rustc_hash::{FxHashMap, FxHashSet};
 use store::model::{
-    Binary, Frame, FrameId, FrameKind, NodeId, ProfileBuilder, RowKey, Series, StackTree, StringId,
-    Unwound,
+    Binary, Frame, FrameId, FrameKind, NodeId, ProfileBuilder, RowKey, Series, StackTree, StringId, Unwound,
 };
 use symbols::symbolizer::unknown_name;
 
@@ -74,7 +73,14 @@ impl Namer {
             Err(error) => tracing::warn!(%error, "the vDSO cannot be read; its functions stay without names"),
         }
         let kernel_build_id = symbols::kernel::build_id().ok().flatten().unwrap_or_default();
-        Self { origin, kernel_build_id, files, names: NameCache::new(), windows: 0, last_used: FxHashMap::default() }
+        Self {
+            origin,
+            kernel_build_id,
+            files,
+            names: NameCache::new(),
+            windows: 0,
+            last_used: FxHashMap::default(),
+        }
     }
 
     /// The profile of a window that covers `start_ms..end_ms`, without accounts, still open for them.

@@ -110,10 +110,14 @@ mod tests {
 
     #[test]
     fn a_mapping_replaces_what_it_covers_and_leaves_the_rest() {
-        let mut all = Mappings::from_list([mapping(10, 20, "/a"), mapping(30, 60, "/b"), mapping(70, 80, "/c")]);
+        let mut all =
+            Mappings::from_list([mapping(10, 20, "/a"), mapping(30, 60, "/b"), mapping(70, 80, "/c")]);
         all.insert(mapping(40, 50, "/new"));
         let b = |start, end, offset| (start, end, offset, "/b".to_owned());
-        assert_eq!(shown(&all)[1..4], [b(30, 40, 0x1000), (40, 50, 0x1000, "/new".into()), b(50, 60, 0x1014)]);
+        assert_eq!(
+            shown(&all)[1..4],
+            [b(30, 40, 0x1000), (40, 50, 0x1000, "/new".into()), b(50, 60, 0x1014)]
+        );
         all.insert(mapping(0, 100, "/all"));
         assert_eq!(shown(&all), [(0, 100, 0x1000, "/all".to_owned())]);
     }
@@ -122,7 +126,9 @@ mod tests {
     fn addresses_find_their_mapping_and_gaps_find_none() {
         let all = Mappings::from_list([mapping(30, 60, "/b"), mapping(10, 20, "/a")]);
         assert_eq!(all.0.len(), 2);
-        for (address, found) in [(9, None), (10, Some(10)), (19, Some(10)), (20, None), (59, Some(30)), (60, None)] {
+        for (address, found) in
+            [(9, None), (10, Some(10)), (19, Some(10)), (20, None), (59, Some(30)), (60, None)]
+        {
             assert_eq!(all.find(address).map(|m| m.start), found, "{address}");
         }
     }

@@ -43,11 +43,7 @@ fn parse(line: &str) -> Option<Mapping> {
     let (start, end) = range.split_once('-')?;
     let (major, minor) = device.split_once(':')?;
     let hex = |text: &str| u64::from_str_radix(text, 16).ok();
-    let key = FileKey {
-        major: hex(major)? as u32,
-        minor: hex(minor)? as u32,
-        inode: inode.parse().ok()?,
-    };
+    let key = FileKey { major: hex(major)? as u32, minor: hex(minor)? as u32, inode: inode.parse().ok()? };
     let (start, end) = (hex(start)?, hex(end)?);
     if start >= end {
         return None;
@@ -61,7 +57,8 @@ mod tests {
 
     #[test]
     fn lines_are_read_and_what_does_not_execute_is_left_out() {
-        let file = parse("7f00-7fff r-xp 00026000 fe:01 1234                   /usr/lib/a b.so (deleted)\n").unwrap();
+        let file = parse("7f00-7fff r-xp 00026000 fe:01 1234                   /usr/lib/a b.so (deleted)\n")
+            .unwrap();
         assert_eq!((file.start, file.end, file.file_offset), (0x7f00, 0x7fff, 0x26000));
         let Backing::File { key, path } = &file.backing else { panic!("{file:?}") };
         assert_eq!(*key, FileKey { major: 0xfe, minor: 1, inode: 1234 });
@@ -69,7 +66,9 @@ mod tests {
         assert_eq!(parse("7f00-7fff rw-p 00000000 00:00 0 \n"), None);
         assert_eq!(parse("7f00-7fff rwxp 00000000 00:00 0 \n").unwrap().backing, Backing::Anonymous);
         assert_eq!(parse("7f00-7fff r-xp 00000000 00:00 0      [vdso]\n").unwrap().backing, Backing::Vdso);
-        for odd in ["", "x", "7f00 r-xp", "7fff-7f00 r-xp 0 0:0 0", "zz-7f r-xp 0 0:0 0 /x", "1-2 r-xp 0 00 0 /x"] {
+        for odd in
+            ["", "x", "7f00 r-xp", "7fff-7f00 r-xp 0 0:0 0", "zz-7f r-xp 0 0:0 0 /x", "1-2 r-xp 0 00 0 /x"]
+        {
             assert_eq!(parse(odd), None, "{odd:?}");
         }
     }
@@ -78,6 +77,10 @@ mod tests {
     fn our_own_executable_is_among_our_mappings() {
         let exe = std::env::current_exe().unwrap();
         let mappings = read(std::process::id()).unwrap();
-        assert!(mappings.iter().any(|m| matches!(&m.backing, Backing::File { path, .. } if **path == *exe.to_str().unwrap())));
+        assert!(
+            mappings.iter().any(
+                |m| matches!(&m.backing, Backing::File { path, .. } if **path == *exe.to_str().unwrap())
+            )
+        );
     }
 }

@@ -5,8 +5,8 @@
 //! is another process.
 
 mod binaries;
-mod maps_file;
 mod mappings;
+mod maps_file;
 mod sideband;
 
 use std::{
@@ -212,8 +212,11 @@ impl ProcessTable {
             Backing::File { key, path } => {
                 let at = MappedAt { pid, start: mapping.start, end: mapping.end };
                 let binaries = &mut self.binaries;
-                let (binary, file) =
-                    process.resolved.entry(mapping.start).or_insert_with(|| binaries.get(*key, path, at)).clone();
+                let (binary, file) = process
+                    .resolved
+                    .entry(mapping.start)
+                    .or_insert_with(|| binaries.get(*key, path, at))
+                    .clone();
                 Place::File { binary, file, file_offset }
             }
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use perf_event::{Builder, Sampler, SampleFlag, data::Record, events::Software};
+use perf_event::{Builder, SampleFlag, Sampler, data::Record, events::Software};
 use thiserror::Error;
 
 use super::mappings::{Backing, FileKey, Mapping};

@@ -1,5 +1,5 @@
-use super::*;
 use super::mappings::{FileKey, Mapping};
+use super::*;
 
 fn event(pid: u32, change: Change) -> ProcessEvent {
     ProcessEvent { time_ns: 0, pid, change }

@@ -82,13 +82,18 @@ fn told(findings: &[Finding], ok: bool) -> String {
             text.push_str(&format!("{:7}  {:width$}  → {line}\n", "", ""));
         }
     }
-    text.push_str(if ok { "\nVesta can profile this machine.\n" } else { "\nVesta cannot profile this machine yet.\n" });
+    text.push_str(if ok {
+        "\nVesta can profile this machine.\n"
+    } else {
+        "\nVesta cannot profile this machine yet.\n"
+    });
     text
 }
 
 /// `bpf_loop` came with 5.17, on which the stack walk is built.
 fn kernel(release: &str) -> Finding {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version >= (5, 17) {
         Finding::ok("kernel", release)
@@ -159,7 +164,8 @@ fn program() -> Vec<Finding> {
             return vec![Finding::missing("BPF program", error.to_string(), advice)];
         }
     };
-    let instructions = program.verified_instructions().map_or_else(String::new, |n| format!(", {n} instructions verified"));
+    let instructions =
+        program.verified_instructions().map_or_else(String::new, |n| format!(", {n} instructions verified"));
     let mut findings = vec![Finding::ok("BPF program", format!("loads{instructions}"))];
     findings.push(match program.attach() {
         Ok((event, cpus)) => Finding::ok("sampling", format!("{} on {cpus} CPUs", event.name())),
@@ -176,20 +182,23 @@ fn program() -> Vec<Finding> {
 }
 
 fn process_events() -> Finding {
-    let opened = online_cpus().map_err(|error| error.to_string()).and_then(|cpus| {
-        Sideband::default().follow_cpus(&cpus).map_err(|error| error.to_string())
-    });
+    let opened = online_cpus()
+        .map_err(|error| error.to_string())
+        .and_then(|cpus| Sideband::default().follow_cpus(&cpus).map_err(|error| error.to_string()));
     match opened {
         Ok(()) => Finding::ok("process events", "exec, fork, exit and mmap records of all processes"),
-        Err(error) => {
-            Finding::warning("process events", error, "short-lived processes may stay without names; run it with sudo")
-        }
+        Err(error) => Finding::warning(
+            "process events",
+            error,
+            "short-lived processes may stay without names; run it with sudo",
+        ),
     }
 }
 
 fn lockdown() -> Finding {
     let text = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-    let mode = text.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("none", |(mode, _)| mode);
+    let mode =
+        text.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("none", |(mode, _)| mode);
     if mode == "confidentiality" {
         return Finding::missing(
             "lockdown",
@@ -238,7 +247,9 @@ fn jit() -> Finding {
 fn kernel_symbols() -> Finding {
     match symbols::kernel::check_symbols() {
         Ok(()) => Finding::ok("kernel symbols", "readable"),
-        Err(error) => Finding::warning("kernel symbols", "kernel functions will show as addresses", error.to_string()),
+        Err(error) => {
+            Finding::warning("kernel symbols", "kernel functions will show as addresses", error.to_string())
+        }
     }
 }
 

@@ -29,7 +29,9 @@ const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) fn query(args: &QueryArgs, file: Option<&Path>) -> Result<(), Failure> {
     let format = format_of(args)?;
     if args.json && format != Format::Top {
-        return Err(Failure::usage("--json prints the table of --format top; --format json is the flame tree"));
+        return Err(Failure::usage(
+            "--json prints the table of --format top; --format json is the flame tree",
+        ));
     }
     let text = args.selector.as_deref().unwrap_or("");
     let selector = Selector::parse(text).map_err(Failure::usage)?;
@@ -84,12 +86,19 @@ fn from_store(
 
 /// Why there may be nothing, with what to try.
 fn nothing(store: &Store, selector: &Selector) -> String {
-    let what = if selector.is_all() { "no samples".into() } else { format!("no samples match {}", selector.text()) };
+    let what =
+        if selector.is_all() { "no samples".into() } else { format!("no samples match {}", selector.text()) };
     match store.span() {
         None => format!("{what}: the data directory {} is empty so far", store.path().display()),
         Some(span) => {
-            let time = |ms: i64| jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| t.to_string());
-            format!("{what} in this range; there is data from {} to {}", time(span.from_ms), time(span.until_ms))
+            let time = |ms: i64| {
+                jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| t.to_string())
+            };
+            format!(
+                "{what} in this range; there is data from {} to {}",
+                time(span.from_ms),
+                time(span.until_ms)
+            )
         }
     }
 }
@@ -105,8 +114,11 @@ fn from_server(
     let seconds = |ms: i64| format!("{}.{:03}", ms / 1000, ms % 1000);
     debug_assert_eq!(parse_time(&seconds(range.from_ms), 0).ok(), Some(range.from_ms));
     let url = format!("{}/api/v1/query", server.trim_end_matches('/'));
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(SERVER_TIMEOUT)).http_status_as_error(false).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(SERVER_TIMEOUT))
+        .http_status_as_error(false)
+        .build()
+        .into();
     let failed = |error: &dyn std::fmt::Display| Failure::error(format_args!("{url}: {error}"));
     let name = if args.json { "top-json" } else { format.name() };
     let mut response = agent

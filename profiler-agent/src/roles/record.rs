@@ -84,7 +84,10 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     let account = pipeline.stop();
     let profile = merged.take(start_ms, start_ms + duration.as_millis() as i64);
     if ends.interrupted && profile.rows.is_empty() {
-        return Err(Failure::new(Code::Interrupted, "interrupted before a sample was taken; nothing is written"));
+        return Err(Failure::new(
+            Code::Interrupted,
+            "interrupted before a sample was taken; nothing is written",
+        ));
     }
     if let Some(output) = &output {
         output.write(&profile)?;
@@ -182,7 +185,8 @@ fn start_command(command: &[String], mut watched: Watched) -> Result<Option<Star
     watched.watch_children_of(us)?;
     let child = Command::new(name).args(arguments).spawn();
     watched.remove(us)?;
-    let child = child.map_err(|error| Failure::error(format_args!("the command {name} cannot be started: {error}")))?;
+    let child = child
+        .map_err(|error| Failure::error(format_args!("the command {name} cannot be started: {error}")))?;
     Ok(Some(Started { child, ended: None }))
 }
 
@@ -228,7 +232,8 @@ fn wait(args: &RecordArgs, stop: &StopRequest, command: &mut Option<Started>, pr
     };
     let (started, mut shown) = (Instant::now(), ProgressLine::new(args.json));
     while started.elapsed() < duration && !stop.requested() {
-        let all_gone = !args.pid.is_empty() && args.pid.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+        let all_gone =
+            !args.pid.is_empty() && args.pid.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists());
         if all_gone || command.as_mut().is_some_and(Started::has_ended) {
             break;
         }
@@ -300,7 +305,8 @@ fn told(summary: &Summary, totals: &Totals) -> String {
         let share = percent(*samples, summary.user_stacks);
         let _ = writeln!(text, "  incomplete, {}: {samples} ({share:.1} %)", reason.replace('_', " "));
     }
-    let bpf = summary.bpf_ns_per_sample.map_or_else(|| "unknown".into(), |ns| format!("{:.1} µs", ns as f64 / 1e3));
+    let bpf =
+        summary.bpf_ns_per_sample.map_or_else(|| "unknown".into(), |ns| format!("{:.1} µs", ns as f64 / 1e3));
     let _ = writeln!(
         text,
         "cost: {bpf} of BPF per sample, {:.2} s CPU and {:.0} MB of memory for the agent",

@@ -136,10 +136,14 @@ fn maintain(store: Store, config: &RunConfig, stop: StopRequest) -> Result<JoinH
                 continue;
             }
             last = Instant::now();
-            let done = store.compact(unix_ms()).and_then(|merged| Ok((merged, store.retain(limits, unix_ms())?)));
-            match done {
-                Ok((merged, removed)) => tracing::debug!(?merged, ?removed, "store maintenance"),
-                Err(error) => tracing::warn!(%error, "store maintenance will be tried again"),
+            // Deleting first: a full disk refuses the merged copies.
+            match store.retain(limits, unix_ms()) {
+                Ok(removed) => tracing::debug!(?removed, "old segments"),
+                Err(error) => tracing::warn!(%error, "old segments are not deleted; it will be tried again"),
+            }
+            match store.compact(unix_ms()) {
+                Ok(merged) => tracing::debug!(?merged, "small segments"),
+                Err(error) => tracing::warn!(%error, "small segments are not merged; it will be tried again"),
             }
         }
     };
@@ -177,6 +181,10 @@ impl AgentView for Agent {
             bpf_ns_per_sample: totals.bpf_ns_per_sample().map(|ns| ns as f64),
             rss_bytes: account::rss_bytes(),
         }
+    }
+
+    fn cpus(&self) -> Option<usize> {
+        Some(self.info.cpus)
     }
 
     fn metrics(&self) -> String {

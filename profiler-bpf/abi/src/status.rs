@@ -18,8 +18,7 @@ pub enum Method {
 
 impl Method {
     /// All, by number.
-    pub const ALL: [Self; 5] =
-        [Self::Leaf, Self::FramePointer, Self::AtEntry, Self::AfterPush, Self::Table];
+    pub const ALL: [Self; 5] = [Self::Leaf, Self::FramePointer, Self::AtEntry, Self::AfterPush, Self::Table];
 
     /// The method of a number out of a record; none for a number this version does not know.
     pub fn from_raw(raw: u8) -> Option<Self> {

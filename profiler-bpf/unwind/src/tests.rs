@@ -32,13 +32,7 @@ const CALL: u64 = 0x0000_0000_e890_9090;
 
 #[test]
 fn a_chain_is_followed_to_its_zero() {
-    let memory = Words(&[
-        (0x5000, NOP),
-        (0x7000, 0x7100),
-        (0x7008, 0x5100),
-        (0x7100, 0),
-        (0x7108, 0x5200),
-    ]);
+    let memory = Words(&[(0x5000, NOP), (0x7000, 0x7100), (0x7008, 0x5100), (0x7100, 0), (0x7108, 0x5200)]);
     let got = walk(&memory, Walk::leaf(0x5000, 0x6ff0, 0x7000));
     assert_eq!(got, (vec![0x5000, 0x5100, 0x5200], WalkEnd::ZeroFramePointer));
 }
@@ -80,7 +74,14 @@ fn a_push_amid_other_pushes_is_no_entry() {
 #[test]
 fn the_edge_of_a_caller_is_not_looked_at() {
     // the return address points at a `ret`: that belongs to the caller's own end, its frame still stands
-    let memory = Words(&[(0x5000, NOP), (0x7000, 0x7100), (0x7008, 0x5100), (0x5100, 0xc3), (0x7100, 0), (0x7108, 0x5200)]);
+    let memory = Words(&[
+        (0x5000, NOP),
+        (0x7000, 0x7100),
+        (0x7008, 0x5100),
+        (0x5100, 0xc3),
+        (0x7100, 0),
+        (0x7108, 0x5200),
+    ]);
     let got = walk(&memory, Walk::leaf(0x5000, 0x6ff0, 0x7000));
     assert_eq!(got.0, [0x5000, 0x5100, 0x5200]);
 }
