@@ -70,6 +70,24 @@ export function exploreTests({ base, page, guard, picture, process: wanted }) {
       await page.getByRole("button", { name: /^Live/, pressed: true }).waitFor();
     }],
 
+    ["live mode asks no faster than the page changes, and takes nothing back", async () => {
+      const asked = { timeline: 0, flame: 0 };
+      const cancelled = [];
+      const count = (request) => {
+        const path = new URL(request.url()).pathname.replace("/api/v1/", "");
+        if (path in asked) asked[path]++;
+      };
+      const failed = (request) => cancelled.push(request.url());
+      page.on("request", count);
+      page.on("requestfailed", failed);
+      await page.waitForTimeout(5000);
+      page.off("request", count);
+      page.off("requestfailed", failed);
+      assert.ok(asked.timeline >= 1 && asked.timeline <= 6, `${asked.timeline} time lines in 5 s`);
+      assert.ok(asked.flame >= 1 && asked.flame <= 3, `${asked.flame} graphs in 5 s`);
+      assert.deepEqual(cancelled, []);
+    }],
+
     ["dragging on the time line selects a range, and every total follows", async () => {
       await open();
       const whole = await see.samples();

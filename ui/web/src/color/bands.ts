@@ -48,12 +48,12 @@ export function fnv1a(text: string): number {
 // Common binaries whose hash would put neighbours into one band.
 const HAND_SET: ReadonlyMap<string, number> = new Map(
   Object.entries({
-    0: "redis-server redis-cli memcached mongod mysqld mariadbd ruby",
+    0: "redis-server redis-cli memcached mongod mysqld mariadbd ruby cc1 cc1plus clang ld lld",
     1: "libc libm libpthread ld-linux-x86 ld-linux-aarch musl java libjvm",
-    2: "node deno bun esbuild chromium chrome firefox",
+    2: "node deno bun esbuild",
     3: "libz libzstd libpcre2 liblzma perl php rustc librustc_driver",
     4: "nginx haproxy envoy caddy traefik httpd apache2 cargo go",
-    5: "libssl libcrypto containerd dockerd runc containerd-shim kubelet cc1 cc1plus clang ld lld",
+    5: "libssl libcrypto containerd dockerd runc containerd-shim kubelet chromium chrome firefox",
     6: "python libpython _sre _json bash sh dash systemd systemd-journal",
     7: "postgres libpq sqlite libsqlite vesta prometheus grafana git",
   }).flatMap(([band, names]) => names.split(" ").map((name) => [name, Number(band)] as const)),
@@ -97,6 +97,10 @@ export function stepOf(name: string): number {
   return (fnv1a(name) % 5) - 2;
 }
 
+/** Steps of lightness: areas are few and may touch, frames are many. */
+const AREA_STEP = 0.016;
+const FRAME_STEP = 0.0085;
+
 /** Every colour the drawings of one theme need. */
 export interface Palette {
   dark: boolean;
@@ -127,7 +131,7 @@ export function palette(dark: boolean): Palette {
   const tones = dark ? DARK : LIGHT;
   const at = (list: readonly string[], band: number) => list[band] ?? tones.other;
   const frames = tones.frame.flatMap((hex) =>
-    [-2, -1, 0, 1, 2].map((step) => (step ? shade(hex, ({ l }) => ({ l: l + step * 0.0085 })) : hex)),
+    [-2, -1, 0, 1, 2].map((step) => (step ? shade(hex, ({ l }) => ({ l: l + step * FRAME_STEP })) : hex)),
   );
   const inlined = tones.frame.map((hex) =>
     shade(hex, ({ l, c }) =>
@@ -149,7 +153,7 @@ export function palette(dark: boolean): Palette {
     other: tones.other,
     area: (value) => {
       const band = bandOf(value);
-      return shade(at(tones.area, band), ({ l }) => ({ l: l + stepOf(value) * 0.0085 }));
+      return shade(at(tones.area, band), ({ l }) => ({ l: l + stepOf(value) * AREA_STEP }));
     },
     group: (value) => at(group, bandOf(value)),
     frame: (band, step) => at(frames, band * 5 + step + 2),

@@ -1,6 +1,6 @@
 /** Keeps the page's data in step with its view, and follows now in live mode. */
 
-import { batch, createEffect, on, onCleanup } from "solid-js";
+import { batch, createEffect, createMemo, on, onCleanup } from "solid-js";
 import { ApiError, Latest, fetchFlame, fetchStatus, fetchTimeline } from "../api/client";
 import { buildTree } from "../flame/tree";
 import { aligned, bucketStep } from "../timeline/scale";
@@ -112,24 +112,18 @@ export function startLoader(explore: Explore): () => void {
 
   // What asks for new data: the selection, and in live mode the clock below.
   const spanKey = (span: { from: number; until: number }) => (explore.live() ? "live" : `${span.from}-${span.until}`);
-  createEffect(
-    on(
-      () => [
-        explore.view().query, explore.view().by, spanKey(explore.window()), explore.width(),
-        explore.live() && (explore.window().until - explore.window().from),
-      ].join("|"),
-      soon(() => loadTimeline(false)),
-    ),
-  );
-  createEffect(
-    on(
-      () => [
-        explore.view().query, explore.view().by, spanKey(explore.range()),
-        explore.live() && (explore.range().until - explore.range().from),
-      ].join("|"),
-      soon(() => loadFlame(false)),
-    ),
-  );
+  // Memos, since `now` changes every second and the key of a live view does not.
+  const length = (span: { from: number; until: number }) => explore.live() && span.until - span.from;
+  const timelineKey = createMemo(() => {
+    const { query, by } = explore.view();
+    return JSON.stringify([query, by, spanKey(explore.window()), length(explore.window()), explore.width()]);
+  });
+  const flameKey = createMemo(() => {
+    const { query, by } = explore.view();
+    return JSON.stringify([query, by, spanKey(explore.range()), length(explore.range())]);
+  });
+  createEffect(on(timelineKey, soon(() => loadTimeline(false))));
+  createEffect(on(flameKey, soon(() => loadFlame(false))));
 
   const every = (ms: number, work: () => Promise<void>) => {
     let timer: ReturnType<typeof setTimeout>;
