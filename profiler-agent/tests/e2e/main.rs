@@ -1,4 +1,5 @@
 //! End to end: the real program, the real kernel, real stacks. They load BPF, so they need root; they never skip.
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 mod errors;
 mod help;

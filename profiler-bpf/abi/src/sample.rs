@@ -72,7 +72,7 @@ pub struct SampleHeader {
 
 /// Bytes of the fixed part.
 pub const HEADER_BYTES: usize = size_of::<SampleHeader>();
-const _: () = assert!(HEADER_BYTES == 104 && HEADER_BYTES % 8 == 0);
+const _: () = assert!(HEADER_BYTES == 104 && HEADER_BYTES.is_multiple_of(8));
 
 /// A sample in the kernel side's scratch memory; only the used frames are sent.
 #[repr(C)]

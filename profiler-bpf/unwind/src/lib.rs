@@ -100,7 +100,7 @@ impl Walk {
 
 #[inline(always)]
 fn is_code_address(ip: u64) -> bool {
-    ip >= USER_START && ip < USER_END
+    (USER_START..USER_END).contains(&ip)
 }
 
 #[cfg(test)]

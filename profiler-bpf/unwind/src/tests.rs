@@ -44,10 +44,10 @@ fn at_entry_and_after_push_and_at_return_the_caller_is_kept() {
         [(0x7000, 0), (0x7008, 0x5200), (0x6ff0, 0x5100), (0x6ff8, 0x5100), (0x50f8, CALL)];
     for (code, sp, method) in [
         (0x90_e589_4855, 0x6ff0, Method::AtEntry),
-        (0x55fa_1e0f_f3, 0x6ff0, Method::AtEntry),
-        (0x90_e5_8948, 0x6ff0, Method::AfterPush),
-        (0x90_ec_8b48, 0x6ff0, Method::AfterPush),
-        (0x9090_c3, 0x6ff0, Method::AtEntry),
+        (0x0055_fa1e_0ff3, 0x6ff0, Method::AtEntry),
+        (0x90e5_8948, 0x6ff0, Method::AfterPush),
+        (0x90ec_8b48, 0x6ff0, Method::AfterPush),
+        (0x0090_90c3, 0x6ff0, Method::AtEntry),
         (0x90_c3f3, 0x6ff0, Method::AtEntry),
     ] {
         let mut words = vec![(0x5000, code)];
