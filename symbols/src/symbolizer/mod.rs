@@ -8,6 +8,7 @@
 //! and hand blazesym `/proc/self/fd/N` of that very descriptor; it knows the file again by device, inode,
 //! size and time. Panics inside are caught, and the file is not asked in that way again.
 
+mod compressed;
 mod demangle;
 mod sources;
 

@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::compressed;
 use crate::elf::image::{self, Image};
 use crate::elf::sections::{Section, Sections};
 use crate::elf::{ElfError, FileFacts, Headers};
@@ -69,20 +70,26 @@ impl Plan {
     ) -> Result<Self, ElfError> {
         let image = Image::new(file, path)?;
         let sections = Headers::read(&image)?.sections(&image)?;
-        let symbols = COST_OF_A_FILE + cost_of_symbols(&sections);
+        let symbols = cost_of_symbols(&image, &sections)?;
+        if symbols > cost_at_most {
+            let (path, what) = (path.to_owned(), "symbol table");
+            return Err(ElfError::TooLarge { path, what, size: symbols, limit: cost_at_most });
+        }
         let (debug_info, cost) = match split(file, &image, &sections, debug_folders) {
-            Some((split, cost)) => (DebugInfo::Split(split), symbols + cost),
+            Some((split, cost)) => (DebugInfo::Split(split), cost),
             None if has_debug_info(&sections) && !has_links(&sections) => {
-                (DebugInfo::Own, symbols + cost_of_debug_info(&image, &sections))
+                (DebugInfo::Own, cost_of_debug_info(&image, &sections))
             }
-            None => (DebugInfo::None, symbols),
+            None => (DebugInfo::None, 0),
         };
-        let too_costly = cost > cost_at_most && !matches!(debug_info, DebugInfo::None);
-        Ok(if too_costly {
-            Self { debug_info: DebugInfo::None, cost: symbols, too_costly }
-        } else {
-            Self { debug_info, cost, too_costly }
-        })
+        let cost = symbols.saturating_add(cost);
+        if cost > cost_at_most {
+            return Ok(Self { debug_info: DebugInfo::None, cost: symbols, too_costly: true });
+        }
+        // Decompressing takes time, so that it is tried last.
+        let is_sound = !matches!(debug_info, DebugInfo::Own) || unpacks_as_claimed(&image, &sections);
+        let debug_info = if is_sound { debug_info } else { DebugInfo::None };
+        Ok(Self { debug_info, cost, too_costly: false })
     }
 
     /// Of a file that turned out to be unreadable in this way.
@@ -110,7 +117,7 @@ fn split(
     let packaged = packaged.map(|path| (path, true));
     packaged
         .chain(linked.into_iter().map(|path| (path, false)))
-        .find_map(|(path, may_have_links)| usable(&path, &build_id, may_have_links))
+        .find_map(|(path, is_packaged)| usable(&path, &build_id, is_packaged))
 }
 
 /// Where `.gnu_debuglink` may lead to, in the order in which debuggers look.
@@ -130,17 +137,20 @@ fn linked(file: &File, image: &Image<'_>, sections: &Sections, debug_folders: &[
 }
 
 /// The file at `path`, if it holds debug info for the file of this build ID; and the cost of using it.
-fn usable(path: &Path, build_id: &str, may_have_links: bool) -> Option<(File, u64)> {
+fn usable(path: &Path, build_id: &str, is_packaged: bool) -> Option<(File, u64)> {
     let file = image::open(path).ok()?;
     if FileFacts::read(&file, path).ok()?.build_id() != Some(build_id) {
         return None;
     }
     let image = Image::new(&file, path).ok()?;
     let sections = Headers::read(&image).ok()?.sections(&image).ok()?;
-    if !has_debug_info(&sections) || (has_links(&sections) && !may_have_links) {
+    if !has_debug_info(&sections) || (has_links(&sections) && !is_packaged) {
         return None;
     }
-    let cost = COST_OF_A_FILE + cost_of_symbols(&sections) + cost_of_debug_info(&image, &sections);
+    let cost = cost_of_symbols(&image, &sections).ok()?.saturating_add(cost_of_debug_info(&image, &sections));
+    if !is_packaged && !unpacks_as_claimed(&image, &sections) {
+        return None;
+    }
     Some((file, cost))
 }
 
@@ -153,26 +163,33 @@ fn has_links(sections: &Sections) -> bool {
 }
 
 /// Symbols are sorted into an index of about their size.
-fn cost_of_symbols(sections: &Sections) -> u64 {
-    [".symtab", ".dynsym"].iter().filter_map(|name| sections.stored(name)).map(|section| section.size).sum()
+fn cost_of_symbols(image: &Image<'_>, sections: &Sections) -> Result<u64, ElfError> {
+    // blazesym unpacks any section that says it is packed; only debug info ever is.
+    let is_debug = |section: &Section| section.name.starts_with(b".debug_");
+    if sections.iter().any(|section| section.is_compressed() && !is_debug(section)) {
+        return Err(ElfError::Strange { path: image.path.to_owned(), what: "a compressed section" });
+    }
+    let tables = sections.iter().filter(|section| [&b".symtab"[..], b".dynsym"].contains(&&*section.name));
+    Ok(tables.fold(COST_OF_A_FILE, |cost, table| cost.saturating_add(table.size)))
 }
 
 /// What debug info takes in memory: compressed sections are held decompressed, and the tables made from them grow
 /// with the functions asked for: from half to twice their size, as measured on executables and C libraries.
 fn cost_of_debug_info(image: &Image<'_>, sections: &Sections) -> u64 {
-    let sections =
-        sections.iter().filter(|section| section.is_stored() && section.name.starts_with(b".debug_"));
-    sections.fold(0, |cost, section| {
-        let held = if section.is_compressed() { decompressed_size(image, section) } else { 0 };
+    debug_sections(sections).fold(0, |cost, section| {
+        let held = if section.is_compressed() { compressed::claimed_size(image, section) } else { 0 };
         cost.saturating_add(held).saturating_add(held.max(section.size))
     })
 }
 
-/// From the header of a compressed section (`Elf64_Chdr`): type and padding, 4 bytes each; size, 8 bytes.
-fn decompressed_size(image: &Image<'_>, section: &Section) -> u64 {
-    let header = section.start(image, 16).unwrap_or_default();
-    match header.get(8..16).and_then(|bytes| bytes.first_chunk()) {
-        Some(bytes) => u64::from_le_bytes(*bytes),
-        None => 0,
-    }
+/// Whether compressed debug info is as large as it says. blazesym decompresses without a limit, and a few
+/// kilobytes can be made to fill all memory.
+fn unpacks_as_claimed(image: &Image<'_>, sections: &Sections) -> bool {
+    debug_sections(sections)
+        .filter(|section| section.is_compressed())
+        .all(|section| compressed::unpacks_as_claimed(image, section))
+}
+
+fn debug_sections(sections: &Sections) -> impl Iterator<Item = &Section> {
+    sections.iter().filter(|section| section.is_stored() && section.name.starts_with(b".debug_"))
 }

@@ -63,7 +63,7 @@ fn a_function_without_a_frame_pointer_has_rules_by_the_stack_pointer_only() {
     let work = symbol(&path, "work");
     let call = find(&path, &work, &[0xe8]);
     assert_eq!(unwind.rule_at(call), Some(CfaRule::StackPointer { offset: 16, saves_rbp: false }));
-    let ret = work.start + code(&path, work.clone()).iter().position(|&byte| byte == RET).unwrap() as u64;
+    let ret = work.start + code(&path, work).iter().position(|&byte| byte == RET).unwrap() as u64;
     assert_eq!(unwind.rule_at(ret), Some(AT_ENTRY));
 }
 

@@ -103,3 +103,75 @@ fn a_program_that_has_both_debug_info_and_a_link_elsewhere_is_read_by_its_symbol
     let names = symbolizer.file(&both, &[split.press]).remove(0);
     assert_eq!(names.last().map(|name| &*name.function), Some("mill::press(unsigned long, int)"));
 }
+
+/// Offset in the file of the header of the section of this name.
+fn section_header(bytes: &[u8], name: &str) -> usize {
+    let number = |range: std::ops::Range<usize>| {
+        let mut number = [0; 8];
+        number[..range.len()].copy_from_slice(&bytes[range]);
+        u64::from_le_bytes(number) as usize
+    };
+    let (start, count, names) = (number(40..48), number(60..62), number(62..64));
+    let header = |index: usize| start + index * 64;
+    let names = number(header(names) + 24..header(names) + 32);
+    let is_named = |index: &usize| {
+        let at = names + number(header(*index)..header(*index) + 4);
+        bytes[at..].starts_with(name.as_bytes()) && bytes[at + name.len()] == 0
+    };
+    header((0..count).find(is_named).unwrap())
+}
+
+/// The program with debug info packed into its own file.
+fn packed(folder: &Path) -> Vec<u8> {
+    let path = folder.join("packed");
+    let mut objcopy = Command::new("objcopy");
+    objcopy
+        .arg("--compress-debug-sections=zlib")
+        .arg(build(Program::Threads, Variant::FramePointers))
+        .arg(&path);
+    assert!(objcopy.status().unwrap().success());
+    fs::read(&path).unwrap()
+}
+
+/// The line known of `press` in a file of these bytes; none where it has no name.
+fn line_of_press(bytes: &[u8]) -> Option<u32> {
+    let (_folder, path, _file) = crate::common::file_of(bytes);
+    let press = symbol(&build(Program::Threads, Variant::FramePointers), "_ZN4mill5pressEmi").start;
+    let mut symbolizer = Symbolizer::new(Options { debug_folders: Vec::new(), ..Options::default() });
+    symbolizer.file(&path, &[press]).remove(0).last().map(|name| name.line)
+}
+
+#[test]
+fn debug_info_packed_into_the_program_is_read_unless_it_unpacks_to_more_than_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = packed(folder.path());
+    assert!(line_of_press(&bytes).unwrap() > 0);
+
+    let section = crate::common::section_in_file(&bytes, ".debug_info");
+    for claimed in [1, 1000, u64::MAX] {
+        let mut lying = bytes.clone();
+        lying[section.start + 8..section.start + 16].copy_from_slice(&claimed.to_le_bytes());
+        assert_eq!(
+            line_of_press(&lying),
+            Some(0),
+            "only the symbol table is read where {claimed} bytes are claimed"
+        );
+    }
+}
+
+#[test]
+fn a_packed_symbol_table_and_a_hidden_number_of_sections_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = packed(folder.path());
+    let flags = section_header(&bytes, ".symtab") + 8;
+    let mut strange = bytes.clone();
+    strange[flags..flags + 8].copy_from_slice(&u64::from(object::elf::SHF_COMPRESSED).to_le_bytes());
+    assert_eq!(line_of_press(&strange), None);
+
+    let mut strange = bytes.clone();
+    strange[60..62].fill(0);
+    assert_eq!(line_of_press(&strange), None, "number of sections");
+    let mut strange = bytes;
+    strange[62..64].fill(0xff);
+    assert_eq!(line_of_press(&strange), None, "section of names");
+}

@@ -38,7 +38,9 @@ fn roots_of(path: &Path) -> Vec<(u64, RootKind)> {
     for segment in FileFacts::open(path).unwrap().segments() {
         let code = &bytes[segment.file_offset as usize..][..segment.size as usize];
         for at in 8..code.len() {
-            let is_call = code[at - 5] == 0xe8 || (2..=7).any(|length| code[at - length] == 0xff);
+            let is_indirect =
+                |length: usize| code[at - length] == 0xff && code[at - length + 1] >> 3 & 7 == 2;
+            let is_call = code[at - 5] == 0xe8 || (2..=7).any(is_indirect);
             let vaddr = segment.vaddr + at as u64;
             roots.extend(is_call.then(|| judge.root_at(vaddr)).flatten().map(|kind| (vaddr, kind)));
         }
@@ -66,7 +68,7 @@ fn in_the_c_library_stacks_end_in_the_code_that_starts_processes_and_threads_onl
 
 #[test]
 fn in_other_libraries_no_stack_ends() {
-    for name in ["libm.so.6", "libgcc_s.so.1", "libstdc++.so.6"] {
+    for name in ["libm.so.6", "libgcc_s.so.1"] {
         let path = c_library().with_file_name(name);
         assert_eq!(roots_of(&fs::canonicalize(&path).unwrap()), [], "{}", path.display());
     }
@@ -149,6 +151,16 @@ fn a_static_program_without_symbols_still_has_the_ends_of_threads() {
     assert!((1..=4).contains(&thread_roots(symbol(&path, "start_thread"))));
     assert!(thread_roots(symbol(&path, "__clone3")) >= 1);
     assert!(symbol(&path, "main").all(|vaddr| judge.root_at(vaddr).is_none()));
+}
+
+#[test]
+fn a_goroutine_ends_in_the_go_runtime() {
+    let output =
+        Command::new("go").args(["env", "GOROOT"]).output().expect("Go, which tests of pprof need too");
+    let path = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()).join("bin/go");
+    let exit = symbols_of(&path, |name| ["runtime.goexit", "runtime.goexit.abi0"].contains(&name));
+    // The runtime gives every goroutine the second instruction of goexit as its return address.
+    assert_eq!(Judge::of(&path).root_at(exit[0].start + 1), Some(RootKind::Goroutine));
 }
 
 fn stripped(path: &Path) -> (TempDir, PathBuf) {
