@@ -153,16 +153,6 @@ fn a_static_program_without_symbols_still_has_the_ends_of_threads() {
     assert!(symbol(&path, "main").all(|vaddr| judge.root_at(vaddr).is_none()));
 }
 
-#[test]
-fn a_goroutine_ends_in_the_go_runtime() {
-    let output =
-        Command::new("go").args(["env", "GOROOT"]).output().expect("Go, which tests of pprof need too");
-    let path = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim()).join("bin/go");
-    let exit = symbols_of(&path, |name| ["runtime.goexit", "runtime.goexit.abi0"].contains(&name));
-    // The runtime gives every goroutine the second instruction of goexit as its return address.
-    assert_eq!(Judge::of(&path).root_at(exit[0].start + 1), Some(RootKind::Goroutine));
-}
-
 fn stripped(path: &Path) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let stripped = folder.path().join("stripped");
