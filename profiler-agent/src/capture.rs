@@ -46,6 +46,8 @@ pub(crate) struct CaptureTotals {
     pub(crate) lost_queue_full: u64,
     /// Records that were no samples.
     pub(crate) lost_malformed: u64,
+    /// In the ring but never seen, found out at the end.
+    pub(crate) lost_unread: u64,
     /// Process events lost; their processes are read from /proc.
     pub(crate) process_events_lost: u64,
     /// Time in the kernel program, nanoseconds, if the kernel counts it.
@@ -60,6 +62,7 @@ impl CaptureTotals {
             ("no_scratch", self.lost_no_scratch),
             ("queue_full", self.lost_queue_full),
             ("malformed", self.lost_malformed),
+            ("unread", self.lost_unread),
         ])
     }
 }
@@ -142,6 +145,7 @@ impl Capture {
                 tracing::warn!(%error, "sampling does not stop");
             }
             self.collect();
+            self.reconcile();
             let mut last = std::mem::take(&mut self.pending);
             last.last = true;
             // The processor is waiting for this one, so waiting for it is right.
@@ -195,7 +199,17 @@ impl Capture {
     fn account(&mut self, counts: &Counts) {
         self.totals.lost_ring_full = counts.get(Counter::LostRingFull);
         self.totals.lost_no_scratch = counts.get(Counter::LostNoScratch);
-        self.totals.taken = self.drained + self.totals.lost_ring_full + self.totals.lost_no_scratch;
+        self.totals.taken =
+            self.drained + self.totals.lost_ring_full + self.totals.lost_no_scratch + self.totals.lost_unread;
+    }
+
+    /// At the end the ring is empty: what the kernel side sent and what came out must be the same. What is not would be
+    /// a fault of ours, and is told as a loss.
+    fn reconcile(&mut self) {
+        let Ok(counts) = self.program.counts() else { return };
+        self.totals.lost_unread = counts.get(Counter::Emitted).saturating_sub(self.drained);
+        self.account(&counts);
+        self.pending.totals = self.totals;
     }
 
     fn follow_cpus(&mut self) {

@@ -133,13 +133,13 @@ fn verdict(status: Status, keep: usize, gap: Option<usize>) -> Verdict {
 
 fn step_is_right(callee: &RawFrame, caller: &RawFrame, facts: &mut impl CodeFacts) -> bool {
     let Some(rule) = facts.rule(callee) else { return true };
-    match (method(caller), rule) {
-        (Some(Method::FramePointer), CfaRule::FramePointer) => true,
-        (Some(Method::AtEntry), CfaRule::StackPointer { offset: 8, .. }) => true,
-        (Some(Method::AfterPush), CfaRule::StackPointer { offset: 16, .. }) => true,
-        (Some(Method::Table), _) => true,
-        _ => false,
-    }
+    matches!(
+        (method(caller), rule),
+        (Some(Method::FramePointer), CfaRule::FramePointer)
+            | (Some(Method::AtEntry), CfaRule::StackPointer { offset: 8, .. })
+            | (Some(Method::AfterPush), CfaRule::StackPointer { offset: 16, .. })
+            | (Some(Method::Table), _)
+    )
 }
 
 fn is_plausible(frame: &RawFrame, facts: &mut impl CodeFacts) -> bool {

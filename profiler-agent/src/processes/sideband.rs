@@ -1,7 +1,7 @@
 //! What processes do that changes their addresses: exec, fork, exit and executable mmaps, from perf's own
 //! records, so that a process that has ended before anyone looks is known all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use perf_event::{Builder, SampleFlag, Sampler, data::Record, events::Software};
 use thiserror::Error;
@@ -54,9 +54,8 @@ impl Sideband {
     pub(crate) fn follow_cpus(&mut self, cpus: &[u32]) -> Result<(), SidebandError> {
         self.rings.retain(|cpu, _| cpus.iter().any(|online| *online as usize == *cpu));
         for cpu in cpus.iter().map(|cpu| *cpu as usize) {
-            if !self.rings.contains_key(&cpu) {
-                let ring = open(cpu).map_err(|source| SidebandError { cpu, source })?;
-                self.rings.insert(cpu, ring);
+            if let Entry::Vacant(place) = self.rings.entry(cpu) {
+                place.insert(open(cpu).map_err(|source| SidebandError { cpu, source })?);
             }
         }
         Ok(())
