@@ -18,7 +18,7 @@ pub(crate) struct Function {
     pub(crate) addresses: Range<u64>,
 }
 
-/// The functions of these exact names (versions stripped) that the file defines, by `.symtab` and `.dynsym`.
+/// The functions of these exact names (versions and the like stripped) that the file defines, by `.symtab` and `.dynsym`.
 /// A table that is missing, broken or too large has none.
 pub(crate) fn functions(image: &Image<'_>, sections: &Sections, wanted: &[&'static str]) -> Vec<Function> {
     let mut found = Vec::new();
@@ -64,9 +64,11 @@ fn is_function(symbol: &Sym64<LittleEndian>) -> bool {
         && symbol.st_value.get(ENDIAN) != 0
 }
 
-/// Whether the string table's text at a symbol's name is `wanted`, with or without a version.
+/// Whether the string table's text at a symbol's name is `wanted`, with or without a version, or with the suffix that
+/// Go gives to assembly.
 fn is_named(text: &[u8], wanted: &str) -> bool {
-    text.strip_prefix(wanted.as_bytes()).is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')))
+    let rest = text.strip_prefix(wanted.as_bytes());
+    rest.is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')) || rest.starts_with(b".abi0\0"))
 }
 
 /// Assembly often gives no size: such a function goes on to the next one.

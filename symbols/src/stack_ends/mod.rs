@@ -41,7 +41,7 @@ pub enum RootKind {
 }
 
 /// Functions whose names are reserved for the C library, the dynamic linker or the Go runtime.
-const RESERVED: [(&str, RootKind); 11] = [
+const RESERVED: [(&str, RootKind); 10] = [
     ("_start", RootKind::Process),
     ("__libc_start_main", RootKind::Process),
     ("__libc_start_call_main", RootKind::Process),
@@ -52,7 +52,6 @@ const RESERVED: [(&str, RootKind); 11] = [
     ("runtime.goexit", RootKind::Goroutine),
     ("runtime.rt0_go", RootKind::Process),
     ("runtime.mstart", RootKind::Thread),
-    ("runtime.goexit.abi0", RootKind::Goroutine),
 ];
 /// Functions of the C library that any program may have under the same name: they count only in a file that is
 /// the C library, or holds it.

@@ -153,6 +153,27 @@ fn a_static_program_without_symbols_still_has_the_ends_of_threads() {
     assert!(symbol(&path, "main").all(|vaddr| judge.root_at(vaddr).is_none()));
 }
 
+#[test]
+fn goroutines_and_the_threads_of_go_end_in_its_runtime() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("main.go"), "package main\nfunc main() { println(1) }\n").unwrap();
+    let mut go = Command::new("go");
+    let built = go.args(["build", "-o", "main", "main.go"]).current_dir(folder.path()).status();
+    assert!(built.expect("Go, as the tests of pprof need it").success());
+    let path = folder.path().join("main");
+    let judge = Judge::of(&path);
+    for (name, kind) in [
+        ("runtime.goexit", RootKind::Goroutine),
+        ("runtime.mstart", RootKind::Thread),
+        ("runtime.rt0_go", RootKind::Process),
+    ] {
+        let range = symbols_of(&path, |found| found.strip_suffix(".abi0").unwrap_or(found) == name).remove(0);
+        // The runtime gives every goroutine the second instruction of goexit as its return address.
+        assert_eq!(judge.root_at(range.start + 1), Some(kind), "{name}");
+    }
+    assert_eq!(judge.root_at(symbol(&path, "main.main").start + 8), None);
+}
+
 fn stripped(path: &Path) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let stripped = folder.path().join("stripped");
