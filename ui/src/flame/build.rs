@@ -1,96 +1,112 @@
 //! From a profile to its flame tree.
 
 use rustc_hash::FxHashMap;
-use store::model::{
-    Binary, Frame, FrameId, NodeId, Profile, Row, StackTree, StackTreeBuilder, StringId, Unwound,
-};
+use store::model::{Binary, Frame, FrameId, NodeId, Profile, Row, StringId, Unwound};
 
 use super::{FlameFrame, FlameTree, GroupBy, NodeKind};
 
 /// The flame tree of a profile, its stacks merged by (kind, function, binary) below the values of a label.
 pub fn build(profile: &Profile, by: &GroupBy) -> FlameTree {
-    let mut merge = Merge::new(profile);
-    let groups = merge.group_rows(by);
+    build_alike(profile, by, None)
+}
+
+/// How a frame is written in a format that tells frames apart by one text only.
+pub(crate) type Writing = fn(NodeKind, &str) -> String;
+
+/// The same with stacks merged by how their frames are written, if that is given.
+pub(crate) fn build_alike(profile: &Profile, by: &GroupBy, writing: Option<Writing>) -> FlameTree {
+    let mut merge = Merge::new(profile, writing);
     let mut leaves = Vec::with_capacity(profile.rows.len());
-    // Group by group, so that the table of nodes seen is one array and not one per group.
-    for (group, rows) in groups {
+    for (group, rows) in group_rows(profile, by) {
         merge.enter_group(&group);
         leaves.extend(rows.iter().map(|row| (merge.node(row.key.node), row.samples)));
     }
     merge.finish(&leaves)
 }
 
+fn group_rows<'a>(profile: &'a Profile, by: &GroupBy) -> Vec<(String, Vec<&'a Row>)> {
+    let mut groups: FxHashMap<_, Vec<&Row>> = FxHashMap::default();
+    for row in profile.rows.iter().filter(|row| row.samples > 0) {
+        groups.entry(by.value(profile, row)).or_default().push(row);
+    }
+    let mut groups: Vec<_> = groups.into_iter().map(|(value, rows)| (value.into_owned(), rows)).collect();
+    groups.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    groups
+}
+
+/// A node of the profile below a group. Several become one node of the tree where their frames are merged.
+#[derive(Clone, Copy)]
+struct Part {
+    parent: u32,
+    frame: u32,
+    depth: u32,
+}
+
 /// A profile on its way into a flame tree.
 struct Merge<'a> {
     from: &'a Profile,
+    writing: Option<Writing>,
     tree: FlameTree,
-    nodes: StackTreeBuilder,
-    /// (kind, function, binary) → place in `tree.frames`.
+    /// What tells a merged frame from others → its place in `tree.frames`.
     index: FxHashMap<(NodeKind, StringId, StringId), u32>,
     /// By frame of the profile: the merged frame.
-    frames: Vec<Option<FrameId>>,
-    /// By node of the profile: its node below the current group, with that group's number.
-    seen: Vec<(u32, NodeId)>,
+    frames: Vec<Option<u32>>,
+    /// By node of the profile: its part, and the group (by its own part) that this is below.
+    seen: Vec<(u32, u32)>,
+    /// Parents before children; the root is part 0.
+    parts: Vec<Part>,
     group: u32,
-    group_node: NodeId,
 }
 
 impl<'a> Merge<'a> {
-    fn new(from: &'a Profile) -> Self {
+    fn new(from: &'a Profile, writing: Option<Writing>) -> Self {
         let mut merge = Self {
             from,
+            writing,
             tree: FlameTree::default(),
-            nodes: StackTreeBuilder::default(),
             index: FxHashMap::default(),
             frames: vec![None; from.frames.len()],
-            seen: vec![(0, NodeId::ROOT); from.stacks.len()],
+            seen: vec![(0, 0); from.stacks.len()],
+            parts: Vec::new(),
             group: 0,
-            group_node: NodeId::ROOT,
         };
-        merge.named_frame(NodeKind::Root, "all");
+        let frame = merge.named_frame(NodeKind::Root, "all");
+        merge.parts.push(Part { parent: 0, frame, depth: 0 });
         merge
-    }
-
-    fn group_rows(&self, by: &GroupBy) -> Vec<(String, Vec<&'a Row>)> {
-        let mut groups: FxHashMap<_, Vec<&Row>> = FxHashMap::default();
-        for row in self.from.rows.iter().filter(|row| row.samples > 0) {
-            groups.entry(by.value(self.from, row)).or_default().push(row);
-        }
-        let mut groups: Vec<_> = groups.into_iter().map(|(value, rows)| (value.into_owned(), rows)).collect();
-        groups.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        groups
     }
 
     fn enter_group(&mut self, value: &str) {
         let frame = self.named_frame(NodeKind::Group, value);
-        self.group += 1;
-        self.group_node = self.nodes.child(NodeId::ROOT, frame);
+        self.group = self.parts.len() as u32;
+        self.parts.push(Part { parent: 0, frame, depth: 1 });
     }
 
-    /// The node below the current group of a node of the profile.
-    fn node(&mut self, id: NodeId) -> NodeId {
+    /// The part of a node of the profile below the current group.
+    fn node(&mut self, id: NodeId) -> u32 {
         // Up to the first ancestor that is known, then down again.
         let mut missing = Vec::new();
         let mut at = id;
-        let mut node = loop {
-            let (group, known) = self.seen[at.0 as usize];
+        let mut part = loop {
+            let (part, group) = self.seen[at.0 as usize];
             if group == self.group {
-                break known;
+                break part;
             }
-            let Some(frame) = self.from.stacks.frame(at) else { break self.group_node };
+            let Some(frame) = self.from.stacks.frame(at) else { break self.group };
             missing.push((at, frame));
             at = self.from.stacks.parent(at);
         };
         for (at, frame) in missing.into_iter().rev() {
             let frame = self.frame(frame);
-            node = self.nodes.child(node, frame);
-            self.seen[at.0 as usize] = (self.group, node);
+            let depth = self.parts[part as usize].depth + 1;
+            self.parts.push(Part { parent: part, frame, depth });
+            part = self.parts.len() as u32 - 1;
+            self.seen[at.0 as usize] = (part, self.group);
         }
-        node
+        part
     }
 
     /// The merged frame of root or group.
-    fn named_frame(&mut self, kind: NodeKind, name: &str) -> FrameId {
+    fn named_frame(&mut self, kind: NodeKind, name: &str) -> u32 {
         let function = self.tree.strings.intern(name);
         self.merged(FlameFrame {
             kind,
@@ -105,7 +121,7 @@ impl<'a> Merge<'a> {
     }
 
     /// The merged frame of a frame of the profile.
-    fn frame(&mut self, id: FrameId) -> FrameId {
+    fn frame(&mut self, id: FrameId) -> u32 {
         if let Some(known) = self.frames[id.0 as usize] {
             return known;
         }
@@ -128,76 +144,135 @@ impl<'a> Merge<'a> {
         *self.frames[id.0 as usize].insert(merged)
     }
 
-    /// The one frame that shows this one and all others of its kind, function and binary.
-    fn merged(&mut self, new: FlameFrame) -> FrameId {
-        let next = self.tree.frames.len() as u32;
-        let at = *self.index.entry((new.kind, new.function, new.binary)).or_insert(next);
-        if at == next {
-            self.tree.frames.push(new);
-            return FrameId(at);
-        }
-        let text = |id| self.tree.strings.get(id);
-        let frame = &mut self.tree.frames[at as usize];
-        // A known place beats an unknown one; among known ones the first by name, then by line.
-        let place = |f: &FlameFrame| (f.file == StringId::EMPTY, text(f.file), f.line == 0, f.line);
-        if place(&new) < place(frame) {
-            (frame.file, frame.line) = (new.file, new.line);
-        }
-        // Any name at all beats none; among several the order is by text.
-        let first = |a: StringId, b: StringId| {
-            if a == StringId::EMPTY || (b != StringId::EMPTY && text(b) < text(a)) { b } else { a }
+    /// The one frame that shows this one and all others like it.
+    fn merged(&mut self, new: FlameFrame) -> u32 {
+        let key = match self.writing {
+            None => (new.kind, new.function, new.binary),
+            Some(write) => {
+                let text = write(new.kind, self.tree.text(new.function));
+                (NodeKind::Root, self.tree.strings.intern(&text), StringId::EMPTY)
+            }
         };
-        frame.system_name = first(frame.system_name, new.system_name);
-        frame.build_id = first(frame.build_id, new.build_id);
-        let way = |id| Unwound::from_name(text(id));
-        if way(new.unwound) > way(frame.unwound) {
-            frame.unwound = new.unwound;
+        let next = self.tree.frames.len() as u32;
+        let at = *self.index.entry(key).or_insert(next);
+        match self.tree.frames.get_mut(at as usize) {
+            Some(frame) => frame.absorb(&new, &self.tree.strings),
+            None => self.tree.frames.push(new),
         }
-        FrameId(at)
+        at
     }
 
-    fn finish(self, leaves: &[(NodeId, u64)]) -> FlameTree {
-        let Self { mut tree, nodes, .. } = self;
-        let (nodes, arrived) = nodes.finish();
-        let (nodes, sorted) = sort_siblings(&nodes, &tree);
-        tree.own = vec![0; nodes.len()];
-        for (leaf, samples) in leaves {
-            tree.own[sorted[arrived[leaf.0 as usize].0 as usize].0 as usize] += samples;
+    fn finish(self, leaves: &[(u32, u64)]) -> FlameTree {
+        let (tree, parts) = (self.tree, self.parts);
+        let levels = Levels::new(&parts, &ranks(&tree));
+        let mut own = vec![0; levels.parent.len()];
+        for (part, samples) in leaves {
+            own[levels.node_of[*part as usize] as usize] += samples;
         }
-        tree.total = nodes.totals(&tree.own);
-        tree.pruned = vec![0; nodes.len()];
-        tree.parent = nodes.nodes().map(|node| node.0 - nodes.parent(node).0).collect();
-        // The root has no frame in the stack tree; here it is frame 0.
-        tree.frame = nodes.nodes().map(|node| nodes.frame(node).map_or(0, |frame| frame.0)).collect();
-        tree
+        levels.into_preorder(tree, &own)
     }
 }
 
-/// The same tree with siblings ordered by name, and the new place of every node.
-fn sort_siblings(nodes: &StackTree, tree: &FlameTree) -> (StackTree, Vec<NodeId>) {
-    let key = |i: &u32| {
-        let frame = &tree.frames[*i as usize];
+impl FlameFrame {
+    /// Takes over what is known of a frame like this one. In whatever order frames come, the result is the
+    /// same.
+    fn absorb(&mut self, other: &Self, strings: &store::model::StringTable) {
+        let text = |id| strings.get(id);
+        // A known place beats an unknown one; among known ones the first by name, then by line.
+        let place = |f: &Self| (f.file == StringId::EMPTY, text(f.file), f.line == 0, f.line);
+        if place(other) < place(self) {
+            (self.file, self.line) = (other.file, other.line);
+        }
+        // Any name beats none; among several the first.
+        let first = |a: StringId, b: StringId| {
+            let better = b != StringId::EMPTY && (a == StringId::EMPTY || text(b) < text(a));
+            if better { b } else { a }
+        };
+        self.system_name = first(self.system_name, other.system_name);
+        self.build_id = first(self.build_id, other.build_id);
+        let way = |id| Unwound::from_name(text(id));
+        if way(other.unwound) > way(self.unwound) {
+            self.unwound = other.unwound;
+        }
+    }
+}
+
+/// By frame: its place among siblings, by name, then kind and binary.
+fn ranks(tree: &FlameTree) -> Vec<u32> {
+    let key = |i: u32| {
+        let frame = &tree.frames[i as usize];
         (tree.text(frame.function), frame.kind, tree.text(frame.binary))
     };
     let mut by_name: Vec<u32> = (0..tree.frames.len() as u32).collect();
-    by_name.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
-    let mut rank = vec![0u32; by_name.len()];
-    for (place, frame) in by_name.iter().enumerate() {
-        rank[*frame as usize] = place as u32;
+    by_name.sort_unstable_by(|a, b| key(*a).cmp(&key(*b)));
+    let mut ranks = vec![0; by_name.len()];
+    for (rank, frame) in by_name.iter().enumerate() {
+        ranks[*frame as usize] = rank as u32;
     }
-    // Level by level, within a level by name: parents come before children, and siblings are in order.
-    let mut order: Vec<(u32, u32, NodeId, FrameId)> = nodes
-        .nodes()
-        .filter_map(|node| {
-            nodes.frame(node).map(|frame| (nodes.depth(node), rank[frame.0 as usize], node, frame))
-        })
-        .collect();
-    order.sort_unstable();
-    let mut builder = StackTreeBuilder::default();
-    let mut built = vec![NodeId::ROOT; nodes.len()];
-    for (_, _, node, frame) in order {
-        built[node.0 as usize] = builder.child(built[nodes.parent(node).0 as usize], frame);
+    ranks
+}
+
+/// The nodes of the tree level by level: parents come before children, siblings in their order.
+struct Levels {
+    /// By part: its node.
+    node_of: Vec<u32>,
+    parent: Vec<u32>,
+    frame: Vec<u32>,
+}
+
+impl Levels {
+    /// Merges parts with the same parent and frame. Sorting each level costs less than a hash table over all.
+    fn new(parts: &[Part], ranks: &[u32]) -> Self {
+        let mut order: Vec<u32> = (0..parts.len() as u32).collect();
+        order.sort_by_key(|part| parts[*part as usize].depth);
+        let mut levels = Self { node_of: vec![0; parts.len()], parent: Vec::new(), frame: Vec::new() };
+        let mut keys: Vec<(u32, u32, u32)> = Vec::new();
+        for level in order.chunk_by(|a, b| parts[*a as usize].depth == parts[*b as usize].depth) {
+            keys.clear();
+            keys.extend(level.iter().map(|part| {
+                let Part { parent, frame, .. } = parts[*part as usize];
+                (levels.node_of[parent as usize], ranks[frame as usize], *part)
+            }));
+            keys.sort_unstable();
+            let mut last = None;
+            for (parent, rank, part) in &keys {
+                if last != Some((parent, rank)) {
+                    levels.parent.push(*parent);
+                    levels.frame.push(parts[*part as usize].frame);
+                    last = Some((parent, rank));
+                }
+                levels.node_of[*part as usize] = levels.parent.len() as u32 - 1;
+            }
+        }
+        levels
     }
-    let (sorted, place) = builder.finish();
-    (sorted, built.iter().map(|node| place[node.0 as usize]).collect())
+
+    /// The finished tree, from the self values of the nodes.
+    fn into_preorder(self, mut tree: FlameTree, own: &[u64]) -> FlameTree {
+        let n = self.parent.len();
+        let mut size = vec![1u32; n];
+        let mut total = own.to_vec();
+        for node in (1..n).rev() {
+            let parent = self.parent[node] as usize;
+            size[parent] += size[node];
+            total[parent] += total[node];
+        }
+        (tree.parent, tree.frame) = (vec![0; n], vec![0; n]);
+        (tree.own, tree.total, tree.pruned) = (vec![0; n], vec![0; n], vec![0; n]);
+        // `next[v]`: where v's next child goes. Parents come first, so their place is known in time.
+        let mut place = vec![0u32; n];
+        let mut next = vec![1u32; n];
+        for node in 0..n {
+            let parent = self.parent[node] as usize;
+            if node > 0 {
+                place[node] = next[parent];
+                next[parent] += size[node];
+                next[node] = place[node] + 1;
+            }
+            let at = place[node] as usize;
+            tree.parent[at] = place[node] - place[parent];
+            (tree.frame[at], tree.own[at], tree.total[at]) = (self.frame[node], own[node], total[node]);
+        }
+        tree
+    }
 }

@@ -1,13 +1,14 @@
 //! Flame trees: all samples of a profile, merged by where they were.
 //!
-//! A tree is a few columns in preorder. Self counts go into an array by node; totals are one running sum
-//! ([`store::model::StackTree::totals`]). Nothing here recurses, so a stack may be as deep as it likes.
+//! A tree is a few columns in preorder, built level by level from arrays: no hash table of nodes, and nothing
+//! recurses, so a stack may be as deep as it likes.
 
 mod build;
 mod group;
 mod prune;
 
 pub use build::build;
+pub(crate) use build::build_alike;
 pub use group::{BadLabel, GroupBy};
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use inferno::flamegraph::{self, TextTruncateDirection};
 use store::model::{FrameKind, Profile};
 
 use super::{RenderOptions, folded, names};
-use crate::flame::{self, FlameTree, NodeKind};
+use crate::flame::{FlameTree, NodeKind};
 
 /// Writes a flame graph: frames coloured by kind, native code by binary. Samples of pruned nodes are drawn as
 /// their parent's own.
 pub fn svg(profile: &Profile, options: &RenderOptions, out: &mut dyn Write) -> io::Result<()> {
-    let mut tree = flame::build(profile, &options.by);
+    let mut tree = folded::tree(profile, &options.by);
     if tree.samples() == 0 {
         return out.write_all(EMPTY.as_bytes());
     }
