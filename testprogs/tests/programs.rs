@@ -1,13 +1,20 @@
 //! The programs build in every variant, end by themselves, and refuse what they cannot do.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use testprogs::{Program, Variant, build};
 
 fn run(program: Program, variant: Variant, arguments: &[&str]) -> Output {
-    Command::new(build(program, variant)).args(arguments).output().expect("the program starts")
+    let mut command = Command::new(build(program, variant));
+    let child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("the program starts");
+    let map = format!("/tmp/perf-{}.map", child.id());
+    let output = child.wait_with_output().expect("the program ends");
+    if program == Program::Jit {
+        std::fs::remove_file(map).expect("the map it leaves behind can be removed");
+    }
+    output
 }
 
 /// Arguments for a run of 0.2 s.
