@@ -14,6 +14,7 @@ pub(crate) const PERIOD_NS: i64 = 10_101_010;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Who<'a> {
     pub(crate) process: &'a str,
+    pub(crate) exe: &'a str,
     pub(crate) thread: &'a str,
     pub(crate) pid: u32,
     pub(crate) tid: u32,
@@ -23,6 +24,7 @@ pub(crate) struct Who<'a> {
 
 pub(crate) const REDIS: Who<'static> = Who {
     process: "redis-server",
+    exe: "/usr/bin/app",
     thread: "io_thd_1",
     pid: 7,
     tid: 8,
@@ -76,8 +78,7 @@ impl Maker {
             node = self.builder.child(node, frame);
         }
         let b = &mut self.builder;
-        let labels =
-            [("process", who.process), ("exe", "/usr/bin/app"), ("event", "cpu-clock"), ("host", "web-01")];
+        let labels = [("process", who.process), ("exe", who.exe), ("event", "cpu-clock"), ("host", "web-01")];
         let labels = labels.map(|(name, value)| (b.string(name), b.string(value))).to_vec();
         let series = b.series(Series { labels, period_ns: PERIOD_NS });
         let key = RowKey {
@@ -167,6 +168,7 @@ pub(crate) fn generated(seed: u64, stacks: usize) -> Profile {
         let pid = numbers.below(5) as u32;
         let who = Who {
             process,
+            exe: "/usr/bin/app",
             thread: ["", "worker 1", "io"][numbers.below(3) as usize],
             pid,
             tid: pid * 10 + numbers.below(3) as u32,

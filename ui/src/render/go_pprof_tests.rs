@@ -76,6 +76,15 @@ fn tags_and_traces_show_who_ran() {
 }
 
 #[test]
+fn top_does_not_take_one_of_several_programs_for_all() {
+    let mut maker = Maker::default();
+    maker.stack(REDIS, &[native("main")], 60);
+    maker.stack(Who { exe: "/usr/bin/python3", ..REDIS }, &[native("eval")], 40);
+    let top = go_pprof(&maker.finish(), &["-top"]);
+    assert!(top.contains("File: [several programs]"), "{top}");
+}
+
+#[test]
 fn strange_profiles_open_too() {
     for seed in 1..4 {
         let profile = generated(seed, 300);

@@ -182,6 +182,24 @@ fn pprof_says_who_where_and_how_much() {
 }
 
 #[test]
+fn pprof_names_the_main_program_where_there_is_one() {
+    let first_mapping = |other_samples| {
+        let mut maker = Maker::default();
+        maker.stack(
+            Who { exe: "/bin/sh", ..REDIS },
+            &[(FrameKind::Native, "fork", "/bin/sh", 1)],
+            other_samples,
+        );
+        maker.stack(REDIS, &[(FrameKind::Native, "read", "/usr/lib/libc.so.6", 2), native("main")], 95);
+        let proto = decoded(&maker.finish());
+        proto.string_table[proto.mapping[0].filename as usize].clone()
+    };
+    assert_eq!(first_mapping(5), "/usr/bin/app");
+    assert_eq!(first_mapping(50), "[several programs]");
+    assert!(decoded(&Profile::default()).mapping.is_empty());
+}
+
+#[test]
 fn pprof_has_one_sample_per_label_set_and_stack() {
     let p = generated(3, 400);
     let mut expected: BTreeMap<Vec<String>, i64> = BTreeMap::new();

@@ -17,6 +17,8 @@ use crate::flame::NodeKind;
 
 /// Samples per batch: some 100 kB each with usual stacks.
 const BATCH: usize = 1000;
+/// Share of the samples from which on a profile is one program's; the rest is what started it.
+const MAIN_SHARE: f64 = 0.9;
 
 /// Writes a profile. One sample per row, with the value types samples/count and cpu/nanoseconds, and as
 /// labels `process`, `thread`, `status` and all others of its series, and the numbers `pid` and `tid` (which
@@ -97,14 +99,27 @@ impl<'a> Export<'a> {
         self.string(from.text(id))
     }
 
-    /// The first mapping is taken for the main program: where all samples are of one, it is.
+    /// Readers take the first mapping for the one program that was profiled. Where hardly any other ran, it is
+    /// that program's; else one that says so.
     fn main_mapping(&mut self) {
         let from = self.from;
-        let mut programs = from.rows.iter().map(|row| from.label(row.key.series, "exe").unwrap_or_default());
-        let Some(first) = programs.next() else { return };
-        let main = from.binaries.iter().position(|binary| from.text(binary.path) == first);
-        if let Some(main) = main.filter(|_| programs.all(|program| program == first)) {
-            self.mapping(Some(BinaryId(main as u32)));
+        let mut by_program: FxHashMap<&str, u64> = FxHashMap::default();
+        for row in &from.rows {
+            *by_program.entry(from.label(row.key.series, "exe").unwrap_or_default()).or_default() +=
+                row.samples;
+        }
+        let Some((main, samples)) = by_program.into_iter().max_by_key(|(_, samples)| *samples) else {
+            return;
+        };
+        let binary = from.binaries.iter().position(|binary| from.text(binary.path) == main);
+        match binary {
+            Some(binary) if samples as f64 >= MAIN_SHARE * from.samples() as f64 => {
+                self.mapping(Some(BinaryId(binary as u32)));
+            }
+            _ => {
+                let filename = self.string("[several programs]");
+                self.add_mapping(filename, 0);
+            }
         }
     }
 
@@ -231,20 +246,25 @@ impl<'a> Export<'a> {
         if let Some(known) = self.mappings[binary.0 as usize] {
             return known;
         }
-        let id = self.tables.mapping.len() as u64 + 1;
         let from = *self.from.binary(binary);
-        let mapping = protos::Mapping {
+        let (filename, build_id) = (self.text(from.path), self.text(from.build_id));
+        let id = self.add_mapping(filename, build_id);
+        *self.mappings[binary.0 as usize].insert(id)
+    }
+
+    fn add_mapping(&mut self, filename: i64, build_id: i64) -> u64 {
+        let id = self.tables.mapping.len() as u64 + 1;
+        self.tables.mapping.push(protos::Mapping {
             id,
             memory_start: 0,
             memory_limit: u64::MAX,
             file_offset: 0,
-            filename: self.text(from.path),
-            build_id: self.text(from.build_id),
+            filename,
+            build_id,
             has_functions: true,
             ..Default::default()
-        };
-        self.tables.mapping.push(mapping);
-        *self.mappings[binary.0 as usize].insert(id)
+        });
+        id
     }
 
     fn finish(mut self) -> protos::Profile {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
-use inferno::flamegraph::{self, TextTruncateDirection};
+use inferno::flamegraph::{self, Direction, TextTruncateDirection};
 use store::model::{FrameKind, Profile};
 
 use super::{RenderOptions, folded, names};
@@ -26,6 +26,8 @@ pub fn svg(profile: &Profile, options: &RenderOptions, out: &mut dyn Write) -> i
     let mut drawing = flamegraph::Options::default();
     drawing.title.clone_from(&options.title);
     drawing.subtitle = Some(subtitle(profile, &tree));
+    // As on the page: the root on top, where one looks first, however deep the stacks are.
+    drawing.direction = Direction::Inverted;
     drawing.name_type = "Frame:".to_owned();
     drawing.bgcolors = Some(BackgroundColor::Flat(rgb(0xfaf9f7)));
     drawing.text_truncate_direction = TextTruncateDirection::Right;
