@@ -63,7 +63,7 @@ impl<'a> Merge<'a> {
         let mut merge = Self {
             from,
             writing,
-            tree: FlameTree::default(),
+            tree: FlameTree::empty(),
             index: FxHashMap::default(),
             frames: vec![None; from.frames.len()],
             seen: vec![(0, 0); from.stacks.len()],

@@ -81,7 +81,7 @@ pub struct FlameFrame {
 
 /// A flame tree in preorder. Node 0 is the root, its children are the groups, below them are the stacks, the
 /// outermost caller first; siblings stand in the order of their names.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct FlameTree {
     /// All strings.
     pub strings: StringTable,
@@ -100,6 +100,19 @@ pub struct FlameTree {
 }
 
 impl FlameTree {
+    /// A tree to be filled, without even a root.
+    fn empty() -> Self {
+        Self {
+            strings: StringTable::default(),
+            frames: Vec::new(),
+            parent: Vec::new(),
+            frame: Vec::new(),
+            own: Vec::new(),
+            total: Vec::new(),
+            pruned: Vec::new(),
+        }
+    }
+
     /// Number of nodes.
     #[expect(clippy::len_without_is_empty, reason = "never empty: it holds the root")]
     pub fn len(&self) -> usize {

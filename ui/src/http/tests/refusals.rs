@@ -119,3 +119,25 @@ fn too_many_queries_at_once_are_turned_away() {
     assert!(server.get("/metrics").text().contains("\nvesta_queries_rejected_total 1\n"));
     assert_eq!(server.get("/api/v1/status").status, 200, "what costs little is answered still");
 }
+
+#[test]
+fn a_crowd_of_queries_is_answered_or_turned_away_and_counted() {
+    let limits = Limits { queries: 1, ..Limits::default() };
+    let server = Server::with(&[generated(1, 300)], limits, None);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let asked: Vec<_> =
+            (0..12).map(|_| scope.spawn(|| server.get_range("/api/v1/flame").status)).collect();
+        asked.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let count = |status| statuses.iter().filter(|s| **s == status).count();
+    let (answered, turned_away) = (count(200), count(503));
+    assert!(answered > 0 && answered + turned_away == 12, "{statuses:?}");
+    let metrics = server.get("/metrics");
+    for line in [
+        format!("\nvesta_queries_total{{kind=\"flame\"}} {answered}\n"),
+        format!("\nvesta_queries_rejected_total {turned_away}\n"),
+        "\nvesta_queries_running 0\n".to_owned(),
+    ] {
+        assert!(metrics.text().contains(&line), "{line} in {}", metrics.text());
+    }
+}
