@@ -13,6 +13,13 @@ pub(super) fn plain(kind: NodeKind, function: &str) -> String {
     }
 }
 
+/// Text on one line, without control characters: names come from the machine's processes and end up in
+/// terminals and XML.
+pub(super) fn printable(text: &str) -> String {
+    let unprintable = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+    text.chars().map(|c| if unprintable(c) { ' ' } else { c }).collect()
+}
+
 /// A frame's name within a folded line, with the suffix by which `stackcollapse-perf --all` marks its kind:
 /// `_[k]` kernel, `_[i]` inlined, `_[j]` compiled at run time.
 ///
@@ -25,18 +32,7 @@ pub(super) fn folded(kind: NodeKind, function: &str) -> String {
         NodeKind::Frame(FrameKind::Jit) => "_[j]",
         _ => "",
     };
-    let mut name: String = plain(kind, function)
-        .chars()
-        .map(|c| {
-            if c == ';' {
-                ':'
-            } else if c.is_control() {
-                ' '
-            } else {
-                c
-            }
-        })
-        .collect();
+    let mut name = printable(&plain(kind, function)).replace(';', ":");
     let inner = name.trim();
     if inner.len() != name.len() {
         name = inner.to_owned();

@@ -298,6 +298,21 @@ fn top_tells_what_it_leaves_out() {
 }
 
 #[test]
+fn names_cannot_write_to_terminals_or_break_xml() {
+    let mut maker = Maker::default();
+    let hostile = "\u{1b}[2J<x>\u{0}\u{ffff}&";
+    maker.stack(Who { process: hostile, ..REDIS }, &[(FrameKind::Native, hostile, hostile, 1)], 1);
+    let p = maker.finish();
+    for format in [Format::Top, Format::Folded, Format::Svg] {
+        let mut out = Vec::new();
+        let options = RenderOptions { title: hostile.to_owned(), ..Default::default() };
+        format.write(&p, &options, &mut out).unwrap();
+        let shown = String::from_utf8(out).unwrap();
+        assert!(!shown.contains(['\u{1b}', '\u{0}', '\u{ffff}']), "{}", format.name());
+    }
+}
+
+#[test]
 fn json_is_columns_that_fit_together() {
     let mut maker = Maker::default();
     maker.stack(REDIS, &[native("main"), native("f")], 3);

@@ -24,7 +24,7 @@ pub fn svg(profile: &Profile, options: &RenderOptions, out: &mut dyn Write) -> i
     })?;
     let mut palette = palette(&tree);
     let mut drawing = flamegraph::Options::default();
-    drawing.title.clone_from(&options.title);
+    drawing.title = names::printable(&options.title);
     drawing.subtitle = Some(subtitle(profile, &tree));
     // As on the page: the root on top, where one looks first, however deep the stacks are.
     drawing.direction = Direction::Inverted;

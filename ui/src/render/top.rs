@@ -119,9 +119,7 @@ impl fmt::Display for TopTable {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let name =
-            |row: &TopRow| row.function.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let names: Vec<String> = self.rows.iter().map(name).collect();
+        let names: Vec<String> = self.rows.iter().map(|row| names::printable(&row.function)).collect();
         // Names may be pages long; the binary's column stays near.
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).clamp(8, 60);
         writeln!(
@@ -133,7 +131,7 @@ impl fmt::Display for TopTable {
             let TopRow { own, self_percent, total, total_percent, .. } = row;
             let line = format!(
                 "{own:>10} {self_percent:>6.2}% {total:>10} {total_percent:>6.2}%  {name:<width$}  {}",
-                row.binary
+                names::printable(&row.binary)
             );
             writeln!(f, "{}", line.trim_end())?;
         }
