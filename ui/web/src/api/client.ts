@@ -69,8 +69,8 @@ export const fetchStatus = (signal?: AbortSignal) => get<Status>("status", {}, s
 export const fetchTimeline = (at: Selection, by: string, step: number, signal?: AbortSignal) =>
   get<Timeline>("timeline", { ...selectionParams(at), by, step_ms: step }, signal);
 
-export const fetchFlame = (at: Selection, by: string, signal?: AbortSignal) =>
-  get<Flame>("flame", { ...selectionParams(at), by }, signal);
+export const fetchFlame = (at: Selection, by: string, nodes?: number, signal?: AbortSignal) =>
+  get<Flame>("flame", { ...selectionParams(at), by, max_nodes: nodes }, signal);
 
 export const fetchValues = (label: string, at: Selection, signal?: AbortSignal) =>
   get<LabelValues>(`labels/${encodeURIComponent(label)}/values`, selectionParams(at), signal);

@@ -36,10 +36,12 @@ const DARK: Tones = {
   other: "#3d3a35",
 };
 
+const encoder = new TextEncoder();
+
 /** 32-bit FNV-1a of the UTF-8 bytes of `text`: the same on every host and day. */
 export function fnv1a(text: string): number {
   let hash = 0x811c9dc5;
-  for (const byte of new TextEncoder().encode(text)) {
+  for (const byte of encoder.encode(text)) {
     hash = Math.imul(hash ^ byte, 0x01000193);
   }
   return hash >>> 0;

@@ -27,9 +27,6 @@ export interface Scene {
   rootLabel: string;
   /** 1 for each frame that a search found; undefined without a search. */
   matches: Uint8Array | undefined;
-  /** Nodes; -1 for none. */
-  selected: number;
-  hovered: number;
   zoomed: number;
 }
 
@@ -65,11 +62,39 @@ export function drawFlame(context: CanvasRenderingContext2D, scene: Scene, fills
     const w = rects.w[i] as number;
     const gap = w > 3 ? 1 : w > 1.2 ? 0.5 : 0;
     const width = Math.max(w - gap, 0.6);
-    paintNode(brush, scene, fills.of(tree, palette, tree.frame[node] as number), node,
-      rects.x[i] as number, rects.y[i] as number, width, h);
+    const fill = fills.of(tree, palette, tree.frame[node] as number);
+    if (rects.sliver[i]) paintSliver(brush, scene, fill, node, rects.x[i] as number, rects.y[i] as number, width, h);
+    else paintNode(brush, scene, fill, node, rects.x[i] as number, rects.y[i] as number, width, h);
   }
-  outline(context, scene, scene.hovered, 1.25);
-  outline(context, scene, scene.selected, 1.75);
+}
+
+/** Siblings too narrow to see: the colour of the widest, plain and pale, for it stands for many. */
+function paintSliver(
+  { context, palette }: Brush, scene: Scene, fill: string, node: number, x: number, y: number, w: number, h: number,
+): void {
+  const { matches, tree } = scene;
+  const faded = matches !== undefined && matches[tree.frame[node] as number] !== 1;
+  context.globalAlpha = faded ? FADED : w > 3 ? 0.6 : 1;
+  context.fillStyle = fill;
+  context.fillRect(x, y, w, h);
+  context.globalAlpha = 1;
+  if (w <= LABEL_FROM) return;
+  const name = fitted(context, "many small frames", "share", w - 9);
+  context.fillStyle = palette.ink;
+  context.globalAlpha = faded ? 0.4 : 0.7;
+  context.font = FONTS.share;
+  context.textAlign = "left";
+  context.fillText(name, x + 5, y + h / 2 + 1);
+  context.globalAlpha = 1;
+}
+
+/** Draws the outlines of the selected and the hovered node, -1 for none, on a canvas above the frames. */
+export function drawOutlines(
+  context: CanvasRenderingContext2D, scene: Pick<Scene, "tree" | "view" | "port" | "tokens">, selected: number, hovered: number,
+): void {
+  context.clearRect(0, 0, scene.port.width, scene.port.height);
+  outline(context, scene, hovered, 1.25);
+  outline(context, scene, selected, 1.75);
 }
 
 function paintNode(
@@ -124,7 +149,9 @@ function label(
   context.globalAlpha = 1;
 }
 
-function outline(context: CanvasRenderingContext2D, scene: Scene, node: number, lineWidth: number): void {
+function outline(
+  context: CanvasRenderingContext2D, scene: Pick<Scene, "tree" | "view" | "port" | "tokens">, node: number, lineWidth: number,
+): void {
   const { tree, view, port, tokens } = scene;
   if (node < 0 || node >= tree.count) return;
   const scale = scaleOf(view, port);

@@ -8,7 +8,7 @@ import { createPainter, createSize, prepared } from "../shell/canvas";
 import { HoverCard } from "../shell/hovercard";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
-import { FillCache, drawFlame } from "./draw";
+import { FillCache, drawFlame, drawOutlines } from "./draw";
 import { type View, type Viewport, between, contentHeight, emptyRects, hit, viewOf, visibleRects } from "./layout";
 import { baseName, frameLabel, kindName, sourceOf } from "./names";
 import { forgetWidths } from "./text";
@@ -22,6 +22,7 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
   const { explore } = props;
   let host!: HTMLDivElement;
   let canvas!: HTMLCanvasElement;
+  let overlay!: HTMLCanvasElement;
   const size = createSize(() => host);
   const [scroll, setScroll] = createSignal(0);
   const [hovered, setHovered] = createSignal(-1);
@@ -66,18 +67,23 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
     visibleRects(shown, view(), port(), rects);
     drawFlame(context, {
       tree: shown, rects, view: view(), port: port(), palette: colors(), tokens: tokens(props.theme.dark()),
-      ratio: size().ratio, rootLabel: rootLabel(), matches: explore.matches()?.frames,
-      selected: explore.view().selected ? explore.selectedNode() : -1, hovered: hovered(), zoomed: explore.zoomNode(),
+      ratio: size().ratio, rootLabel: rootLabel(), matches: explore.matches()?.frames, zoomed: explore.zoomNode(),
     }, fills);
     setFrames(rects.count);
   });
+  const orientation = createMemo(() => explore.view().orientation);
   createEffect(
-    on(
-      [tree, view, size, scroll, hovered, fonts, colors, rootLabel, explore.matches, explore.selectedNode,
-        explore.zoomNode, () => explore.view().orientation],
-      paint,
-    ),
+    on([tree, view, size, scroll, fonts, colors, rootLabel, explore.matches, explore.zoomNode, orientation], paint),
   );
+  // The pointer moves often, and needs no new picture of all frames.
+  const paintOverlay = createPainter(() => {
+    const shown = tree();
+    const context = prepared(overlay, size());
+    if (!context || !shown) return;
+    drawOutlines(context, { tree: shown, view: view(), port: port(), tokens: tokens(props.theme.dark()) },
+      explore.view().selected ? explore.selectedNode() : -1, hovered());
+  });
+  createEffect(on([tree, view, size, scroll, hovered, colors, explore.selectedNode, orientation], paintOverlay));
   onMount(() => {
     // Widths measured with the stand-in font are wrong once ours has arrived.
     void Promise.all(["450 12px Inter", "600 12px Inter", "italic 450 12px Inter"].map((font) => document.fonts.load(font)))
@@ -151,6 +157,7 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
         }}
         onClick={onClick} onKeyDown={onKey}
       />
+      <canvas ref={overlay} class="overlay" aria-hidden="true" />
       <p id="focused-frame" class="unseen" aria-live="polite">
         <Show when={tree()}>{(shown) => <>{spoken(explore, shown(), explore.selectedNode(), rootLabel())}</>}</Show>
       </p>

@@ -10,8 +10,11 @@ import type { Explore } from "./explore";
 /** The right edge of the time line moves this often, and the graph this often, in milliseconds. */
 const EDGE_EVERY = 1000;
 const GRAPH_EVERY = 2000;
-/** A live page keeps the server busy for at most a tenth of the time. */
-const REST = 9;
+/** A live page keeps a slow server busy for at most a fifth of the time, and still asks this often. */
+const REST = 4;
+const AT_LEAST_EVERY = 10_000;
+/** A live graph is read again and again: finer frames wait until it is paused. */
+const LIVE_NODES = 20_000;
 const STATUS_EVERY = 2000;
 /** After this long a user is told that something loads. */
 const SLOW_AFTER = 150;
@@ -65,7 +68,8 @@ export function startLoader(explore: Explore): () => void {
     const done = begin(quiet);
     try {
       const { query, by } = explore.view();
-      const answer = await flame.run((signal) => fetchFlame({ query, ...explore.range() }, by, signal));
+      const nodes = explore.live() ? LIVE_NODES : undefined;
+      const answer = await flame.run((signal) => fetchFlame({ query, ...explore.range() }, by, nodes, signal));
       if (!answer) return;
       const tree = buildTree(answer);
       batch(() => {
@@ -132,7 +136,7 @@ export function startLoader(explore: Explore): () => void {
       const start = performance.now();
       if (!document.hidden) await work();
       if (stopped) return;
-      timer = setTimeout(turn, Math.max(ms, (performance.now() - start) * REST));
+      timer = setTimeout(turn, Math.max(ms, Math.min(AT_LEAST_EVERY, (performance.now() - start) * REST)));
     };
     timer = setTimeout(turn, ms);
     onCleanup(() => {
