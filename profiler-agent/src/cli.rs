@@ -118,7 +118,7 @@ pub(crate) struct QueryArgs {
     #[arg(long, value_name = "TIME", default_value = "now", allow_hyphen_values = true)]
     pub(crate) until: String,
 
-    /// top, folded, pprof, svg or json [default: what the output's name says, else top]
+    /// top, top-json, folded, pprof, svg or json [default: what the output's name says, else top]
     #[arg(long, value_name = "FORMAT", value_parser = Format::from_name)]
     pub(crate) format: Option<Format>,
 
@@ -126,7 +126,7 @@ pub(crate) struct QueryArgs {
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Print the table of `top` as JSON
+    /// Print the table of `top` as JSON: the same as --format top-json
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -9,7 +9,7 @@ use std::{
 use store::{Selector, Store, TimeRange, model::Keep, parse_time};
 use ui::{
     flame::GroupBy,
-    render::{Format, RenderOptions, TopTable},
+    render::{Format, RenderOptions},
 };
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     config,
     exit::{Code, Failure},
     processor::unix_ms,
-    roles::{print_json, print_text, record::write_profile},
+    roles::{print_text, record::write_profile},
 };
 
 /// The largest answer taken from a server.
@@ -27,12 +27,15 @@ const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs the command.
 pub(crate) fn query(args: &QueryArgs, file: Option<&Path>) -> Result<(), Failure> {
-    let format = format_of(args)?;
-    if args.json && format != Format::Top {
-        return Err(Failure::usage(
-            "--json prints the table of --format top; --format json is the flame tree",
-        ));
-    }
+    let format = match format_of(args)? {
+        Format::Top | Format::TopJson if args.json => Format::TopJson,
+        _ if args.json => {
+            return Err(Failure::usage(
+                "--json prints the table of --format top; --format json is the flame tree",
+            ));
+        }
+        format => format,
+    };
     let text = args.selector.as_deref().unwrap_or("");
     let selector = Selector::parse(text).map_err(Failure::usage)?;
     let range = TimeRange::parse(&args.from, &args.until, unix_ms()).map_err(Failure::usage)?;
@@ -71,15 +74,13 @@ fn from_store(
     if answer.profile.rows.is_empty() {
         tell(&nothing(&store, selector));
     }
-    if args.json {
-        return print_json(&TopTable::new(&answer.profile, RenderOptions::default().max_rows));
-    }
     match &args.output {
         Some(path) => write_profile(path, format, &answer.profile),
         None => {
             let mut out = BufWriter::new(std::io::stdout().lock());
             let written = format.write(&answer.profile, &RenderOptions::default(), &mut out);
-            ignore_closed_pipe(written.and_then(|()| out.flush()))
+            let end: &[u8] = if format == Format::TopJson { b"\n" } else { b"" };
+            ignore_closed_pipe(written.and_then(|()| out.write_all(end)).and_then(|()| out.flush()))
         }
     }
 }
@@ -120,13 +121,12 @@ fn from_server(
         .build()
         .into();
     let failed = |error: &dyn std::fmt::Display| Failure::error(format_args!("{url}: {error}"));
-    let name = if args.json { "top-json" } else { format.name() };
     let mut response = agent
         .get(&url)
         .query("query", selector)
         .query("from", seconds(range.from_ms))
         .query("until", seconds(range.until_ms))
-        .query("format", name)
+        .query("format", format.name())
         .call()
         .map_err(|error| failed(&error))?;
     let status = response.status();

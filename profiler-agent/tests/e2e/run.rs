@@ -57,6 +57,13 @@ fn what_was_sampled_is_kept_over_a_restart_and_every_export_of_a_range_agrees() 
     let from_server =
         run(&[&["query", "--server", &server.url, "--format", "folded"], &span[..]].concat(), 0);
     assert_eq!(text(&from_server.stdout), stacks, "the server's answer is the data directory's");
+    let tables = [["--data-dir", data.to_str().unwrap()], ["--server", &server.url]].map(|from| {
+        let output = run(&[&["query", "--json"], &from[..], &span[..]].concat(), 0);
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    });
+    assert_eq!(tables[0], tables[1]);
+    assert_eq!(tables[0]["samples"].as_u64(), Some(samples_of(&stacks)));
+    assert!(tables[0]["rows"][0]["self"].as_u64() > Some(0), "{}", tables[0]);
     let flame = server.json(&format!("/api/v1/flame?from={}&until={}", range.0, range.1));
     assert_eq!(flame["samples"].as_u64(), Some(samples_of(&stacks)));
     let url = format!("{}/pprof?query=process%3D%22shares%22&from={}&until={}", server.url, range.0, range.1);

@@ -29,8 +29,6 @@ const DEFAULT_TOP: usize = 8;
 const MAX_TOP: usize = 100;
 /// Values of a label that an answer names.
 const MAX_VALUES: usize = 1000;
-/// Rows of a text table: what one reads.
-const MAX_ROWS: usize = 200;
 
 /// `GET /api/v1/status`
 pub(super) async fn status(State(state): Shared, params: Params) -> Result<Json<Value>, ApiError> {
@@ -160,13 +158,13 @@ async fn export(
             "" => "Vesta: everything".to_owned(),
             text => format!("Vesta: {text}"),
         };
-        let options = RenderOptions { by, title, max_nodes, max_rows: MAX_ROWS };
+        let options = RenderOptions { by, title, max_nodes, ..RenderOptions::default() };
         into_bytes(state.limits.answer_bytes, |out| format.write(&answer.profile, &options, out))
     });
     let mut response = body.await?.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.mime()));
-    if !matches!(format, Format::Json | Format::Top) {
+    if !matches!(format, Format::Json | Format::Top | Format::TopJson) {
         attach(headers, format, range);
     }
     if format == Format::Svg {

@@ -37,6 +37,8 @@ pub const DEFAULT_MAX_NODES: usize = 60_000;
 pub enum Format {
     /// A text table of functions, largest self value first.
     Top,
+    /// The same table as JSON.
+    TopJson,
     /// One line per distinct stack, as `stackcollapse-perf` writes it.
     Folded,
     /// Gzipped `profile.proto`, for `go tool pprof` and everything that speaks it.
@@ -51,7 +53,7 @@ pub enum Format {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// Not the name of a format.
-    #[error("unknown format `{0}`: use top, folded, pprof, svg or json")]
+    #[error("unknown format `{0}`: use top, top-json, folded, pprof, svg or json")]
     Name(String),
     /// Not a file name that tells the format.
     #[error(
@@ -87,12 +89,13 @@ impl Default for RenderOptions {
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 5] = [Self::Top, Self::Folded, Self::Pprof, Self::Svg, Self::Json];
+    pub const ALL: [Self; 6] = [Self::Top, Self::TopJson, Self::Folded, Self::Pprof, Self::Svg, Self::Json];
 
     /// The format's name in requests and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Top => "top",
+            Self::TopJson => "top-json",
             Self::Folded => "folded",
             Self::Pprof => "pprof",
             Self::Svg => "svg",
@@ -126,7 +129,7 @@ impl Format {
             Self::Folded => "folded",
             Self::Pprof => "pb.gz",
             Self::Svg => "svg",
-            Self::Json => "json",
+            Self::TopJson | Self::Json => "json",
         }
     }
 
@@ -136,7 +139,7 @@ impl Format {
             Self::Top | Self::Folded => "text/plain; charset=utf-8",
             Self::Pprof => "application/octet-stream",
             Self::Svg => "image/svg+xml",
-            Self::Json => "application/json",
+            Self::TopJson | Self::Json => "application/json",
         }
     }
 
@@ -149,6 +152,9 @@ impl Format {
     pub fn write(self, profile: &Profile, options: &RenderOptions, out: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::Top => write!(out, "{}", TopTable::new(profile, options.max_rows)),
+            Self::TopJson => {
+                serde_json::to_writer(out, &TopTable::new(profile, options.max_rows)).map_err(io::Error::from)
+            }
             Self::Folded => folded(profile, &options.by, out),
             Self::Pprof => pprof(profile, out),
             Self::Svg => svg(profile, options, out),

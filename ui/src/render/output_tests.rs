@@ -237,6 +237,8 @@ fn an_empty_profile_is_valid_in_every_format() {
     assert_eq!(decoded(&p).sample_type.len(), 2);
     assert!(text(Format::Svg, &p).contains("No samples in this range"));
     assert!(text(Format::Top, &p).starts_with("0 samples"));
+    let table: serde_json::Value = serde_json::from_slice(&bytes(Format::TopJson, &p)).unwrap();
+    assert_eq!((&table["samples"], &table["rows"]), (&serde_json::json!(0), &serde_json::json!([])));
     let json: serde_json::Value = serde_json::from_slice(&bytes(Format::Json, &p)).unwrap();
     assert_eq!(json["nodes"]["total"], serde_json::json!([0]));
 }
