@@ -9,8 +9,12 @@
 use profiler_abi::{Method, WalkEnd};
 
 mod code;
+pub mod rule;
+pub mod table;
 
 pub use code::ends_in_call;
+pub use rule::Rule;
+pub use table::{TableBase, Tables};
 
 /// Memory of the process that is walked.
 pub trait Memory {
