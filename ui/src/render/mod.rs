@@ -196,7 +196,7 @@ mod tests {
             assert!(error.contains(part), "{part} in {error}");
         }
         let error = Format::from_name("xml").unwrap_err().to_string();
-        assert_eq!(error, "unknown format `xml`: use top, folded, pprof, svg or json");
+        assert_eq!(error, "unknown format `xml`: use top, top-json, folded, pprof, svg or json");
         for format in Format::ALL {
             assert_eq!(Format::from_name(format.name()), Ok(format));
         }
