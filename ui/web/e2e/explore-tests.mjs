@@ -230,26 +230,5 @@ export function exploreTests({ base, page, guard, picture, process: wanted }) {
       await page.keyboard.press("Escape");
       await drawer.waitFor({ state: "detached" });
     }],
-
-    ["a selector that is refused says where, and the last view stays", async () => {
-      await open();
-      guard.expect(400);
-      const before = await see.samples();
-      await page.keyboard.press("q");
-      await page.locator("#selector").fill('process=redis"');
-      await page.keyboard.press("Enter");
-      await page.locator("#selector-error pre").getByText("^").waitFor();
-      assert.ok((await see.frames()) > 1);
-      assert.equal(await see.samples(), before);
-    }],
-
-    ["a selector without samples names what has some", async () => {
-      await page.locator("#selector").fill('process="no such process"');
-      await page.keyboard.press("Enter");
-      await page.getByText("No samples match").waitFor();
-      await page.locator(".headline p .link").first().click();
-      await eventually("there are samples again", async () => (await see.frames()) > 1);
-      assert.ok((await see.samples()) > 0);
-    }],
   ];
 }

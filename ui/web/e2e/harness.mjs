@@ -53,7 +53,8 @@ export function watch(page, origin) {
   page.on("console", (message) => {
     if (message.type() !== "error" && message.type() !== "warning") return;
     const path = new URL(message.location().url || origin, origin).pathname;
-    if (/status of 400/.test(message.text()) && expected.has(400) && path.startsWith("/api/")) return;
+    const status = Number(/with a status of (\d+)/.exec(message.text())?.[1]);
+    if (expected.has(status) && path.startsWith("/api/")) return;
     troubles.push(`console: ${message.text()}`);
   });
   page.on("pageerror", (error) => troubles.push(`error: ${error.message}`));

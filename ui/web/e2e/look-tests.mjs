@@ -1,5 +1,6 @@
 // How the page looks and what it never does: themes, narrow screens, policy, foreign requests.
 import assert from "node:assert/strict";
+import { gzipSync } from "node:zlib";
 import { eventually } from "./harness.mjs";
 import { reader } from "./explore-tests.mjs";
 
@@ -67,6 +68,18 @@ export function lookTests({ base, page, guard, picture }) {
       });
       assert.ok(fonts.includes("Inter"), `fonts loaded: ${fonts}`);
       assert.deepEqual(guard.troubles, []);
+    }],
+
+    ["script, styles and fonts keep their budgets", async () => {
+      const urls = await page.evaluate(() => performance.getEntriesByType("resource").map((entry) => entry.name));
+      const kilobytes = { js: 0, css: 0, woff2: 0 };
+      for (const url of new Set(urls)) {
+        const kind = /\.(js|css|woff2)$/.exec(url)?.[1];
+        if (kind) kilobytes[kind] += gzipSync(Buffer.from(await (await fetch(url)).arrayBuffer())).length / 1000;
+      }
+      assert.ok(kilobytes.js > 0 && kilobytes.js <= 120, `script: ${kilobytes.js} kB`);
+      assert.ok(kilobytes.css > 0 && kilobytes.css <= 14, `styles: ${kilobytes.css} kB`);
+      assert.ok(kilobytes.woff2 > 0 && kilobytes.woff2 <= 90, `fonts: ${kilobytes.woff2} kB`);
     }],
   ];
 }

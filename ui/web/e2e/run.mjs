@@ -7,6 +7,7 @@ import { launch, runTests, watch } from "./harness.mjs";
 import { startFixture } from "./fixture-server.mjs";
 import { exploreTests } from "./explore-tests.mjs";
 import { lookTests } from "./look-tests.mjs";
+import { stateTests } from "./state-tests.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const artifacts = process.env.VESTA_ARTIFACTS || join(here, "../../../ci/artifacts");
@@ -23,7 +24,7 @@ async function main() {
     const guard = watch(page, new URL(base).origin);
     const picture = (name) => page.screenshot({ path: join(artifacts, `page-${name}.png`) });
     const world = { base, page, guard, picture, process: process.env.VESTA_E2E_PROCESS };
-    const failed = await runTests([...exploreTests(world), ...lookTests(world)], (name) =>
+    const failed = await runTests([...exploreTests(world), ...stateTests(world), ...lookTests(world)], (name) =>
       picture(`failed-${name.replace(/\W+/g, "-")}`));
     process.exitCode = failed ? 1 : 0;
   } finally {

@@ -66,8 +66,8 @@ function refused(status: number, text: string): ApiError {
 
 export const fetchStatus = (signal?: AbortSignal) => get<Status>("status", {}, signal);
 
-export const fetchTimeline = (at: Selection, by: string, step: number, signal?: AbortSignal) =>
-  get<Timeline>("timeline", { ...selectionParams(at), by, step_ms: step }, signal);
+export const fetchTimeline = (at: Selection, by: string, step: number, top?: number, signal?: AbortSignal) =>
+  get<Timeline>("timeline", { ...selectionParams(at), by, step_ms: step, top }, signal);
 
 export const fetchFlame = (at: Selection, by: string, nodes?: number, signal?: AbortSignal) =>
   get<Flame>("flame", { ...selectionParams(at), by, max_nodes: nodes }, signal);

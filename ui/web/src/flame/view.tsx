@@ -145,7 +145,7 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
     return shown && node >= 0 && node < shown.count ? frameLabel(frameOf(shown, node), rootLabel()) : undefined;
   };
   return (
-    <div class="flame" ref={host} id="graph">
+    <div class="flame" ref={host} id="graph" style={{ "--content": `${(tree()?.rows.length ?? 0) * ROW + 16}px` }}>
       <canvas
         ref={canvas} tabindex="0" role="application" aria-label="Flame graph" aria-describedby="focused-frame"
         data-frames={frames()} data-nodes={tree()?.count ?? 0} data-hover={nameOf(hovered())}

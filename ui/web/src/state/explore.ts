@@ -5,7 +5,7 @@ import type { ApiError } from "../api/client";
 import type { Flame, Status } from "../api/types";
 import { findMatches, parseQuery } from "../flame/search";
 import { type FlameTree, findPath, pathTo } from "../flame/tree";
-import { type Series, layerMeans } from "../timeline/series";
+import { type Series, layerMeans, watchedMs } from "../timeline/series";
 import { equalityOf, withEquality, withoutEquality } from "./selector";
 import { type Span, type ViewState, formatState, parseState } from "./url";
 
@@ -66,7 +66,7 @@ export function createExplore() {
   const pause = (): void => {
     if (!live()) return;
     const { from, until } = range();
-    const rounded = { from: Math.floor(from / 1000) * 1000, until: Math.ceil(until / 1000) * 1000 };
+    const rounded = { from: Math.floor(from / 1000) * 1000, until: Math.floor(until / 1000) * 1000 };
     batch(() => {
       setPausedAt(now());
       setView({ ...view(), range: { live: false, ...rounded }, window: null });
@@ -129,13 +129,13 @@ export function createExplore() {
     update({ query: on ? withoutEquality(query, label) : withEquality(query, label, value), zoom: 0 });
   };
 
-  /** The part of the range for which there is data, in milliseconds. */
+  /** How much of the graph's range was watched, in milliseconds. */
   const coveredMs = createMemo(() => {
-    const { from, until } = graph() ? { from: graph()!.answer.from_ms, until: graph()!.answer.until_ms } : range();
+    const answer = graph()?.answer;
+    const span = answer ? { from: answer.from_ms, until: answer.until_ms } : range();
     const data = status()?.data;
-    const start = Math.max(from, data?.from_ms ?? from);
-    const end = Math.min(until, Math.max(start + 1, data?.until_ms ?? until));
-    return Math.max(1, end - start);
+    const known = { from: data?.from_ms ?? span.from, until: data?.until_ms ?? span.until };
+    return watchedMs(span, known, series()?.gaps ?? []);
   });
   /** Cores that a number of samples of the graph stand for. */
   const coresOf = (samples: number) => (samples * (graph()?.answer.period_ns ?? 0)) / (coveredMs() * 1e6);

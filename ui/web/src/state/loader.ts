@@ -52,10 +52,17 @@ export function startLoader(explore: Explore): () => void {
       const { query, by } = explore.view();
       const step = bucketStep(explore.window(), explore.width());
       const span = aligned(explore.window(), step);
-      const answer = await timeline.run((signal) => fetchTimeline({ query, ...span }, by, step, signal));
-      if (!answer) return;
+      const answers = await timeline.run((signal) =>
+        Promise.all([
+          fetchTimeline({ query, ...span }, by, step, undefined, signal),
+          // What a selector leaves out is no gap: only the whole knows when nobody was watching.
+          query ? fetchTimeline({ query: "", ...span }, "host", step, 1, signal) : undefined,
+        ]),
+      );
+      if (!answers) return;
       const data = explore.status()?.data;
-      explore.setSeries(buildSeries(answer, { from: data?.from_ms ?? 0, until: data?.until_ms ?? explore.now() }));
+      const known = { from: data?.from_ms ?? 0, until: data?.until_ms ?? explore.now() };
+      explore.setSeries(buildSeries(answers[0], known, answers[1]));
       if (explore.failure()?.error.status === 0) explore.setFailure(undefined);
     } catch (reason) {
       failed(reason);

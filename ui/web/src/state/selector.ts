@@ -7,7 +7,7 @@ interface Part {
 }
 
 /** A string, a word, or any other sign. */
-const TOKEN = /"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[A-Za-z_][\w.-]*|\s+|[^]/gs;
+const TOKEN = /"(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[A-Za-z_][\w.-]*|\s+|./gs;
 
 /** The parts that all must hold; a selector with an `or` of its own is one part. */
 function parts(selector: string): Part[] {

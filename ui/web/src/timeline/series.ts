@@ -26,6 +26,10 @@ export interface Series {
   total: Float64Array;
   /** Samples in each bucket. */
   samples: Float64Array;
+  /** 1 where anything at all was sampled, whatever the selector leaves of it. */
+  observed: Uint8Array;
+  /** Longer stretches in which nothing at all was sampled: nobody was watching. */
+  gaps: Span[];
   complete: number[];
   lost: number[];
   /** How many groups the `other` layer holds. */
@@ -38,6 +42,9 @@ export interface Series {
 /** A newest bucket that is still filling is left out up to this width; wider ones are measured by what they hold. */
 const LEAVE_OUT = 20_000;
 
+/** From here on a stretch without any sample is no idle machine: an agent's own work makes some. */
+const UNWATCHED = 20_000;
+
 /** The samples of all groups in each bucket. */
 function bucketSums({ groups, other, complete }: Timeline): Float64Array {
   const sums = new Float64Array(complete.length);
@@ -47,19 +54,20 @@ function bucketSums({ groups, other, complete }: Timeline): Float64Array {
 
 /**
  * Turns an answer into layers. `data` is the span for which there is any data: the buckets at its ends are shorter
- * than the others.
+ * than the others. `everything` is the same time line without a selector: it tells silence from absence.
  */
-export function buildSeries(timeline: Timeline, data: Span): Series {
+export function buildSeries(timeline: Timeline, data: Span, everything: Timeline = timeline): Series {
   const { from_ms: from, step_ms: step } = timeline;
   const samples = bucketSums(timeline);
   const buckets = samples.length;
-  const newest = samples.findLastIndex((count) => count > 0);
+  const observed = Uint8Array.from(bucketSums(everything), (count) => (count > 0 ? 1 : 0));
+  const newest = observed.lastIndexOf(1);
   // What is known of the end of the data may be older than the answer: samples prove more.
   const until = Math.max(data.until, from + newest * step);
   const covered = (i: number) =>
     Math.min(from + (i + 1) * step, timeline.until_ms, until) - Math.max(from + i * step, data.from);
   const filling = newest >= 0 && covered(newest) < step && step <= LEAVE_OUT;
-  if (filling) samples[newest] = 0;
+  if (filling) samples[newest] = observed[newest] = 0;
   const perSample = Array.from({ length: buckets }, (_, i) => {
     if (filling && i === newest) return 0;
     // A sliver of a bucket would turn one sample into a spike of cores.
@@ -76,10 +84,20 @@ export function buildSeries(timeline: Timeline, data: Span): Series {
   const total = new Float64Array(buckets);
   for (const { cores } of layers) for (let i = 0; i < buckets; i++) total[i]! += cores[i] as number;
   return {
-    by: timeline.by, from, step, buckets, layers, total, samples,
+    by: timeline.by, from, step, buckets, layers, total, samples, observed, gaps: unwatched(observed, from, step),
     complete: timeline.complete, lost: timeline.lost, others: other.groups, periodNs: timeline.period_ns,
     peak: total.reduce((a, b) => Math.max(a, b), 0),
   };
+}
+
+function unwatched(observed: Uint8Array, from: number, step: number): Span[] {
+  const gaps: Span[] = [];
+  let last = observed.indexOf(1);
+  for (let i = last; i >= 0; i = observed.indexOf(1, i + 1)) {
+    if ((i - last - 1) * step >= UNWATCHED) gaps.push({ from: from + (last + 1) * step, until: from + i * step });
+    last = i;
+  }
+  return gaps;
 }
 
 /** How far a layer strays from its mean, in cores. */
@@ -89,11 +107,11 @@ function restlessness(values: Float64Array): number {
 }
 
 /** The stretches of buckets with data, `[first, last + 1)`. What lies between is a gap, not a zero. */
-export function runs({ samples, buckets }: Series): [number, number][] {
+export function runs({ observed, buckets }: Series): [number, number][] {
   const found: [number, number][] = [];
   let start = -1;
   for (let i = 0; i <= buckets; i++) {
-    const filled = i < buckets && (samples[i] as number) > 0;
+    const filled = i < buckets && observed[i] === 1;
     if (filled && start < 0) start = i;
     if (!filled && start >= 0) {
       found.push([start, i]);
@@ -101,6 +119,14 @@ export function runs({ samples, buckets }: Series): [number, number][] {
     }
   }
   return found;
+}
+
+const overlap = (a: Span, b: Span) => Math.max(0, Math.min(a.until, b.until) - Math.max(a.from, b.from));
+
+/** How long `span` was watched: the part for which there is data, without the stretches nobody was watching. */
+export function watchedMs(span: Span, data: Span, gaps: readonly Span[]): number {
+  const inside = { from: Math.max(span.from, data.from), until: Math.min(span.until, data.until) };
+  return Math.max(1, gaps.reduce((ms, gap) => ms - overlap(inside, gap), overlap(span, data)));
 }
 
 /** The stretches of buckets in which samples were lost. */
@@ -126,17 +152,18 @@ export function bucketAt({ from, step, buckets }: Series, ms: number): number | 
   return bucket >= 0 && bucket < buckets ? bucket : undefined;
 }
 
-/** Mean cores of each layer over the buckets whose middle lies in `span`, gaps left out. */
+/** Mean cores of each layer over the watched part of `span`. */
 export function layerMeans(series: Series, span: Span): Map<string, number> {
+  const { from, step, buckets, observed, layers, gaps } = series;
+  const first = observed.indexOf(1);
+  const last = observed.lastIndexOf(1);
   const sums = new Map<string, number>();
-  let filled = 0;
-  const from = Math.max(0, Math.ceil((span.from - series.from) / series.step - 0.5));
-  const until = Math.min(series.buckets, Math.ceil((span.until - series.from) / series.step - 0.5));
-  for (let i = from; i < until; i++) {
-    if ((series.samples[i] as number) === 0) continue;
-    filled++;
-    for (const { value, cores } of series.layers) sums.set(value, (sums.get(value) ?? 0) + (cores[i] as number));
+  if (first < 0) return sums;
+  const watched = watchedMs(span, { from: from + first * step, until: from + (last + 1) * step }, gaps);
+  for (let i = 0; i < buckets; i++) {
+    const part = overlap(span, { from: from + i * step, until: from + (i + 1) * step }) / watched;
+    if (part === 0 || observed[i] === 0) continue;
+    for (const { value, cores } of layers) sums.set(value, (sums.get(value) ?? 0) + (cores[i] as number) * part);
   }
-  for (const [value, sum] of sums) sums.set(value, sum / filled);
   return sums;
 }

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { Timeline } from "../api/types";
 import { dragged, gripAt } from "./brush";
 import { aligned, bucketStep, roundStep, shifted, timeTicks, toTime, toX, valueTicks, zoomed } from "./scale";
-import { bucketAt, buildSeries, layerMeans, losses, runs } from "./series";
+import { bucketAt, buildSeries, layerMeans, losses, runs, watchedMs } from "./series";
 
 const noon = new Date(2024, 5, 14, 12, 0, 0).getTime();
 const scale = { span: { from: noon, until: noon + 600_000 }, left: 50, width: 1000 };
@@ -113,10 +113,33 @@ test("neighbouring losses are one", () => {
   ]);
 });
 
-test("means leave gaps out", () => {
+const sparse = (samples: number[], step: number): Timeline => ({
+  ...answer, until_ms: samples.length * step, step_ms: step, complete: samples, lost: samples.map(() => 0),
+  groups: [{ value: "p", total: 1, samples }], other: { groups: 0, total: 0, samples: samples.map(() => 0) },
+});
+
+test("what a selector leaves out is silence, not absence", () => {
+  const everything = sparse([9, 9, 9, 0, 0, 0, 9, 9], 10_000);
+  const series = buildSeries(sparse([5, 0, 0, 0, 0, 0, 0, 5], 10_000), all, everything);
+  expect(runs(series)).toEqual([[0, 3], [6, 8]]);
+  expect(series.gaps).toEqual([{ from: 30_000, until: 60_000 }]);
+});
+
+test("a short silence of everything is an idle machine, a long one nobody watching", () => {
+  expect(buildSeries(sparse([5, 0, 5, 5], 10_000), all).gaps).toEqual([]);
+  expect(buildSeries(sparse([0, 0, 0, 5, 0, 0, 5, 0, 0, 0], 10_000), all).gaps).toEqual([{ from: 40_000, until: 60_000 }]);
+});
+
+test("means are over the watched time", () => {
+  const series = buildSeries(sparse([1000, 1000, 0, 0, 1000, 0, 1000, 1000], 10_000), all);
+  expect(layerMeans(series, { from: 0, until: 80_000 }).get("p")).toBeCloseTo(5 / 6);
+  expect(layerMeans(series, { from: 5000, until: 15_000 }).get("p")).toBeCloseTo(1);
+  expect(layerMeans(series, { from: 0, until: 900_000 }).get("p")).toBeCloseTo(5 / 6);
+  expect(watchedMs({ from: 0, until: 80_000 }, { from: 10_000, until: 70_000 }, series.gaps)).toBe(40_000);
+});
+
+test("an instant has its bucket", () => {
   const series = buildSeries(answer, all);
-  expect(layerMeans(series, { from: 0, until: 4000 }).get("calm")).toBeCloseTo(1);
-  expect(layerMeans(series, { from: 4000, until: 5000 }).get("spiky")).toBeCloseTo(2);
   expect(bucketAt(series, 4500)).toBe(4);
   expect(bucketAt(series, 6000)).toBeUndefined();
 });

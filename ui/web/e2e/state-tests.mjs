@@ -1,0 +1,100 @@
+// What the page does when things are not as they should be: refusals, failures, slowness, nothing to show.
+import assert from "node:assert/strict";
+import { eventually } from "./harness.mjs";
+import { reader } from "./explore-tests.mjs";
+
+export function stateTests({ base, page, guard }) {
+  const see = reader(page);
+  const open = async (rest = "") => {
+    await page.goto(`${base}/${rest}`);
+    await eventually("the graph is drawn", async () => (await see.frames()) > 1);
+  };
+  const select = async (selector) => {
+    await page.locator("#selector").fill(selector);
+    await page.locator("#selector").press("Enter");
+  };
+  /** Answers a part of the API in the server's place until `work` is done. */
+  const instead = async (path, answer, work) => {
+    await page.route(`**/api/v1/${path}*`, answer);
+    try {
+      await work();
+    } finally {
+      await page.unroute(`**/api/v1/${path}*`);
+    }
+  };
+
+  return [
+    ["a selector that is refused says where, and the last view stays", async () => {
+      await open();
+      guard.expect(400);
+      await page.keyboard.press("q");
+      await select('process=redis"');
+      await page.locator("#selector-error pre").getByText("^").waitFor();
+      assert.ok((await see.frames()) > 1);
+      assert.ok((await see.samples()) > 0);
+    }],
+
+    ["a selector without samples names what has some", async () => {
+      await select('process="no such process"');
+      await page.getByText("No samples match").waitFor();
+      await page.locator(".headline p .link").first().click();
+      await eventually("there are samples again", async () => (await see.frames()) > 1);
+      assert.ok((await see.samples()) > 0);
+    }],
+
+    ["a failure is said in place of the sentence, the last view stays, and a retry mends it", async () => {
+      await open();
+      guard.expect(500);
+      const broken = { status: 500, json: { error: "The data directory cannot be read", detail: "input/output error" } };
+      let refused = 0;
+      const refuse = async (route) => {
+        await route.fulfill(broken);
+        // A live page goes on asking; a paused one asks once, for all nodes.
+        if (!route.request().url().includes("max_nodes")) refused++;
+      };
+      await instead("flame", refuse, async () => {
+        await page.getByText("The data directory cannot be read: input/output error.").waitFor();
+        assert.ok((await see.frames()) > 1);
+        await see.graph.focus();
+        await page.keyboard.press("ArrowDown");
+        await page.getByRole("button", { name: /^Paused/ }).waitFor();
+        await eventually("the paused view is refused, too", () => refused > 0);
+      });
+      await page.getByRole("button", { name: "Retry" }).click();
+      await eventually("the sentence is back", async () => (await page.locator(".sentence").count()) === 1);
+    }],
+
+    ["what takes long is said, and an answer that is out of date is thrown away", async () => {
+      await open();
+      const name = (await see.legend())[0];
+      let held = 0;
+      const slow = async (route) => {
+        const first = held++ === 0;
+        if (first) await new Promise((resolve) => setTimeout(resolve, 2500));
+        await route.continue().catch(() => {}); // cancelled meanwhile
+      };
+      await instead("flame", slow, async () => {
+        await page.keyboard.press("l");
+        await eventually("the loading line shows", async () => (await page.locator(".loading.on").count()) === 1);
+        await select(`process="${name}"`);
+        await eventually("the newer answer is shown", async () =>
+          (await page.locator(".bars .name").allTextContents()).join() === name);
+        await page.waitForTimeout(3000);
+        assert.equal((await page.locator(".bars .name").allTextContents()).join(), name);
+        assert.equal(await page.locator(".loading.on").count(), 0);
+      });
+    }],
+
+    ["before the first sample the page says since when it collects", async () => {
+      const nothing = async (route) => {
+        const status = await (await route.fetch()).json();
+        status.data = { ...status.data, from_ms: null, until_ms: null };
+        await route.fulfill({ json: status });
+      };
+      await instead("status", nothing, async () => {
+        await page.goto(base);
+        await page.getByText(/^Collecting since \d\d:\d\d:\d\d$/).waitFor();
+      });
+    }],
+  ];
+}
