@@ -31,7 +31,8 @@ pub(crate) fn install() -> Result<()> {
         return Ok(());
     }
     say("fetching what the page is built with");
-    run_with_retries(&mut npm(&["ci", "--no-audit", "--no-fund"]))
+    // As ui/build.rs does, which says why not `npm ci`.
+    run_with_retries(&mut npm(&["install", "--no-save", "--no-audit", "--no-fund"]))
 }
 
 fn changed(path: &Path) -> Option<SystemTime> {
