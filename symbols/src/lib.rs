@@ -12,3 +12,4 @@ pub mod frame_pointer_rules;
 pub mod kernel;
 pub mod stack_ends;
 pub mod symbolizer;
+pub mod unwind_rows;

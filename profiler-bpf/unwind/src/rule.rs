@@ -88,12 +88,20 @@ pub enum Reason {
     ReturnAddress = 3,
     /// More different rules within a block than a palette holds.
     Crowded = 4,
+    /// The caller's stack pointer is not the CFA.
+    StackPointer = 5,
 }
 
 impl Reason {
     /// All, by number.
-    pub const ALL: [Self; 5] =
-        [Self::CfaExpression, Self::CfaRegister, Self::Offset, Self::ReturnAddress, Self::Crowded];
+    pub const ALL: [Self; 6] = [
+        Self::CfaExpression,
+        Self::CfaRegister,
+        Self::Offset,
+        Self::ReturnAddress,
+        Self::Crowded,
+        Self::StackPointer,
+    ];
 }
 
 /// How to get from a frame to its caller at one stretch of code. What a kind does not use is zero.
@@ -411,7 +419,7 @@ mod tests {
             (usual | 1 << 14, 0),                  // an unused bit
             (usual | WIDE, 0xffff_fff8_0000_0000), // two words where one does
             (usual, 1),                            // one word and another
-            (Cfa::Unsupported as u64 | 5 << 4, 0), // an unknown reason
+            (Cfa::Unsupported as u64 | 6 << 4, 0), // an unknown reason
         ] {
             assert!(!Rule::is_packed(word, second), "{word:#x} {second:#x}");
         }

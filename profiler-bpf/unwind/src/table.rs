@@ -14,8 +14,8 @@
 //! Many tables lie in one set of arrays; the numbers in a table are relative to its own parts, and
 //! [`TableBase`] says where these begin. A table can thus be moved, and stored.
 //!
-//! The code is shaped for the BPF verifier: one `let … else` after the other (a tuple of options makes LLVM spill
-//! what is undefined in it), and no arithmetic right shifts of comparison results.
+//! The code is shaped for the BPF verifier: one `?` after the other (a tuple of options makes LLVM spill what is
+//! undefined in it), and no arithmetic right shifts of comparison results.
 
 use crate::rule::Rule;
 
@@ -77,23 +77,23 @@ pub trait Turn<T: ?Sized> {
 #[inline(always)]
 pub fn find<T: Tables + ?Sized>(tables: &T, base: TableBase, offset: u64) -> Option<Rule> {
     let block = (offset >> BLOCK_SHIFT) as u32;
-    let Some(entry) = tables.index(base.index.wrapping_add(block)) else { return None };
+    let entry = tables.index(base.index.wrapping_add(block))?;
     if entry == 0 {
         return None;
     }
     let mut slot = entry & 0xff;
     if entry & entry::UNIFORM == 0 {
-        let Some(row) = find_row(tables, base.words, entry, offset) else { return None };
+        let row = find_row(tables, base.words, entry, offset)?;
         slot = row >> 8;
     }
     let number = base.rules.wrapping_add(slot);
-    let Some(word) = tables.rule(number) else { return None };
+    let word = tables.rule(number)?;
     if word == 0 {
         return None;
     }
     let mut second = 0;
     if Rule::is_wide(word) {
-        let Some(word) = tables.rule(number.wrapping_add(1)) else { return None };
+        let word = tables.rule(number.wrapping_add(1))?;
         second = word;
     }
     Some(Rule::unpack(word, second))
@@ -103,7 +103,7 @@ pub fn find<T: Tables + ?Sized>(tables: &T, base: TableBase, offset: u64) -> Opt
 #[inline(always)]
 fn find_row<T: Tables + ?Sized>(tables: &T, words: u32, entry: u32, offset: u64) -> Option<u32> {
     let mut first = words.wrapping_add(entry & entry::WORD).wrapping_sub(1);
-    let Some(header) = tables.word(first) else { return None };
+    let header = tables.word(first)?;
     first = first.wrapping_add(1);
     let chunk = (offset >> CHUNK_SHIFT) as u32 & (CHUNKS - 1);
     // Rows in the chunks before this one, and with this one.
@@ -112,7 +112,7 @@ fn find_row<T: Tables + ?Sized>(tables: &T, words: u32, entry: u32, offset: u64)
         before = (header << 8) >> (8 * chunk) & 0xff;
         with = header >> (8 * chunk) & 0xff;
     } else {
-        let Some(more) = tables.word(first) else { return None };
+        let more = tables.word(first)?;
         first = first.wrapping_add(1);
         let shift = 16 * (chunk & 3);
         if chunk < 4 {
@@ -137,7 +137,7 @@ fn find_row<T: Tables + ?Sized>(tables: &T, words: u32, entry: u32, offset: u64)
     }
     // The chunk begins under the last row before it. A block's first chunk has a row at its first address.
     let last = before.wrapping_sub(1);
-    let Some(word) = tables.word(first.wrapping_add(last >> 2)) else { return None };
+    let word = tables.word(first.wrapping_add(last >> 2))?;
     Some(lane_of(word, last & 3) as u32 & 0xffff)
 }
 

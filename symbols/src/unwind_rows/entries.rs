@@ -1,0 +1,134 @@
+//! Which entries (FDEs) a section of call frame information has, and which of them count.
+
+use std::ops::Range;
+
+use gimli::{BaseAddresses, CommonInformationEntry, UnwindSection};
+use rustc_hash::FxHashMap;
+
+use super::Stats;
+use super::evaluate::Bytes;
+
+/// Common entries that are kept parsed; files have a handful.
+const CIES_AT_MOST: usize = 256;
+
+/// One entry: the code it describes, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    /// In its section, in bytes.
+    pub(super) offset: u32,
+    pub(super) in_debug_frame: bool,
+}
+
+/// Common entries, parsed once.
+#[derive(Default)]
+pub(super) struct Cies<'a>(FxHashMap<usize, CommonInformationEntry<Bytes<'a>>>);
+
+impl<'a> Cies<'a> {
+    pub(super) fn get<S: UnwindSection<Bytes<'a>>>(
+        &mut self,
+        section: &S,
+        bases: &BaseAddresses,
+        offset: S::Offset,
+    ) -> gimli::Result<CommonInformationEntry<Bytes<'a>>> {
+        let key: usize = gimli::UnwindOffset::into(offset);
+        if let Some(cie) = self.0.get(&key) {
+            return Ok(cie.clone());
+        }
+        let cie = section.cie_from_offset(bases, offset)?;
+        if self.0.len() >= CIES_AT_MOST {
+            self.0.clear();
+        }
+        self.0.insert(key, cie.clone());
+        Ok(cie)
+    }
+}
+
+/// The entries of one section that describe code of this file, in the order of the section. A broken one is
+/// counted and left out.
+pub(super) fn list<'a, S: UnwindSection<Bytes<'a>>>(
+    section: &S,
+    bytes: &'a [u8],
+    end_is_known: bool,
+    bases: &BaseAddresses,
+    code: &[Range<u64>],
+    stats: &mut Stats,
+) -> Vec<Entry>
+where
+    S::Offset: From<usize>,
+{
+    let mut cies = Cies::default();
+    let mut list = Vec::new();
+    for offset in starts(bytes, end_is_known, stats) {
+        let entry = section
+            .partial_fde_from_offset(bases, S::Offset::from(offset))
+            .and_then(|entry| entry.parse(|section, bases, offset| cies.get(section, bases, offset)));
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(gimli::Error::NotCiePointer(_)) => continue, // a common entry
+            Err(_) => {
+                stats.broken_entries += 1;
+                continue;
+            }
+        };
+        let (start, end) = (entry.initial_address(), entry.end_address());
+        // Linkers leave entries of functions they dropped: at address 0, or of no length.
+        if !code.iter().any(|code| code.contains(&start)) || end <= start {
+            stats.entries_outside_code += 1;
+            continue;
+        }
+        // Fits: a section is far smaller than 4 GiB.
+        list.push(Entry { start, end, offset: offset as u32, in_debug_frame: false });
+    }
+    list
+}
+
+/// The offsets at which the section's entries begin, up to the first length that leads outside.
+fn starts(bytes: &[u8], end_is_known: bool, stats: &mut Stats) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let mut at = 0;
+    while let Some(length) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let (header, length) = match u32::from_le_bytes(*length) {
+            0 if end_is_known => {
+                at += 4;
+                continue;
+            }
+            0 => break,
+            u32::MAX => match bytes[at + 4..].first_chunk() {
+                Some(length) => (12, u64::from_le_bytes(*length)),
+                None => (12, u64::MAX),
+            },
+            length => (4, u64::from(length)),
+        };
+        let end = (at as u64 + header).checked_add(length).filter(|&end| end <= bytes.len() as u64);
+        let Some(end) = end else {
+            stats.broken_entries += 1;
+            break;
+        };
+        starts.push(at);
+        at = end as usize;
+    }
+    starts
+}
+
+/// All entries by address: those of .eh_frame, and those of .debug_frame where the other has none.
+pub(super) fn merge(mut eh_frame: Vec<Entry>, debug_frame: Vec<Entry>, stats: &mut Stats) -> Vec<Entry> {
+    eh_frame.sort_unstable();
+    if debug_frame.is_empty() {
+        return eh_frame;
+    }
+    let before = eh_frame.len();
+    let is_free = |entry: &Entry| {
+        let after = eh_frame.partition_point(|other| other.start < entry.end);
+        after.checked_sub(1).is_none_or(|last| eh_frame[last].end <= entry.start)
+    };
+    let mut free: Vec<Entry> = debug_frame.into_iter().filter(is_free).collect();
+    for entry in &mut free {
+        entry.in_debug_frame = true;
+    }
+    eh_frame.extend(free);
+    stats.entries_of_debug_frame = (eh_frame.len() - before) as u64;
+    eh_frame.sort_unstable();
+    eh_frame
+}

@@ -1,0 +1,159 @@
+//! From entries of call frame information to rows, by gimli.
+
+use std::ops::Range;
+use std::path::Path;
+
+use gimli::{
+    BaseAddresses, DebugFrame, EhFrame, EndianSlice, LittleEndian, Register, RegisterRule, UnwindContext,
+    UnwindContextStorage, UnwindSection, UnwindTableRow,
+};
+use profiler_unwind::Rule;
+
+use super::blocks::Encoder;
+use super::entries::{self, Cies, Entry};
+use super::rules::Reader;
+use super::sections::CallFrameInfo;
+use super::{Stats, UnwindRowsError};
+
+pub(super) type Bytes<'a> = EndianSlice<'a, LittleEndian>;
+
+/// An entry above this is not evaluated, as if it were broken; compilers emit at most some 10 KiB.
+const ENTRY_AT_MOST: usize = 256 * 1024;
+/// A common entry above this is broken, too: it is evaluated again with each of its entries. Some 30 bytes are usual.
+const CIE_AT_MOST: usize = 4096;
+/// Bytes to evaluate, per byte of the sections: with a common entry per entry it is about 2. Bounds the time that a
+/// small file can take.
+const WORK_PER_BYTE: usize = 8;
+/// A table above this, in bytes, is not built: no kernel map has room for it by default. Some 23 million rows.
+const TABLE_AT_MOST: usize = 64 * 1024 * 1024;
+/// Functions start at such addresses, where the one before does not end there.
+const ALIGNMENT: u64 = 16;
+
+/// gimli's own storage has no limit on remembered states.
+struct Storage;
+
+impl UnwindContextStorage<usize> for Storage {
+    type Rules = [(Register, RegisterRule<usize>); 40];
+    type Stack = [UnwindTableRow<usize, Self>; 8];
+}
+
+/// Encodes the rows of all entries, in the order of addresses.
+pub(super) fn encode(
+    info: &CallFrameInfo,
+    path: &Path,
+    encoder: &mut Encoder,
+    stats: &mut Stats,
+) -> Result<(), UnwindRowsError> {
+    let eh_frame = EhFrame::new(&info.eh_frame, LittleEndian);
+    let debug_frame = DebugFrame::new(&info.debug_frame, LittleEndian);
+    let (bases, code) = (&info.bases, info.code.as_slice());
+    let of_eh_frame =
+        entries::list(&eh_frame, &info.eh_frame, info.eh_frame_end_is_known, bases, code, stats);
+    let of_debug_frame = entries::list(&debug_frame, &info.debug_frame, true, bases, code, stats);
+    let entries = entries::merge(of_eh_frame, of_debug_frame, stats);
+    stats.entries = entries.len() as u64;
+
+    let mut work = (info.eh_frame.len() + info.debug_frame.len()).saturating_mul(WORK_PER_BYTE);
+    let mut of_eh_frame = Section::new(&eh_frame, bases);
+    let mut of_debug_frame = Section::new(&debug_frame, bases);
+    let mut rest = entries.as_slice();
+    for area in code {
+        encoder.begin(area.clone());
+        let (here, after) = rest.split_at(rest.partition_point(|entry| entry.start < area.end));
+        rest = after;
+        for (number, entry) in here.iter().enumerate() {
+            let next = here.get(number + 1).map_or(area.end, |next| next.start);
+            let spent = if entry.in_debug_frame {
+                of_debug_frame.rows(entry, next, encoder, stats)
+            } else {
+                of_eh_frame.rows(entry, next, encoder, stats)
+            };
+            work = work
+                .checked_sub(spent)
+                .ok_or_else(|| UnwindRowsError::TooCostly { path: path.to_owned() })?;
+            end_of_entry(entry, next, encoder, stats);
+            if encoder.size() > TABLE_AT_MOST {
+                return Err(UnwindRowsError::TooLarge { path: path.to_owned(), limit: TABLE_AT_MOST });
+            }
+        }
+        encoder.end();
+    }
+    Ok(())
+}
+
+/// What is known between an entry's code and the next one's: nothing, except in the padding that the next one's
+/// alignment makes. No address in there is ever looked up, so that it needs no row.
+fn end_of_entry(entry: &Entry, next: u64, encoder: &mut Encoder, stats: &mut Stats) {
+    let is_padding = next.is_multiple_of(ALIGNMENT)
+        && !entry.end.is_multiple_of(ALIGNMENT)
+        && next.checked_sub(entry.end).is_some_and(|size| size < ALIGNMENT);
+    if entry.end > next {
+        stats.overlapping_entries += 1;
+    } else if is_padding {
+        stats.paddings += 1;
+    } else {
+        encoder.row(entry.end, Rule::NONE);
+    }
+}
+
+/// One section, and what is kept while its entries are evaluated.
+struct Section<'s, 'a, S: UnwindSection<Bytes<'a>>> {
+    section: &'s S,
+    bases: &'s BaseAddresses,
+    cies: Cies<'a>,
+    context: Box<UnwindContext<usize, Storage>>,
+}
+
+impl<'s, 'a, S: UnwindSection<Bytes<'a>>> Section<'s, 'a, S>
+where
+    S::Offset: From<usize>,
+{
+    fn new(section: &'s S, bases: &'s BaseAddresses) -> Self {
+        Self { section, bases, cies: Cies::default(), context: Box::new(UnwindContext::new_in()) }
+    }
+
+    /// Encodes the rows of an entry up to the next one, and says how many bytes were evaluated. From a broken
+    /// instruction on nothing is known.
+    fn rows(&mut self, entry: &Entry, next: u64, encoder: &mut Encoder, stats: &mut Stats) -> usize {
+        let within = entry.start..entry.end.min(next);
+        let (spent, reached) = self.rows_within(entry, &within, encoder);
+        if reached < within.end {
+            stats.broken_entries += 1;
+            encoder.row(reached, Rule::NONE);
+        }
+        spent
+    }
+
+    /// The bytes evaluated, and the address up to which they said something.
+    fn rows_within(&mut self, entry: &Entry, within: &Range<u64>, encoder: &mut Encoder) -> (usize, u64) {
+        let (section, bases, cies) = (self.section, self.bases, &mut self.cies);
+        let fde = section.fde_from_offset(
+            bases,
+            S::Offset::from(entry.offset as usize),
+            |section, bases, offset| cies.get(section, bases, offset),
+        );
+        let Ok(fde) = fde else { return (0, within.start) };
+        let cie = fde.cie();
+        if fde.entry_len() > ENTRY_AT_MOST || cie.entry_len() > CIE_AT_MOST || cie.address_size() != 8 {
+            return (0, within.start);
+        }
+        let spent = fde.entry_len() + cie.entry_len();
+        let reader = Reader {
+            section,
+            encoding: cie.encoding(),
+            return_address: cie.return_address_register(),
+            is_signal: fde.is_signal_trampoline(),
+        };
+        let Ok(mut rows) = fde.rows(section, bases, &mut self.context) else { return (spent, within.start) };
+        let mut reached = within.start;
+        while reached < within.end {
+            let Ok(Some(row)) = rows.next_row() else { break };
+            let end = row.end_address().min(within.end);
+            if row.start_address() < end {
+                encoder.row(row.start_address(), reader.rule(row));
+                reached = end;
+            }
+        }
+        (spent, reached)
+    }
+}

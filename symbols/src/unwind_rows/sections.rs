@@ -1,0 +1,127 @@
+//! The parts of a file that hold call frame information, and where its code lies.
+
+use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
+use std::path::Path;
+
+use gimli::{BaseAddresses, EhFrameHdr, LittleEndian};
+use object::elf::{ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD};
+use profiler_unwind::table::BLOCK_BYTES;
+
+use super::UnwindRowsError;
+use crate::elf::image::{ElfError, Image};
+use crate::elf::sections::{Section, Sections};
+use crate::elf::{FileFacts, Headers, Segment};
+
+/// Each of .eh_frame and .debug_frame above this is refused: four times that of the largest known server or browser.
+const SECTION_AT_MOST: u64 = 128 * 1024 * 1024;
+/// Code above this is not covered: an index of 4 MiB.
+const CODE_AT_MOST: u64 = 2 << 30;
+
+/// What rows are made from.
+pub(super) struct CallFrameInfo {
+    pub(super) eh_frame: Vec<u8>,
+    /// Whether the section's end is known. Where it is not, a zero length ends it.
+    pub(super) eh_frame_end_is_known: bool,
+    pub(super) debug_frame: Vec<u8>,
+    pub(super) bases: BaseAddresses,
+    /// Where code lies, in ascending order; no two share a block.
+    pub(super) code: Vec<Range<u64>>,
+}
+
+impl CallFrameInfo {
+    pub(super) fn read(file: &File, path: &Path) -> Result<Self, UnwindRowsError> {
+        let image = Image::new(file, path)?;
+        let headers = Headers::read(&image)?;
+        // Stripped headers are no error: the program headers say enough.
+        let sections = headers.sections(&image).ok();
+        let stored = |name| sections.as_ref().and_then(|sections: &Sections| sections.stored(name));
+        let file_size =
+            file.metadata().map_err(|source| ElfError::Open { path: path.to_owned(), source })?.len();
+        let code = code(FileFacts::read(file, path)?.segments().to_vec(), file_size);
+        if code.iter().map(|code| code.end - code.start).sum::<u64>() > CODE_AT_MOST {
+            return Err(UnwindRowsError::TooMuchCode { path: path.to_owned(), limit: CODE_AT_MOST });
+        }
+        let found = match stored(".eh_frame") {
+            Some(section) => {
+                Some((section.address, section.bytes(&image, SECTION_AT_MOST, ".eh_frame")?, true))
+            }
+            None => eh_frame_by_header(&image, &headers)?.map(|(address, bytes)| (address, bytes, false)),
+        };
+        let (eh_frame_address, eh_frame, eh_frame_end_is_known) = found.unwrap_or_default();
+        let debug_frame = match stored(".debug_frame") {
+            Some(section) => debug_frame(&image, section)?,
+            None => Vec::new(),
+        };
+        let address = |name| stored(name).map_or(0, |section| section.address);
+        let bases = BaseAddresses::default()
+            .set_eh_frame(eh_frame_address)
+            .set_text(address(".text"))
+            .set_got(address(".got"));
+        Ok(Self { eh_frame, eh_frame_end_is_known, debug_frame, bases, code })
+    }
+}
+
+/// The stretches of code that the file holds, those that meet in a block made one.
+fn code(mut segments: Vec<Segment>, file_size: u64) -> Vec<Range<u64>> {
+    segments.sort_unstable_by_key(|segment| segment.vaddr);
+    let mut code: Vec<Range<u64>> = Vec::new();
+    for segment in segments {
+        let size = segment.size.min(file_size.saturating_sub(segment.file_offset));
+        let Some(end) = segment.vaddr.checked_add(size).filter(|&end| end > segment.vaddr) else { continue };
+        match code.last_mut() {
+            Some(last) if last.end.div_ceil(BLOCK_BYTES) > segment.vaddr / BLOCK_BYTES => {
+                last.end = last.end.max(end);
+            }
+            _ => code.push(segment.vaddr..end),
+        }
+    }
+    code
+}
+
+/// Address and bytes of .eh_frame in files without section headers. Its end is nowhere written: what follows in
+/// its segment is read with it.
+fn eh_frame_by_header(
+    image: &Image<'_>,
+    headers: &Headers,
+) -> Result<Option<(u64, Vec<u8>)>, UnwindRowsError> {
+    /// The fields before the table.
+    const HEADER_BYTES: u64 = 64;
+    let Some(segment) = headers.eh_frame_hdr() else { return Ok(None) };
+    let size = segment.size.min(HEADER_BYTES);
+    let header = image.bytes(segment.file_offset, size, HEADER_BYTES, ".eh_frame_hdr")?;
+    let bases = BaseAddresses::default().set_eh_frame_hdr(segment.vaddr);
+    let parsed = EhFrameHdr::new(&header, LittleEndian).parse(&bases, 8);
+    let Ok(gimli::Pointer::Direct(address)) = parsed.map(|header| header.eh_frame_ptr()) else {
+        return Ok(None);
+    };
+    let Some(segment) = headers.loaded_segment_of(address) else { return Ok(None) };
+    let within = address - segment.vaddr;
+    let offset = segment.file_offset.saturating_add(within);
+    let bytes = image.bytes(offset, segment.size - within, SECTION_AT_MOST, ".eh_frame")?;
+    Ok(Some((address, bytes)))
+}
+
+fn debug_frame(image: &Image<'_>, section: &Section) -> Result<Vec<u8>, UnwindRowsError> {
+    let bytes = section.bytes(image, SECTION_AT_MOST, ".debug_frame")?;
+    if !section.is_compressed() {
+        return Ok(bytes);
+    }
+    let strange = || ElfError::Strange { path: image.path.to_owned(), what: "compressed .debug_frame" };
+    Ok(unpacked(&bytes).ok_or_else(strange)?)
+}
+
+/// What a compressed section (an `Elf64_Chdr` of 24 bytes, then a stream) holds; none if it is broken or too large.
+fn unpacked(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (header, stream) = bytes.split_at_checked(24)?;
+    let kind = u32::from_le_bytes(*header.first_chunk()?);
+    let reader: Box<dyn Read> = match kind {
+        ELFCOMPRESS_ZLIB => Box::new(flate2::read::ZlibDecoder::new(stream)),
+        ELFCOMPRESS_ZSTD => Box::new(zstd::Decoder::new(stream).ok()?),
+        _ => return None,
+    };
+    let mut unpacked = Vec::new();
+    reader.take(SECTION_AT_MOST + 1).read_to_end(&mut unpacked).ok()?;
+    (unpacked.len() as u64 <= SECTION_AT_MOST).then_some(unpacked)
+}
