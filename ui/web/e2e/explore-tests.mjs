@@ -94,6 +94,14 @@ export function exploreTests({ base, page, guard, picture, process: wanted }) {
       assert.deepEqual(cancelled, []);
     }],
 
+    ["a copied link has absolute times", async () => {
+      await page.keyboard.press("y");
+      const copied = await eventually("a link in the clipboard", () => page.evaluate(() => navigator.clipboard.readText()));
+      const { from, until } = spanOf(copied);
+      assert.ok(Math.abs(until - from - 900_000) <= 1000, copied);
+      assert.ok(!new URL(page.url()).searchParams.has("t"), "the page itself stays live");
+    }],
+
     ["dragging on the time line selects a range, and every total follows", async () => {
       await open();
       const whole = await see.samples();
@@ -227,6 +235,15 @@ export function exploreTests({ base, page, guard, picture, process: wanted }) {
         found.map((row) => [row.dataset.reason, Number(row.cells[2].textContent.replace(/\D/g, ""))]));
       assert.deepEqual(Object.fromEntries(shown), Object.fromEntries(reasons));
       await picture("truth");
+      if (reasons.length > 0) {
+        // Only the stacks of that reason keep their colour: the picture of the graph changes, and changes back.
+        const image = () => see.graph.evaluate((canvas) => canvas.toDataURL());
+        const plain = await image();
+        await drawer.locator("tr[data-reason]").first().hover();
+        await eventually("its stacks stand out", async () => (await image()) !== plain);
+        await drawer.locator("h2").hover();
+        await eventually("all stacks are back", async () => (await image()) === plain);
+      }
       await page.keyboard.press("Escape");
       await drawer.waitFor({ state: "detached" });
     }],

@@ -34,7 +34,7 @@ export async function runTests(tests, onFailure) {
 }
 
 /** Waits until `probe` returns something true, and returns it. */
-export async function eventually(what, probe, limit = 30_000) {
+export async function eventually(what, probe, limit = 60_000) {
   const deadline = performance.now() + limit;
   let last;
   for (;;) {

@@ -20,7 +20,9 @@ async function main() {
   console.log(`looking at ${base}${fixture ? " (generated data)" : ""}`);
   try {
     const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: "light" });
+    await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: new URL(base).origin });
     const page = await context.newPage();
+    page.setDefaultTimeout(60_000);
     const guard = watch(page, new URL(base).origin);
     const picture = (name) => page.screenshot({ path: join(artifacts, `page-${name}.png`) });
     const world = { base, page, guard, picture, process: process.env.VESTA_E2E_PROCESS };

@@ -38,10 +38,13 @@ const REASONS: Record<string, string> = {
   store_failed: "Could not be stored",
 };
 
-/** A reason's code (`no_frame_pointer`) or label (`[no frame pointer]`) in words. */
+/** The code (`no_frame_pointer`) of a reason's label (`[no frame pointer]`). */
+export const reasonCode = (label: string): string => label.replace(/^\[|\]$/g, "").replace(/ /g, "_");
+
+/** A reason's code or label in words. */
 export function reasonName(code: string): string {
-  const bare = code.replace(/^\[|\]$/g, "");
-  const words = REASONS[bare.replace(/ /g, "_")] ?? bare.replace(/_/g, " ");
+  const bare = reasonCode(code);
+  const words = REASONS[bare] ?? bare.replace(/_/g, " ");
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 

@@ -67,13 +67,13 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
     visibleRects(shown, view(), port(), rects);
     drawFlame(context, {
       tree: shown, rects, view: view(), port: port(), palette: colors(), tokens: tokens(props.theme.dark()),
-      ratio: size().ratio, rootLabel: rootLabel(), matches: explore.matches()?.frames, zoomed: explore.zoomNode(),
+      ratio: size().ratio, rootLabel: rootLabel(), matches: explore.marked()?.frames, zoomed: explore.zoomNode(),
     }, fills);
     setFrames(rects.count);
   });
   const orientation = createMemo(() => explore.view().orientation);
   createEffect(
-    on([tree, view, size, scroll, fonts, colors, rootLabel, explore.matches, explore.zoomNode, orientation], paint),
+    on([tree, view, size, scroll, fonts, colors, rootLabel, explore.marked, explore.zoomNode, orientation], paint),
   );
   // The pointer moves often, and needs no new picture of all frames.
   const paintOverlay = createPainter(() => {

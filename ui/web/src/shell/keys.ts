@@ -7,7 +7,7 @@ import { zoomWindow } from "../timeline/view";
 
 /** Every key with what it does, for the key map. */
 export const KEY_MAP: [string, [string, string][]][] = [
-  ["Look", [["Q", "Selector"], ["/", "Search frames, Enter for the next match"], ["1", "Flame graph"], ["2", "Top"], ["O", "Root at the top or at the bottom"], ["T", "How true is this view?"], ["?", "This key map"]]],
+  ["Look", [["Q", "Selector"], ["/", "Search frames, Enter for the next match"], ["1", "Flame graph"], ["2", "Top"], ["O", "Root at the top or at the bottom"], ["T", "How true is this view?"], ["Y", "Copy a link to this view"], ["?", "This key map"]]],
   ["Time", [["L", "Follow now, or pause"], [", .", "Shift the range by its length"], ["- =", "Zoom the time line out and in"], ["drag", "Select a range; its edges resize it, its inside moves it"], ["wheel", "Zoom at the pointer"], ["Shift drag", "Pan"], ["double click", "Back to now"]]],
   ["Flame graph", [["arrows", "Move to caller, callee and siblings"], ["Enter, click", "Zoom"], ["Esc", "Zoom out"], ["wheel", "Scroll"]]],
 ];
@@ -35,6 +35,7 @@ export function listenToKeys(explore: Explore, openHelp: () => void): void {
     o: () => explore.update({ orientation: explore.view().orientation === "icicle" ? "flame" : "icicle" }, true),
     t: () => explore.update({ truth: !explore.view().truth }, true),
     "?": openHelp,
+    y: () => void explore.copyLink(),
     l: () => (explore.live() ? explore.pause() : explore.goLive()),
     ",": () => shift(-1),
     ".": () => shift(1),

@@ -29,6 +29,7 @@ export function TopBar(props: TopBarProps): JSX.Element {
       <GroupBy explore={props.explore} />
       <span class="spring" />
       <LiveButton explore={props.explore} />
+      <CopyLink explore={props.explore} />
       <Export explore={props.explore} />
       <Theme theme={props.theme} />
       <button type="button" class="button ghost" aria-label="Keys and help" title="Keys and help (?)" onClick={props.openHelp}>
@@ -120,6 +121,19 @@ function LiveButton(props: { explore: Explore }): JSX.Element {
       onClick={() => (explore.live() ? explore.pause() : explore.goLive())}
     >
       <i aria-hidden="true" /> {text()} <kbd>L</kbd>
+    </button>
+  );
+}
+
+function CopyLink(props: { explore: Explore }): JSX.Element {
+  const said = () => ({ copied: "Link copied", refused: "Copying is not allowed here", "": "" })[props.explore.copied()];
+  return (
+    <button
+      type="button" class="button ghost" aria-label="Copy link" title="Copy a link to this view, with absolute times (Y)"
+      onClick={() => void props.explore.copyLink()}
+    >
+      <Icon name="link" />
+      <span class="said" role="status">{said()}</span>
     </button>
   );
 }

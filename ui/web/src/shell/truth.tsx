@@ -1,6 +1,6 @@
 /** The drawer that says how complete the view is, what was lost, and what watching costs. */
 
-import { For, type JSX, Show, createEffect, createMemo, onMount } from "solid-js";
+import { For, type JSX, Show, createEffect, createMemo, onCleanup, onMount } from "solid-js";
 import { tokens } from "../color/tokens";
 import { reasonName } from "../flame/names";
 import type { Frame } from "../flame/tree";
@@ -39,7 +39,7 @@ export function TruthDrawer(props: { explore: Explore; theme: ThemeState; own: (
         {(found) => (
           <>
             <Lead truth={found()} />
-            <Reasons truth={found()} dark={props.theme.dark()} />
+            <Reasons truth={found()} dark={props.theme.dark()} point={explore.setPointedReason} />
             <Show when={explore.series()}><OverTime explore={explore} theme={props.theme} /></Show>
             <section>
               <h3>Samples</h3>
@@ -77,7 +77,9 @@ function Lead(props: { truth: Truth }): JSX.Element {
   );
 }
 
-function Reasons(props: { truth: Truth; dark: boolean }): JSX.Element {
+/** Pointing at a reason marks its stacks in the graph. */
+function Reasons(props: { truth: Truth; dark: boolean; point: (code: string) => void }): JSX.Element {
+  onCleanup(() => props.point(""));
   return (
     <section>
       <h3>Stacks by completeness <span>{count(props.truth.samples, "sample")}</span></h3>
@@ -92,7 +94,7 @@ function Reasons(props: { truth: Truth; dark: boolean }): JSX.Element {
           </tr>
           <For each={props.truth.reasons}>
             {(reason) => (
-              <tr data-reason={reason.code}>
+              <tr data-reason={reason.code} onPointerEnter={() => props.point(reason.code)} onPointerLeave={() => props.point("")}>
                 <td><FrameSwatch frame={TRUNCATED} dark={props.dark} /></td>
                 <th scope="row">{reasonName(reason.code)}</th>
                 <td>{thousands(reason.samples)}</td>

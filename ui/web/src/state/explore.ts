@@ -3,6 +3,7 @@
 import { batch, createMemo, createSignal } from "solid-js";
 import type { ApiError } from "../api/client";
 import type { Flame, Status } from "../api/types";
+import { reasonCode } from "../flame/names";
 import { findMatches, parseQuery } from "../flame/search";
 import { type FlameTree, findPath, pathTo } from "../flame/tree";
 import { type Series, layerMeans, watchedMs } from "../timeline/series";
@@ -113,6 +114,15 @@ export function createExplore() {
     return tree && query && "test" in query ? findMatches(tree, query.test, zoomNode()) : undefined;
   });
 
+  /** The reason whose truncated stacks stand out, while somebody points at it. */
+  const [pointedReason, setPointedReason] = createSignal("");
+  const marked = createMemo(() => {
+    const tree = graph()?.tree;
+    const reason = pointedReason();
+    if (!tree || !reason) return matches();
+    return findMatches(tree, (frame) => frame.kind === "truncated" && reasonCode(frame.name) === reason);
+  });
+
   /** Shows a span; with a window around it where it is only a part. */
   const setRange = (span: Span, around: Span | null, replace = false) => {
     const whole = !around || (around.from === span.from && around.until === span.until);
@@ -120,6 +130,22 @@ export function createExplore() {
       if (live()) setPausedAt(now());
       update({ range: { live: false, ...span }, window: whole ? null : around }, replace);
     });
+  };
+
+  const [copied, setCopied] = createSignal<"" | "copied" | "refused">("");
+  /** Copies a link to what is in view now: its times are absolute, so that it shows the same tomorrow. */
+  const copyLink = async () => {
+    const { from, until } = range();
+    const fixed = { live: false as const, from: Math.floor(from / 1000) * 1000, until: Math.floor(until / 1000) * 1000 };
+    const state = live() ? { ...view(), range: fixed } : view();
+    try {
+      await navigator.clipboard.writeText(`${location.origin}${location.pathname}?${formatState(state)}`);
+      setCopied("copied");
+    } catch {
+      // Browsers allow it only on https and localhost.
+      setCopied("refused");
+    }
+    setTimeout(() => setCopied(""), 2000);
   };
 
   /** Narrows the selector to a label's value, or opens it again. */
@@ -148,7 +174,7 @@ export function createExplore() {
   return {
     view, update, status, setStatus, series, setSeries, graph, setGraph, failure, setFailure, slow, setSlow,
     pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, live, brush, pause, goLive,
-    zoomNode, selectedNode, select, zoom, search, matches, setRange, toggleFilter, coresOf, means,
+    zoomNode, selectedNode, select, zoom, search, matches, marked, setPointedReason, copied, copyLink, setRange, toggleFilter, coresOf, means,
   };
 }
 
