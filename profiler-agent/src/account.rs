@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{naming::Tally, processes::ProcessCounts, processor::WindowAccount};
+use crate::{naming::Tally, processes::ProcessCounts, processor::WindowAccount, unwind_tables::TableCounts};
 
 /// Sums since the start.
 #[derive(Clone, Debug)]
@@ -19,6 +19,7 @@ pub(crate) struct Totals {
     pub(crate) tally: Tally,
     pub(crate) bpf_ns: Option<u64>,
     pub(crate) processes: ProcessCounts,
+    pub(crate) tables: TableCounts,
     pub(crate) process_events_lost: u64,
     pub(crate) cache_evictions: u64,
     pub(crate) windows: u64,
@@ -37,6 +38,7 @@ impl Default for Totals {
             tally: Tally::default(),
             bpf_ns: None,
             processes: ProcessCounts::default(),
+            tables: TableCounts::default(),
             process_events_lost: 0,
             cache_evictions: 0,
             windows: 0,
@@ -92,6 +94,7 @@ impl Account {
         }
         totals.bpf_ns = window.after.bpf_ns;
         totals.processes = window.processes;
+        totals.tables = window.tables;
         totals.process_events_lost = window.after.process_events_lost;
         totals.cache_evictions = cache_evictions;
     }

@@ -15,6 +15,8 @@ use crate::cli::{self, RunArgs};
 pub(crate) const DEFAULT_FILE: &str = "/etc/vesta/vesta.toml";
 /// Samples per second and CPU: near 100, but not in step with what runs 100 times a second.
 pub(crate) const DEFAULT_FREQUENCY_HZ: u64 = 99;
+/// Room for unwind tables in the kernel: some 24 million rows, more than a large desktop's running set.
+pub(crate) const DEFAULT_TABLE_BYTES: u64 = 64 << 20;
 
 /// Why settings are refused.
 #[derive(Debug, Error)]

@@ -15,6 +15,7 @@ mod processor;
 mod roles;
 mod signals;
 mod sink;
+mod unwind_tables;
 mod window;
 
 use std::process::ExitCode;

@@ -79,6 +79,27 @@ pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
         "Processes forgotten for lack of room.",
         totals.processes.forgotten as f64,
     );
+    let tables = &totals.tables;
+    text.gauge("vesta_unwind_tables", "Files whose unwind table is in the kernel.", tables.tables as f64);
+    text.gauge("vesta_unwind_rows", "Rows of these tables.", tables.rows as f64);
+    text.gauge("vesta_unwind_table_bytes", "Bytes of these tables.", tables.bytes as f64);
+    text.gauge("vesta_unwind_map_bytes", "Bytes of all maps that tables lie in.", tables.map_bytes as f64);
+    text.counter("vesta_unwind_tables_built_total", "Unwind tables that were built.", tables.built as f64);
+    text.counter(
+        "vesta_unwind_tables_evicted_total",
+        "Unwind tables given up for lack of room; they are built again when missed.",
+        tables.evicted as f64,
+    );
+    text.counter(
+        "vesta_unwind_tables_failed_total",
+        "Times a file's unwind table could not be built or placed.",
+        tables.failed as f64,
+    );
+    text.counter(
+        "vesta_unwind_processes_refused_total",
+        "Times a process got no unwind tables for lack of room.",
+        tables.refused as f64,
+    );
     text.counter(
         "vesta_process_events_lost_total",
         "Process events that did not fit perf's rings.",

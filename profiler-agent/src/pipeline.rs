@@ -22,6 +22,7 @@ use crate::{
     naming::{Namer, Origin, Tally},
     processor::{self, ProcessorOptions, ToName, WINDOWS_MAX, WindowAccount},
     sink::Sink,
+    unwind_tables::UnwindTables,
 };
 
 /// Why the pipeline does not start.
@@ -37,6 +38,8 @@ pub(crate) enum PipelineError {
 #[derive(Clone, Debug)]
 pub(crate) struct PipelineOptions {
     pub(crate) window: Duration,
+    /// Bytes that unwind tables may take in the kernel.
+    pub(crate) table_bytes: u64,
     pub(crate) origin: Origin,
 }
 
@@ -57,7 +60,7 @@ pub(crate) struct Pipeline {
 impl Pipeline {
     /// Starts sampling into a sink.
     pub(crate) fn start(
-        program: KernelProgram,
+        mut program: KernelProgram,
         options: PipelineOptions,
         sink: Box<dyn Sink>,
     ) -> Result<Self, PipelineError> {
@@ -73,7 +76,8 @@ impl Pipeline {
                 .spawn(move || name_windows(&windows_out, origin, sink, &account))?
         };
         let window = ProcessorOptions { window: options.window };
-        let processor = processor::spawn(window, batches_out, windows_in, live.clone())?;
+        let tables = UnwindTables::new(program.tables()?, options.table_bytes)?;
+        let processor = processor::spawn(window, tables, batches_out, windows_in, live.clone())?;
         let (capture, info) = Capture::start(program, progress.clone())?;
         let capture = capture.spawn(batches_in, stop.clone())?;
         Ok(Self { stop, threads: vec![capture, processor, naming], info, account, progress, live })

@@ -9,10 +9,13 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use profiler_abi::Method;
+
 use crate::{
     capture::{Batch, CaptureTotals},
     live::LiveInterest,
-    processes::{ProcessCounts, ProcessTable},
+    processes::{ProcessCounts, ProcessTable, vdso_image},
+    unwind_tables::{TableCounts, UnwindTables},
     window::{ClockOffset, Window},
 };
 
@@ -37,6 +40,7 @@ pub(crate) struct WindowAccount {
     pub(crate) before: CaptureTotals,
     pub(crate) after: CaptureTotals,
     pub(crate) processes: ProcessCounts,
+    pub(crate) tables: TableCounts,
 }
 
 /// What goes to naming.
@@ -57,6 +61,7 @@ pub(crate) struct ProcessorOptions {
 struct Processor {
     options: ProcessorOptions,
     table: ProcessTable,
+    tables: UnwindTables,
     window: Window,
     account: WindowAccount,
     ends_ms: i64,
@@ -69,6 +74,7 @@ struct Processor {
 /// Starts the processor; it ends with the last batch.
 pub(crate) fn spawn(
     options: ProcessorOptions,
+    tables: UnwindTables,
     batches: Receiver<Batch>,
     out: SyncSender<ToName>,
     live: Arc<LiveInterest>,
@@ -76,7 +82,8 @@ pub(crate) fn spawn(
     thread::Builder::new().name("vesta-process".into()).spawn(move || {
         let mut processor = Processor {
             options,
-            table: ProcessTable::default(),
+            table: ProcessTable::new(vdso_image()),
+            tables,
             window: Window::default(),
             account: WindowAccount::default(),
             ends_ms: 0,
@@ -112,12 +119,13 @@ impl Processor {
             before,
             after: before,
             processes: self.table.counts(),
+            tables: self.tables.counts(),
         };
         self.ends_ms = start_ms + self.bucket_ms();
     }
 
     fn take(&mut self, mut batch: Batch) -> Result<(), Gone> {
-        let (clock, bucket_ms) = (ClockOffset::now(), self.bucket_ms());
+        let (clock, bucket_ms, now) = (ClockOffset::now(), self.bucket_ms(), Instant::now());
         batch.samples.sort_by_key(|sample| sample.time_ns);
         let mut events = batch.events.into_iter().peekable();
         for sample in &batch.samples {
@@ -125,12 +133,17 @@ impl Processor {
             while let Some(event) = events.next_if(|event| event.time_ns <= sample.time_ns) {
                 self.table.apply(event);
             }
-            self.window.add(sample, &mut self.table, clock, bucket_ms);
+            self.window.add(sample, &mut self.table, clock, bucket_ms, &mut |binary, method| {
+                self.tables.note_file(binary, method != Method::Table, now);
+            });
+            self.tables.note(sample, &self.table);
         }
         for event in events {
             self.table.apply(event);
         }
+        self.tables.update(&mut self.table);
         self.account.after = batch.totals;
+        self.account.tables = self.tables.counts();
         self.account.processes = self.table.counts();
         if batch.last || unix_ms() >= self.ends_ms {
             self.close(batch.last)?;
@@ -143,6 +156,7 @@ impl Processor {
         if self.forgot.elapsed() >= FORGET_INTERVAL {
             self.forgot = Instant::now();
             self.table.forget_ended();
+            self.tables.forget(&self.table);
         }
         Ok(())
     }

@@ -38,6 +38,7 @@ pub(crate) struct RawKey {
     pub(crate) node: NodeId,
     pub(crate) mode: Mode,
     pub(crate) walk_end: WalkEnd,
+    pub(crate) end_by_rule: bool,
     pub(crate) kernel_stack_failed: bool,
     /// Start of the time bucket, Unix milliseconds.
     pub(crate) bucket_ms: i64,
@@ -82,15 +83,17 @@ pub(crate) struct Window {
 
 impl Window {
     /// Counts a sample. Its mappings are looked up now, while its process may still be there.
+    /// `seen` is told of each file that the stack goes through, and by which method.
     pub(crate) fn add(
         &mut self,
         sample: &RawSample,
         table: &mut ProcessTable,
         clock: ClockOffset,
         bucket_ms: i64,
+        seen: &mut dyn FnMut(BinaryHandle, Method),
     ) {
         let (process, labels) =
-            table.process(sample.pid, sample.start_time_ns, &sample.process_comm, sample.cgroup_id);
+            table.process(sample.pid, sample.identity, &sample.process_comm, sample.cgroup_id);
         self.processes.entry(process).or_insert(labels);
         let mut frames = std::mem::take(&mut self.scratch);
         frames.clear();
@@ -102,7 +105,11 @@ impl Window {
                 .map(|(i, address)| RawFrame::Kernel { address: *address, leaf: i == 0 }),
         );
         for frame in &sample.user {
-            frames.push(self.place(table, sample.pid, *frame));
+            let frame = self.place(table, sample.pid, *frame);
+            if let RawFrame::File { binary, method, .. } = frame {
+                seen(binary, method);
+            }
+            frames.push(frame);
         }
         let mut node = NodeId::ROOT;
         for frame in frames.iter().rev() {
@@ -128,6 +135,7 @@ impl Window {
             node,
             mode: sample.mode,
             walk_end: sample.walk_end,
+            end_by_rule: sample.end_by_rule,
             kernel_stack_failed: sample.kernel_stack_failed,
             bucket_ms: bucket,
         };
@@ -164,18 +172,20 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::processes::ProcessIdentity;
     use profiler_abi::tagged_frame;
 
     fn sample(time_ns: u64, tid: u32, user: &[u64]) -> RawSample {
         RawSample {
             time_ns,
-            start_time_ns: 1,
+            identity: ProcessIdentity { start_time_ns: 1, exec_id: 0 },
             cgroup_id: 0,
             pid: 1 << 30,
             tid,
             cpu: 3,
             mode: Mode::User,
             walk_end: WalkEnd::ZeroFramePointer,
+            end_by_rule: false,
             thread_comm: "t".into(),
             process_comm: "p".into(),
             kernel_stack_failed: false,
@@ -194,7 +204,7 @@ mod tests {
             (16_000_000, 6, &[10, 20]),
             (17_000_000, 5, &[20]),
         ] {
-            window.add(&sample(time_ns, tid, user), &mut table, clock, 10_000);
+            window.add(&sample(time_ns, tid, user), &mut table, clock, 10_000, &mut |_, _| {});
         }
         assert_eq!((window.samples, window.rows.len(), window.stacks.len()), (4, 3, 3));
         let (key, exact) = window.rows.iter().find(|(_, exact)| exact.len() == 2).unwrap();

@@ -34,6 +34,8 @@ globals! {
     SIGNAL_LIVE, signal_live: u32;
     /// Offset of `task_struct.start_boottime` (`real_start_time` before 5.5).
     TASK_START_TIME, task_start_time: u32;
+    /// Offset of `task_struct.self_exec_id`.
+    TASK_EXEC_ID, task_exec_id: u32;
     /// 1: only processes in the `WATCHED` map are sampled.
     WATCHED_ONLY, watched_only: u32;
     /// Bytes in the ring buffer beyond which the agent is woken.

@@ -54,11 +54,13 @@ fn identify(sample: &mut Sample, task: Task, id: u64) {
     header.pid = (id >> 32) as u32;
     header.tid = id as u32;
     header.start_time_ns = leader.start_time();
+    header.exec_id = leader.exec_id();
     task.read_comm(&mut header.thread_comm);
     leader.read_comm(&mut header.process_comm);
     header.kernel_frames = 0;
     header.user_frames = 0;
-    header.reserved = [0; 2];
+    header.had_tables = 0;
+    (header.end_by_rule, header.reserved_2) = (0, 0);
     (header.ip, header.sp, header.bp) = (0, 0, 0);
 }
 

@@ -84,6 +84,12 @@ impl Task {
         self.field::<u64>(globals::task_start_time()).unwrap_or(0)
     }
 
+    /// How often it has called exec, in the kernel's count, which wraps.
+    #[inline(always)]
+    pub(crate) fn exec_id(self) -> u32 {
+        self.field::<u32>(globals::task_exec_id()).unwrap_or(0)
+    }
+
     /// Writes its name; zeros if it cannot be read.
     #[inline(always)]
     pub(crate) fn read_comm(self, name: &mut [u8; COMM_BYTES]) {

@@ -3,10 +3,14 @@
 use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
-use profiler_abi::{FRAME_SLOTS, Method, USER_FRAMES_MAX, WalkEnd, tagged_frame_raw};
-use profiler_unwind::{Memory, Walk};
+use profiler_abi::{CodeMapping, FRAME_SLOTS, Method, USER_FRAMES_MAX, WalkEnd, tagged_frame_raw};
+use profiler_unwind::{Memory, Rule, Walk};
 
-use crate::{maps::Scratch, task::Task};
+use crate::{
+    maps::Scratch,
+    tables::{self, Found},
+    task::Task,
+};
 
 /// The current process's memory, read without faulting.
 struct UserMemory;
@@ -45,36 +49,64 @@ pub(crate) struct Turns {
     method: u8,
     end: u8,
     is_caller: u8,
-    reserved: u8,
+    by_rule: u8,
+    /// The mapping of the last frame: most calls stay in it.
+    pub(crate) start: u64,
+    pub(crate) mapping: CodeMapping,
+    /// The process's code mappings.
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    /// A bisection at work.
+    pub(crate) low: u32,
+    pub(crate) high: u32,
+    pub(crate) wanted: u64,
 }
 
 /// One frame: note it, step to its caller. 1 ends the loop.
 unsafe extern "C" fn turn(_turn: u32, scratch: *mut c_void) -> i64 {
     // SAFETY: `bpf_loop` hands back the pointer that `walk` gave it: one to a reference on its stack.
-    let Scratch { sample, turns } = unsafe { &mut **(scratch as *mut &mut Scratch) };
+    let scratch: &mut Scratch = unsafe { *(scratch as *mut &mut Scratch) };
+    let Scratch { sample, turns } = scratch;
     if turns.frames as usize >= USER_FRAMES_MAX {
         turns.end = WalkEnd::DepthLimit as u8;
         return 1;
     }
+    let frame = tagged_frame_raw(turns.ip, turns.method);
     // SAFETY: the mask keeps the index inside the array.
-    unsafe {
-        *sample.frames.get_unchecked_mut(slot(turns.at) as usize) = tagged_frame_raw(turns.ip, turns.method);
-    }
+    unsafe { *sample.frames.get_unchecked_mut(slot(turns.at) as usize) = frame };
     turns.at += 1;
     turns.frames += 1;
     let mut walk = Walk { ip: turns.ip, sp: turns.sp, bp: turns.bp, is_caller: turns.is_caller != 0 };
-    match walk.step(&UserMemory) {
+    match step(scratch, &mut walk) {
         Ok(method) => {
+            let turns = &mut scratch.turns;
             (turns.ip, turns.sp, turns.bp) = (walk.ip, walk.sp, walk.bp);
+            turns.is_caller = u8::from(walk.is_caller);
             turns.method = method as u8;
-            turns.is_caller = 1;
             0
         }
         Err(end) => {
-            turns.end = end as u8;
+            scratch.turns.end = end as u8;
             1
         }
     }
+}
+
+/// By the table where there is one, else by the frame pointer; so a stack through native code and code made at run time
+/// is walked by what each has.
+#[inline(always)]
+fn step(scratch: &mut Scratch, walk: &mut Walk) -> Result<Method, WalkEnd> {
+    // A return address may be the first byte after its function: the call before it is what counts.
+    let address = walk.ip.wrapping_sub(u64::from(walk.is_caller));
+    if scratch.turns.count != 0 && tables::find_mapping(scratch, address) {
+        let mut rule = Rule::NONE;
+        if let Found::Rule = tables::find_rule(&scratch.turns, address, &mut rule) {
+            scratch.turns.by_rule = 1;
+            return walk.step_by_rule(&UserMemory, &rule);
+        }
+    }
+    scratch.turns.by_rule = 0;
+    walk.step(&UserMemory)
 }
 
 /// An index of `frames` that the verifier can see to be in bounds: LLVM drops a plain `&` after a compare.
@@ -89,18 +121,15 @@ pub(crate) fn slot(mut at: u64) -> u64 {
 /// Walks the user stack from the header's registers, writing frames behind the kernel's.
 #[inline(always)]
 pub(crate) fn walk(mut scratch: &mut Scratch, task: Task) {
-    let header = &scratch.sample.header;
-    scratch.turns = Turns {
-        ip: header.ip,
-        sp: header.sp,
-        bp: header.bp,
-        at: header.kernel_frames.max(0) as u64,
-        frames: 0,
-        method: Method::Leaf as u8,
-        end: WalkEnd::DepthLimit as u8,
-        is_caller: 0,
-        reserved: 0,
-    };
+    let Scratch { sample, turns } = &mut *scratch;
+    let header = &mut sample.header;
+    (turns.ip, turns.sp, turns.bp) = (header.ip, header.sp, header.bp);
+    turns.at = header.kernel_frames.max(0) as u64;
+    turns.frames = 0;
+    turns.method = Method::Leaf as u8;
+    turns.end = WalkEnd::DepthLimit as u8;
+    (turns.is_caller, turns.by_rule) = (0, 0);
+    tables::open(header, turns);
     // One turn more than frames: the last one only finds that the limit is reached.
     // SAFETY: the callback has the signature that the helper wants. Its context must lie on this stack, so it is a
     // pointer to the reference.
@@ -110,6 +139,7 @@ pub(crate) fn walk(mut scratch: &mut Scratch, task: Task) {
     let header = &mut scratch.sample.header;
     header.user_frames = scratch.turns.frames;
     header.walk_end = scratch.turns.end;
+    header.end_by_rule = scratch.turns.by_rule;
     if header.walk_end == WalkEnd::UnreadableStack as u8 && task.has_no_memory() {
         header.walk_end = WalkEnd::AddressSpaceGone as u8;
     }

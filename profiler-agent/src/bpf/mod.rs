@@ -3,6 +3,7 @@
 mod attach;
 mod btf;
 mod record;
+mod tables;
 
 use std::{os::fd::OwnedFd, path::Path, time::Duration};
 
@@ -17,6 +18,7 @@ use thiserror::Error;
 pub(crate) use attach::CpuEvent;
 pub(crate) use btf::{Btf, BtfError};
 pub(crate) use record::{RawSample, RecordError};
+pub(crate) use tables::TableMaps;
 
 /// The object that the build script made, aligned as an ELF reader wants it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vesta-bpf.o"));
@@ -133,6 +135,7 @@ pub(crate) struct KernelProgram {
     ring: RingBuf<MapData>,
     counts: PerCpuArray<MapData, u64>,
     watched: Option<Watched>,
+    tables: Option<TableMaps>,
     events: attach::Attachments,
     /// While this is open the kernel counts run times.
     _stats: Option<OwnedFd>,
@@ -154,6 +157,7 @@ impl KernelProgram {
             ("TASK_SIGNAL", btf.offset("task_struct", "signal")?),
             ("SIGNAL_LIVE", btf.offset("signal_struct", "live")?),
             ("TASK_START_TIME", start_time),
+            ("TASK_EXEC_ID", btf.offset("task_struct", "self_exec_id")?),
         ];
         let ring_bytes = ring_bytes(possible_cpus()?, options.frequency_hz);
         let wake_bytes = u64::from(ring_bytes / 2);
@@ -183,6 +187,7 @@ impl KernelProgram {
             watched: Some(Watched(
                 HashMap::try_from(take(&mut ebpf, "WATCHED")?).map_err(map_error("WATCHED"))?,
             )),
+            tables: Some(TableMaps::take_from(&mut ebpf)?),
             events: attach::Attachments::new(options.frequency_hz),
             // Without it (kernels before 5.8) the cost is shown as unknown.
             _stats: aya::sys::enable_stats(aya::sys::Stats::RunTime).ok(),
@@ -193,6 +198,11 @@ impl KernelProgram {
     /// The set of watched processes, to be taken once by whoever decides.
     pub(crate) fn watched(&mut self) -> Result<Watched, BpfError> {
         self.watched.take().ok_or(BpfError::Missing("WATCHED"))
+    }
+
+    /// The maps of unwind tables, to be taken once by whoever fills them.
+    pub(crate) fn tables(&mut self) -> Result<TableMaps, BpfError> {
+        self.tables.take().ok_or(BpfError::Missing("SLABS"))
     }
 
     /// Starts sampling on CPUs that are online and not sampled yet, stops on those that went away. To be called

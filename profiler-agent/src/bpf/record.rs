@@ -3,6 +3,8 @@
 use profiler_abi::{HEADER_BYTES, Mode, SampleHeader, USER_FRAMES_MAX, WalkEnd};
 use thiserror::Error;
 
+use crate::processes::ProcessIdentity;
+
 /// A record that is no sample; counted, since kernel and agent are built together and it should not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a record of {bytes} bytes in the ring buffer is no sample")]
@@ -15,14 +17,15 @@ pub(crate) struct RecordError {
 pub(crate) struct RawSample {
     /// Nanoseconds of CLOCK_MONOTONIC.
     pub(crate) time_ns: u64,
-    /// Start of the process, nanoseconds of CLOCK_BOOTTIME.
-    pub(crate) start_time_ns: u64,
+    pub(crate) identity: ProcessIdentity,
     pub(crate) cgroup_id: u64,
     pub(crate) pid: u32,
     pub(crate) tid: u32,
     pub(crate) cpu: u32,
     pub(crate) mode: Mode,
     pub(crate) walk_end: WalkEnd,
+    /// The step that ended the walk was by a rule of a table.
+    pub(crate) end_by_rule: bool,
     pub(crate) thread_comm: String,
     pub(crate) process_comm: String,
     /// The kernel's walk failed.
@@ -51,13 +54,14 @@ impl RawSample {
             frames.chunks_exact(8).filter_map(|word| word.try_into().ok().map(u64::from_le_bytes));
         Some(Self {
             time_ns: header.time_ns,
-            start_time_ns: header.start_time_ns,
+            identity: ProcessIdentity { start_time_ns: header.start_time_ns, exec_id: header.exec_id },
             cgroup_id: header.cgroup_id,
             pid: header.pid,
             tid: header.tid,
             cpu: header.cpu,
             mode: Mode::from_raw(header.mode)?,
             walk_end: WalkEnd::from_raw(header.walk_end)?,
+            end_by_rule: header.end_by_rule != 0,
             thread_comm: comm(&header.thread_comm),
             process_comm: comm(&header.process_comm),
             kernel_stack_failed: header.kernel_frames < 0,
@@ -87,11 +91,14 @@ fn read_header(bytes: &[u8]) -> Option<SampleHeader> {
         pid: number!(u32),
         tid: number!(u32),
         cpu: number!(u32),
+        exec_id: number!(u32),
         kernel_frames: number!(i32),
         user_frames: number!(u32),
         mode: number!(u8),
         walk_end: number!(u8),
-        reserved: take(2)?.try_into().ok()?,
+        had_tables: number!(u8),
+        end_by_rule: number!(u8),
+        reserved_2: number!(u32),
         thread_comm: take(16)?.try_into().ok()?,
         process_comm: take(16)?.try_into().ok()?,
         ip: number!(u64),
@@ -115,10 +122,10 @@ mod tests {
         for word in [11u64, 22, 33] {
             bytes.extend(word.to_le_bytes());
         }
-        for word in [44u32, 55, 1, kernel as u32, user] {
+        for word in [44u32, 55, 1, 66, kernel as u32, user] {
             bytes.extend(word.to_le_bytes());
         }
-        bytes.extend([Mode::Kernel as u8, WalkEnd::DepthLimit as u8, 0, 0]);
+        bytes.extend([Mode::Kernel as u8, WalkEnd::DepthLimit as u8, 1, 0, 0, 0, 0, 0]);
         bytes.extend(b"worker-1\0garbage");
         bytes.extend(b"sixteen-bytes-ok");
         for word in [1u64, 2, 3] {
@@ -133,8 +140,8 @@ mod tests {
     fn a_record_is_read_back() {
         let user = tagged_frame(0x1234, Method::FramePointer);
         let sample = RawSample::decode(&record(2, 1, &[7, 8, user])).unwrap();
-        assert_eq!((sample.time_ns, sample.start_time_ns, sample.cgroup_id), (11, 22, 33));
-        assert_eq!((sample.pid, sample.tid, sample.cpu), (44, 55, 1));
+        assert_eq!((sample.time_ns, sample.identity.start_time_ns, sample.cgroup_id), (11, 22, 33));
+        assert_eq!((sample.pid, sample.tid, sample.cpu, sample.identity.exec_id), (44, 55, 1, 66));
         assert_eq!(
             (sample.thread_comm.as_str(), sample.process_comm.as_str()),
             ("worker-1", "sixteen-bytes-ok")
@@ -158,7 +165,7 @@ mod tests {
         assert!(RawSample::decode(&record(0, u32::MAX, &[])).is_err());
         assert!(RawSample::decode(&record(i32::MAX, 1, &[])).is_err());
         let mut unknown_mode = good;
-        unknown_mode[44] = 9;
+        unknown_mode[48] = 9;
         assert!(RawSample::decode(&unknown_mode).is_err());
     }
 }

@@ -13,7 +13,7 @@ use symbols::{
 
 use super::truth::CodeFacts;
 use crate::{
-    processes::{BinaryHandle, MappedFile},
+    processes::{BinaryHandle, MappedFile, VDSO},
     window::RawFrame,
 };
 
@@ -43,9 +43,6 @@ struct Judged {
     root: bool,
     follows_call: Option<bool>,
 }
-
-/// The vDSO's number among binaries.
-pub(crate) const VDSO: BinaryHandle = BinaryHandle(u32::MAX);
 
 /// All files that stacks have led to.
 #[derive(Default)]
@@ -126,9 +123,8 @@ impl KnownFiles {
     }
 
     /// Takes in the vDSO's image.
-    pub(crate) fn add_vdso(&mut self, image: File) {
-        let mapped = MappedFile { path: Arc::from("[vdso]"), file: Some(Arc::new(image)) };
-        self.files.insert(VDSO, KnownFile::new(&mapped));
+    pub(crate) fn add_vdso(&mut self, image: &MappedFile) {
+        self.files.insert(VDSO, KnownFile::new(image));
     }
 
     /// A file.

@@ -5,7 +5,7 @@ mod files;
 mod names;
 mod truth;
 
-use std::{collections::BTreeMap, fs::File, io, io::Write, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use profiler_abi::{KERNEL_FRAMES_MAX, Method, Mode, WalkEnd};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -15,10 +15,10 @@ use store::model::{
 use symbols::symbolizer::unknown_name;
 
 use crate::{
-    processes::{BinaryHandle, ProcessHandle, ProcessLabels},
+    processes::{BinaryHandle, ProcessHandle, ProcessLabels, VDSO, vdso_image},
     window::{RawFrame, RawKey, Window},
 };
-use files::{KnownFiles, VDSO};
+use files::KnownFiles;
 use names::{NameCache, Place};
 use truth::{Status, Verdict, judge};
 
@@ -67,10 +67,8 @@ const KEEP_UNUSED_WINDOWS: u64 = 12;
 impl Namer {
     pub(crate) fn new(origin: Origin) -> Self {
         let mut files = KnownFiles::default();
-        match vdso_image() {
-            Ok(Some(image)) => files.add_vdso(image),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "the vDSO cannot be read; its functions stay without names"),
+        if let Some(image) = vdso_image() {
+            files.add_vdso(&image);
         }
         let kernel_build_id = symbols::kernel::build_id().ok().flatten().unwrap_or_default();
         Self {
@@ -122,7 +120,7 @@ struct WindowNaming<'a> {
     processes: FxHashMap<ProcessHandle, Arc<ProcessLabels>>,
     /// Frames of each raw frame, innermost first.
     frames: FxHashMap<FrameId, Vec<FrameId>>,
-    named_stacks: FxHashMap<(NodeId, WalkEnd, bool, Mode), (NodeId, Status)>,
+    named_stacks: FxHashMap<(NodeId, WalkEnd, [bool; 2], Mode), (NodeId, Status)>,
     tally: Tally,
 }
 
@@ -197,14 +195,14 @@ impl<'a> WindowNaming<'a> {
 
     /// The named stack of a row, and its status.
     fn stack(&mut self, key: &RawKey) -> (NodeId, Status) {
-        let cached = (key.node, key.walk_end, key.kernel_stack_failed, key.mode);
+        let cached = (key.node, key.walk_end, [key.end_by_rule, key.kernel_stack_failed], key.mode);
         if let Some(known) = self.named_stacks.get(&cached) {
             return *known;
         }
         let ids: Vec<FrameId> = self.stacks.leaf_to_root(self.place[key.node.0 as usize]).collect();
         let raw: Vec<RawFrame> = ids.iter().map(|id| self.raw[id.0 as usize]).collect();
         let kernel = raw.iter().take_while(|frame| matches!(frame, RawFrame::Kernel { .. })).count();
-        let verdict = judge(&raw[kernel..], key.walk_end, &mut self.namer.files);
+        let verdict = judge(&raw[kernel..], key.walk_end, key.end_by_rule, &mut self.namer.files);
         let status = whole_status(&verdict, key, kernel);
         let mut node = NodeId::ROOT;
         // From the outermost caller to the leaf; the mark stands where callers are missing.
@@ -351,21 +349,4 @@ fn whole_status(user: &Verdict, key: &RawKey, kernel_frames: usize) -> Status {
     } else {
         user.status
     }
-}
-
-/// A copy of our own vDSO, which is every process's: the kernel has one for all.
-fn vdso_image() -> io::Result<Option<File>> {
-    use std::os::unix::fs::FileExt;
-    let maps = std::fs::read_to_string("/proc/self/maps")?;
-    let range = maps.lines().find(|line| line.ends_with("[vdso]")).and_then(|line| {
-        let (start, end) = line.split_once(' ')?.0.split_once('-')?;
-        Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?))
-    });
-    let Some((start, end)) = range else { return Ok(None) };
-    let mut image = vec![0; (end - start) as usize];
-    File::open("/proc/self/mem")?.read_exact_at(&mut image, start)?;
-    let fd = rustix::fs::memfd_create("vdso", rustix::fs::MemfdFlags::CLOEXEC)?;
-    let mut file = File::from(fd);
-    file.write_all(&image)?;
-    Ok(Some(file))
 }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 use symbols::symbolizer::{Name, Symbolizer};
 
-use super::files::{KnownFiles, VDSO};
-use crate::{processes::BinaryHandle, window::RawFrame};
+use super::files::KnownFiles;
+use crate::{
+    processes::{BinaryHandle, VDSO},
+    window::RawFrame,
+};
 
 /// Places whose names are kept: about 150 bytes each. A large host shows some ten thousand in an hour; beyond the
 /// limit all are dropped and asked for anew.

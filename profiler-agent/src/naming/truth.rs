@@ -93,8 +93,14 @@ pub(crate) struct Verdict {
     pub(crate) gap: usize,
 }
 
-/// Judges frames, leaf first.
-pub(crate) fn judge(user: &[RawFrame], end: WalkEnd, facts: &mut impl CodeFacts) -> Verdict {
+/// Judges frames, leaf first. `end_by_rule`: the step that ended the walk was by a rule, so that `end` is the reason; if
+/// it was by the frame pointer, the reason may be that there is none.
+pub(crate) fn judge(
+    user: &[RawFrame],
+    end: WalkEnd,
+    end_by_rule: bool,
+    facts: &mut impl CodeFacts,
+) -> Verdict {
     let mut gap = None;
     for (i, frame) in user.iter().enumerate().skip(1) {
         // After a wrong step the next frame may be any word of the stack: only what a call left behind is kept.
@@ -104,7 +110,8 @@ pub(crate) fn judge(user: &[RawFrame], end: WalkEnd, facts: &mut impl CodeFacts)
         if gap.is_some() && !is_plausible(frame, facts) {
             return Verdict { status: Status::NoFramePointer, keep: i, gap: gap.unwrap_or(i).min(i) };
         }
-        if facts.is_root(frame) {
+        // A walk by tables that was proven went on to the very start.
+        if end != WalkEnd::Proven && facts.is_root(frame) {
             return verdict(Status::Complete, i + 1, gap);
         }
     }
@@ -114,7 +121,9 @@ pub(crate) fn judge(user: &[RawFrame], end: WalkEnd, facts: &mut impl CodeFacts)
     if end != WalkEnd::DepthLimit {
         match facts.rule(last) {
             Some(CfaRule::Undefined) => return verdict(Status::Complete, user.len(), gap),
-            Some(CfaRule::StackPointer { .. } | CfaRule::Other) if end != WalkEnd::AddressSpaceGone => {
+            Some(CfaRule::StackPointer { .. } | CfaRule::Other)
+                if !end_by_rule && end != WalkEnd::AddressSpaceGone =>
+            {
                 return verdict(Status::NoFramePointer, user.len(), gap);
             }
             _ => {}
@@ -205,7 +214,8 @@ mod tests {
     }
 
     fn judged(frames: &[(u64, Method)], end: WalkEnd) -> (Status, usize, usize) {
-        let verdict = judge(&stack(frames), end, &mut ByOffset);
+        let by_rule = matches!(end, WalkEnd::Proven | WalkEnd::UnsupportedRule);
+        let verdict = judge(&stack(frames), end, by_rule, &mut ByOffset);
         (verdict.status, verdict.keep, verdict.gap)
     }
 
@@ -252,6 +262,14 @@ mod tests {
         assert_eq!(judged(&[(401, Leaf)], WalkEnd::AddressSpaceGone).0, Status::AddressSpaceGone);
         assert_eq!(judged(&[], WalkEnd::NoRegisters), (Status::NoRegisters, 0, 0));
         assert_eq!(judged(&[], WalkEnd::NoUserStack).0, Status::Complete);
+    }
+
+    #[test]
+    fn a_walk_by_tables_keeps_what_lies_beyond_the_start_of_main() {
+        let frames = [(401, Leaf), (411, Method::Table), (501, Method::Table)];
+        assert_eq!(judged(&frames, WalkEnd::Proven), (Status::Complete, 3, 3));
+        assert_eq!(judged(&frames, WalkEnd::UnsupportedRule), (Status::Complete, 2, 2));
+        assert_eq!(judged(&frames[..1], WalkEnd::UnsupportedRule).0, Status::UnsupportedRule);
     }
 
     #[test]

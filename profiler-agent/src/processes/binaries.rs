@@ -16,6 +16,9 @@ use super::mappings::FileKey;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct BinaryHandle(pub(crate) u32);
 
+/// The vDSO's handle among binaries: no file is given it.
+pub(crate) const VDSO: BinaryHandle = BinaryHandle(u32::MAX);
+
 /// Files kept open. Beyond it the oldest is closed; frames in it are then named from what is cached.
 const OPEN_FILES_MAX: usize = 4096;
 

@@ -84,6 +84,16 @@ impl Mappings {
         }
     }
 
+    /// All, by address.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Mapping> {
+        self.0.iter()
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The mapping that covers an address.
     pub(crate) fn find(&self, address: u64) -> Option<&Mapping> {
         let at = self.0.partition_point(|mapping| mapping.end <= address);

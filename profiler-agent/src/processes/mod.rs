@@ -8,6 +8,7 @@ mod binaries;
 mod mappings;
 mod maps_file;
 mod sideband;
+mod vdso;
 
 use std::{
     sync::Arc,
@@ -16,11 +17,12 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-pub(crate) use binaries::{BinaryHandle, MappedFile};
+pub(crate) use binaries::{BinaryHandle, MappedFile, VDSO};
 pub(crate) use sideband::{ProcessEvent, Sideband};
+pub(crate) use vdso::vdso_image;
 
 use binaries::{Binaries, MappedAt};
-use mappings::{Backing, Mappings};
+use mappings::{Backing, FileKey, Mapping, Mappings};
 use sideband::Change;
 
 /// Handle of a process, unique for the life of the agent.
@@ -58,10 +60,49 @@ pub(crate) enum Place {
     Unknown,
 }
 
+/// What stands behind the code of a mapping.
+#[derive(Clone, Debug)]
+pub(crate) enum CodeBacking {
+    /// A file, or the vDSO's image.
+    File(BinaryHandle, MappedFile),
+    /// Made at run time.
+    Anonymous,
+}
+
+/// A mapping with code.
+#[derive(Clone, Debug)]
+pub(crate) struct CodeRange {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) file_offset: u64,
+    pub(crate) backing: CodeBacking,
+}
+
+/// All code of a process, as of a version of its mappings.
+#[derive(Clone, Debug)]
+pub(crate) struct ProcessCode {
+    pub(crate) process: ProcessHandle,
+    pub(crate) identity: ProcessIdentity,
+    pub(crate) version: u64,
+    pub(crate) ranges: Vec<CodeRange>,
+    /// It has ended: there will be no more samples of it.
+    pub(crate) ended: bool,
+}
+
+/// What tells a process from another of the same id, and a program from the next one in the same process: when it
+/// started (nanoseconds of CLOCK_BOOTTIME), and how often it has called exec.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProcessIdentity {
+    pub(crate) start_time_ns: u64,
+    pub(crate) exec_id: u32,
+}
+
 struct Process {
     handle: ProcessHandle,
     /// Set by the first sample.
-    start_time_ns: Option<u64>,
+    identity: Option<ProcessIdentity>,
+    /// Changes with its mappings.
+    version: u64,
     labels: Option<Arc<ProcessLabels>>,
     mappings: Mappings,
     /// All its mappings are known from records, or from a read of its maps.
@@ -69,7 +110,7 @@ struct Process {
     maps_read: Option<Instant>,
     ended: Option<Instant>,
     /// Binaries already asked for, by start of their mapping.
-    resolved: FxHashMap<u64, (BinaryHandle, MappedFile)>,
+    resolved: Resolved,
 }
 
 impl Process {
@@ -78,7 +119,8 @@ impl Process {
         *next += 1;
         Self {
             handle,
-            start_time_ns: None,
+            identity: None,
+            version: 0,
             labels: None,
             mappings,
             complete,
@@ -103,6 +145,7 @@ pub(crate) struct ProcessCounts {
 pub(crate) struct ProcessTable {
     by_pid: FxHashMap<u32, Process>,
     binaries: Binaries,
+    vdso: Option<MappedFile>,
     cgroups: FxHashMap<u64, String>,
     next: u32,
     maps_reads: u64,
@@ -110,6 +153,11 @@ pub(crate) struct ProcessTable {
 }
 
 impl ProcessTable {
+    /// A table without any process. `vdso` is the image of the kernel's vDSO.
+    pub(crate) fn new(vdso: Option<MappedFile>) -> Self {
+        Self { vdso, ..Self::default() }
+    }
+
     /// Takes in what happened.
     pub(crate) fn apply(&mut self, event: ProcessEvent) {
         match event.change {
@@ -135,6 +183,7 @@ impl ProcessTable {
                 if let Some(process) = self.by_pid.get_mut(&event.pid) {
                     process.resolved.retain(|start, _| *start >= mapping.end || *start < mapping.start);
                     process.mappings.insert(mapping);
+                    process.version += 1;
                 }
             }
         }
@@ -144,7 +193,7 @@ impl ProcessTable {
     pub(crate) fn process(
         &mut self,
         pid: u32,
-        start_time_ns: u64,
+        identity: ProcessIdentity,
         comm: &str,
         cgroup_id: u64,
     ) -> (ProcessHandle, Arc<ProcessLabels>) {
@@ -152,10 +201,10 @@ impl ProcessTable {
         let next = &mut self.next;
         let process =
             self.by_pid.entry(pid).or_insert_with(|| Process::new(next, Mappings::default(), false));
-        if process.start_time_ns.is_some_and(|start| start != start_time_ns) {
+        if process.identity.is_some_and(|known| known != identity) {
             *process = Process::new(next, Mappings::default(), false);
         }
-        process.start_time_ns = Some(start_time_ns);
+        process.identity = Some(identity);
         process.ended = process.ended.map(|_| Instant::now());
         let labels = match &process.labels {
             // A program may rename itself.
@@ -202,6 +251,7 @@ impl ProcessTable {
                 process.mappings = Mappings::from_list(list);
                 process.complete = true;
                 process.resolved.clear();
+                process.version += 1;
             }
         }
         let Some(mapping) = process.mappings.find(address) else { return Place::Unknown };
@@ -210,16 +260,43 @@ impl ProcessTable {
             Backing::Vdso => Place::Vdso { offset: address - mapping.start },
             Backing::Anonymous => Place::Anonymous,
             Backing::File { key, path } => {
-                let at = MappedAt { pid, start: mapping.start, end: mapping.end };
-                let binaries = &mut self.binaries;
-                let (binary, file) = process
-                    .resolved
-                    .entry(mapping.start)
-                    .or_insert_with(|| binaries.get(*key, path, at))
-                    .clone();
+                let (binary, file) =
+                    resolve(&mut self.binaries, &mut process.resolved, pid, mapping, *key, path);
                 Place::File { binary, file, file_offset }
             }
         }
+    }
+
+    /// The version of a process's mappings, and which process it is.
+    pub(crate) fn version(&self, pid: u32) -> Option<(ProcessHandle, u64)> {
+        self.by_pid.get(&pid).map(|process| (process.handle, process.version))
+    }
+
+    /// All code of a process that was sampled; its files are opened.
+    pub(crate) fn code(&mut self, pid: u32) -> Option<ProcessCode> {
+        let process = self.by_pid.get_mut(&pid)?;
+        let identity = process.identity?;
+        let mut ranges = Vec::with_capacity(process.mappings.len());
+        for mapping in process.mappings.iter() {
+            let backing = match &mapping.backing {
+                Backing::Anonymous => CodeBacking::Anonymous,
+                Backing::Vdso => match &self.vdso {
+                    Some(image) => CodeBacking::File(VDSO, image.clone()),
+                    None => CodeBacking::Anonymous,
+                },
+                Backing::File { key, path } => {
+                    let (binary, file) =
+                        resolve(&mut self.binaries, &mut process.resolved, pid, mapping, *key, path);
+                    CodeBacking::File(binary, file)
+                }
+            };
+            let Mapping { start, end, file_offset, .. } = *mapping;
+            // The vDSO's image is a file of its own, which begins where its mapping does.
+            let file_offset = if mapping.backing == Backing::Vdso { 0 } else { file_offset };
+            ranges.push(CodeRange { start, end, file_offset, backing });
+        }
+        let ended = process.ended.is_some();
+        Some(ProcessCode { process: process.handle, identity, version: process.version, ranges, ended })
     }
 
     /// Forgets processes that have ended. To be called from time to time.
@@ -228,7 +305,7 @@ impl ProcessTable {
         if self.by_pid.len() > PROCESSES_MAX {
             // Whoever is alive and sampled comes back with its next sample.
             self.forgotten += self.by_pid.len() as u64;
-            self.by_pid.retain(|_, process| process.start_time_ns.is_some() && process.ended.is_none());
+            self.by_pid.retain(|_, process| process.identity.is_some() && process.ended.is_none());
             self.forgotten -= self.by_pid.len() as u64;
         }
     }
@@ -242,6 +319,21 @@ impl ProcessTable {
             forgotten: self.forgotten,
         }
     }
+}
+
+type Resolved = FxHashMap<u64, (BinaryHandle, MappedFile)>;
+
+/// The binary of a mapping, asked for once.
+fn resolve(
+    binaries: &mut Binaries,
+    resolved: &mut Resolved,
+    pid: u32,
+    mapping: &Mapping,
+    key: FileKey,
+    path: &Arc<str>,
+) -> (BinaryHandle, MappedFile) {
+    let at = MappedAt { pid, start: mapping.start, end: mapping.end };
+    resolved.entry(mapping.start).or_insert_with(|| binaries.get(key, path, at)).clone()
 }
 
 fn exe_of(pid: u32) -> String {

@@ -9,6 +9,10 @@ fn anonymous(start: u64, end: u64) -> Change {
     Change::Mmap(Mapping { start, end, file_offset: 0, backing: Backing::Anonymous })
 }
 
+fn born(start_time_ns: u64) -> ProcessIdentity {
+    ProcessIdentity { start_time_ns, exec_id: 0 }
+}
+
 /// No process has this id: `pid_max` is at most 2^22.
 const NOBODY: u32 = 1 << 30;
 
@@ -16,7 +20,7 @@ const NOBODY: u32 = 1 << 30;
 fn our_own_code_is_found_in_our_executable() {
     let mut table = ProcessTable::default();
     let pid = std::process::id();
-    let (_, labels) = table.process(pid, 1, "me", 0);
+    let (_, labels) = table.process(pid, born(1), "me", 0);
     assert_eq!(labels.exe, std::env::current_exe().unwrap().to_str().unwrap());
     let here = our_own_code_is_found_in_our_executable as *const () as u64;
     let Place::File { file, .. } = table.locate(pid, here) else { panic!("not in a file") };
@@ -29,9 +33,9 @@ fn our_own_code_is_found_in_our_executable() {
 #[test]
 fn a_pid_used_again_is_another_process() {
     let mut table = ProcessTable::default();
-    let (first, _) = table.process(NOBODY, 1, "old", 0);
-    assert_eq!(table.process(NOBODY, 1, "old", 0).0, first);
-    let (second, labels) = table.process(NOBODY, 2, "new", 0);
+    let (first, _) = table.process(NOBODY, born(1), "old", 0);
+    assert_eq!(table.process(NOBODY, born(1), "old", 0).0, first);
+    let (second, labels) = table.process(NOBODY, born(2), "new", 0);
     assert_ne!(second, first);
     assert_eq!(labels.process, "new");
 }
@@ -77,7 +81,7 @@ fn a_new_mapping_at_an_old_place_names_the_new_file() {
 fn a_renamed_process_gets_its_new_name_and_keeps_its_executable() {
     let mut table = ProcessTable::default();
     let pid = std::process::id();
-    let (_, before) = table.process(pid, 1, "before", 0);
-    let (_, after) = table.process(pid, 1, "after", 0);
+    let (_, before) = table.process(pid, born(1), "before", 0);
+    let (_, after) = table.process(pid, born(1), "after", 0);
     assert_eq!((after.process.as_str(), &after.exe), ("after", &before.exe));
 }

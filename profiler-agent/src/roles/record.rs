@@ -20,7 +20,7 @@ use crate::{
     bpf::Watched,
     capture::Progress,
     cli::RecordArgs,
-    config::DEFAULT_FREQUENCY_HZ,
+    config::{DEFAULT_FREQUENCY_HZ, DEFAULT_TABLE_BYTES},
     exit::{Code, Failure},
     pipeline::{Pipeline, PipelineOptions},
     processor::unix_ms,
@@ -75,7 +75,8 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
         watched.add(*pid)?;
     }
     let merged = MergeSink::default();
-    let options = PipelineOptions { window: Duration::from_secs(10), origin };
+    let options =
+        PipelineOptions { window: Duration::from_secs(10), table_bytes: DEFAULT_TABLE_BYTES, origin };
     let pipeline = Pipeline::start(program, options, Box::new(merged.clone()))?;
     let mut command = start_command(&args.command, watched)?;
     let (started, start_ms) = (Instant::now(), unix_ms());

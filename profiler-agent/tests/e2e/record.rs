@@ -51,7 +51,7 @@ fn a_recording_ends_with_its_command_and_its_children_belong_to_it() {
     let script = format!("{shares} 1 & wait; exit 7");
     let recording = record(&["--frequency", "499"], &["sh", "-c", &script]);
     assert!(started.elapsed() < Duration::from_secs(9), "it ended after {:?}", started.elapsed());
-    assert!(recording.samples(|stack| stack.process == "shares") > 200, "{}", recording.show());
+    assert!(recording.samples(|stack| stack.process == "shares") > 30, "{}", recording.show());
     assert_eq!(recording.samples(|stack| stack.process == "vesta"), 0, "{}", recording.show());
     assert!(recording.summary["command_exit"].as_str().unwrap().contains('7'), "{}", recording.summary);
 }

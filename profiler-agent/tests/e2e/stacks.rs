@@ -56,14 +56,25 @@ fn a_mix_of_known_shares_is_measured_and_every_stack_reaches_main() {
 }
 
 #[test]
-fn without_frame_pointers_a_stack_says_so_and_is_not_called_complete() {
+fn a_program_without_frame_pointers_is_walked_by_its_tables() {
     let _quiet = quiet();
-    let recording = record(FAST, &[&program(Program::Shares, NoFramePointers), "2"]);
-    let reasons = &recording.summary["incomplete"];
-    assert!(reasons["no_frame_pointer"].as_u64() > Some(ENOUGH), "{}", recording.summary);
+    let recording = record(FAST, &[&program(Program::Shares, NoFramePointers), "4"]);
+    let (complete, user) = (recording.number("complete"), recording.number("user_stacks"));
+    // Until the tables are built, which a busy machine does not do at once, frame pointers are all there is.
+    assert!(complete * 10 > user * 6, "{complete} of {user} complete\n{}", recording.show());
     no_whole_stack_misses_main(&recording, "shares");
+    let by_table = |stack: &crate::vesta::Stack| stack.is_whole() && stack.has("_start");
+    let walked = recording.samples(by_table) as f64;
+    for (function, expected) in [("burn_seventy", 70.0), ("burn_twenty", 20.0), ("burn_ten", 10.0)] {
+        let burning = |stack: &crate::vesta::Stack| by_table(stack) && stack.has(function);
+        let measured = recording.samples(burning) as f64 * 100.0 / walked;
+        assert!((measured - expected).abs() < 5.0, "{function}: {measured} %\n{}", recording.show());
+        let path = |stack: &crate::vesta::Stack| burning(stack) && !(stack.has("work") && stack.has("main"));
+        assert_eq!(recording.samples(path), 0, "{}", recording.show());
+    }
+    // What is not complete says so in the stack, too.
     let marked = recording.samples(|stack| stack.frames.iter().any(|frame| frame == "[no frame pointer]"));
-    assert_eq!(Some(marked), reasons["no_frame_pointer"].as_u64(), "the mark stands in every such stack");
+    assert_eq!(marked, recording.summary["incomplete"]["no_frame_pointer"].as_u64().unwrap_or(0));
 }
 
 #[test]
@@ -144,7 +155,7 @@ fn system_calls_show_the_kernel_on_top_of_the_function_that_made_them() {
     let in_kernel = |stack: &crate::vesta::Stack| stack.frames.iter().any(|frame| frame.ends_with("_[k]"));
     let reading = recording.samples(|stack| stack.has("read_zero") && in_kernel(stack));
     let all = recording.samples(|stack| stack.process == "syscalls");
-    assert!(reading * 2 > all, "{reading} of {all}\n{}", recording.show());
+    assert!(reading * 3 > all, "{reading} of {all}\n{}", recording.show());
     for stack in recording.stacks.iter().filter(|stack| stack.has("read_zero") && in_kernel(stack)) {
         let user = stack.frames.iter().position(|frame| frame == "read_zero").unwrap();
         let kernel = stack.frames.iter().position(|frame| frame.ends_with("_[k]")).unwrap();

@@ -7,6 +7,7 @@
 mod counters;
 mod sample;
 mod status;
+mod tables;
 
 pub use counters::{COUNTERS, Counter};
 pub use sample::{
@@ -14,6 +15,10 @@ pub use sample::{
     USER_FRAMES_MAX, frame_address, frame_method, tagged_frame, tagged_frame_raw,
 };
 pub use status::{Method, WalkEnd};
+pub use tables::{
+    CodeKind, CodeMapping, MAPPINGS_MAX, PAGE_WORDS, PROCESSES_MAX, ProcessTables, SLAB_PAGES, SLAB_WORDS,
+    SLABS_MAX,
+};
 
 /// Value of a process id in the set of watched processes: it is sampled, and so are children it starts.
 pub const WATCH_SAMPLED: u8 = 1;

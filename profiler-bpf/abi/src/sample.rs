@@ -48,6 +48,9 @@ pub struct SampleHeader {
     pub tid: u32,
     /// CPU number.
     pub cpu: u32,
+    /// How often the process has called exec, as far as the kernel counts (`task_struct.self_exec_id`). With `pid` and
+    /// `start_time_ns` it names an address space.
+    pub exec_id: u32,
     /// Number of kernel frames that follow, or a negative errno of the kernel's stack walk.
     pub kernel_frames: i32,
     /// Number of user frames that follow the kernel frames.
@@ -56,8 +59,12 @@ pub struct SampleHeader {
     pub mode: u8,
     /// A [`crate::WalkEnd`].
     pub walk_end: u8,
+    /// 1: the process's unwind tables were there ([`crate::ProcessTables`]).
+    pub had_tables: u8,
+    /// 1: the step that ended the walk was by a rule; 0: by the frame pointer.
+    pub end_by_rule: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved_2: u32,
     /// Name of the thread, padded with zero bytes.
     pub thread_comm: [u8; COMM_BYTES],
     /// Name of the process's group leader, padded with zero bytes.
@@ -72,7 +79,7 @@ pub struct SampleHeader {
 
 /// Bytes of the fixed part.
 pub const HEADER_BYTES: usize = size_of::<SampleHeader>();
-const _: () = assert!(HEADER_BYTES == 104 && HEADER_BYTES.is_multiple_of(8));
+const _: () = assert!(HEADER_BYTES == 112 && HEADER_BYTES.is_multiple_of(8));
 
 /// A sample in the kernel side's scratch memory; only the used frames are sent.
 #[repr(C)]

@@ -8,6 +8,7 @@
 
 use profiler_abi::{Method, WalkEnd};
 
+mod apply;
 mod code;
 pub mod rule;
 pub mod table;

@@ -128,3 +128,91 @@ fn every_form_of_call_is_known() {
     assert!(!code::ends_in_call(NOP));
     assert!(!code::ends_in_call(tail(&[0xff, 0xe0])), "a jump is no call");
 }
+
+mod by_rule {
+    use super::*;
+    use crate::rule::{Cfa, Rbp, ReturnAddress, Rule};
+
+    fn step(memory: &'static [(u64, u64)], walk: Walk, rule: Rule) -> Result<Walk, WalkEnd> {
+        let mut at = walk;
+        at.step_by_rule(&Words(memory), &rule).map(|method| {
+            assert_eq!(method, Method::Table);
+            at
+        })
+    }
+
+    const LEAF: Walk = Walk::leaf(0x5000, 0x7000, 0x7100);
+
+    fn caller(ip: u64, sp: u64, bp: u64) -> Walk {
+        Walk { ip, sp, bp, is_caller: true }
+    }
+
+    #[test]
+    fn the_return_address_lies_below_the_cfa_and_rbp_where_the_rule_says() {
+        let from_sp = Rule::register(7, 16);
+        assert_eq!(step(&[(0x7008, 0x5100)], LEAF, from_sp), Ok(caller(0x5100, 0x7010, 0x7100)));
+        // rbp beside the return address, and away from it
+        let beside = Rule { rbp: Rbp::AtCfa, rbp_operand: -16, ..from_sp };
+        assert_eq!(
+            step(&[(0x7000, 0x7200), (0x7008, 0x5100)], LEAF, beside),
+            Ok(caller(0x5100, 0x7010, 0x7200))
+        );
+        let away = Rule { rbp: Rbp::AtCfa, rbp_operand: -48, ..Rule::register(7, 64) };
+        assert_eq!(
+            step(&[(0x7010, 0x7200), (0x7038, 0x5100)], LEAF, away),
+            Ok(caller(0x5100, 0x7040, 0x7200))
+        );
+        let from_bp = Rule { rbp: Rbp::AtCfa, rbp_operand: -16, ..Rule::register(6, 16) };
+        assert_eq!(
+            step(&[(0x7100, 0x7200), (0x7108, 0x5100)], LEAF, from_bp),
+            Ok(caller(0x5100, 0x7110, 0x7200))
+        );
+    }
+
+    #[test]
+    fn realigned_stacks_and_the_linkage_table_are_followed() {
+        let realigned = Rule { rbp: Rbp::AtRbp, rbp_operand: 0, ..Rule::deref_rbp(-8, 0) };
+        assert_eq!(
+            step(&[(0x70f8, 0x7400), (0x7100, 0x7300), (0x73f8, 0x5100)], LEAF, realigned),
+            Ok(caller(0x5100, 0x7400, 0x7300))
+        );
+        let plt = Rule::plt(8, 11);
+        assert_eq!(step(&[(0x7000, 0x5100)], LEAF, plt), Ok(caller(0x5100, 0x7008, 0x7100)));
+        let pushed = Walk { ip: 0x500b, ..LEAF };
+        assert_eq!(step(&[(0x7008, 0x5100)], pushed, plt), Ok(caller(0x5100, 0x7010, 0x7100)));
+    }
+
+    #[test]
+    fn a_signal_leads_to_the_instruction_it_interrupted() {
+        let memory: &[(u64, u64)] =
+            &[(0x7000 + SIGNAL_BP, 0x7700), (0x7000 + SIGNAL_SP, 0x7600), (0x7000 + SIGNAL_SP + 8, 0x5100)];
+        let interrupted = Walk { ip: 0x5100, sp: 0x7600, bp: 0x7700, is_caller: false };
+        assert_eq!(step(memory, LEAF, Rule::SIGNAL), Ok(interrupted));
+    }
+    const SIGNAL_BP: u64 = 120;
+    const SIGNAL_SP: u64 = 160;
+
+    #[test]
+    fn what_cannot_be_followed_says_why() {
+        assert_eq!(step(&[], LEAF, Rule::END), Err(WalkEnd::Proven));
+        assert_eq!(step(&[], LEAF, Rule::NONE), Err(WalkEnd::NoRow));
+        assert_eq!(step(&[], LEAF, Rule::register(10, 8)), Err(WalkEnd::UnsupportedRule));
+        assert_eq!(step(&[], LEAF, Rule::register(7, 16)), Err(WalkEnd::UnreadableStack));
+        assert_eq!(step(&[], LEAF, Rule::register(7, 0)), Err(WalkEnd::NotAscending));
+        assert_eq!(step(&[], LEAF, Rule::register(6, -0x7000)), Err(WalkEnd::NotAscending));
+        assert_eq!(step(&[(0x7008, 3)], LEAF, Rule::register(7, 16)), Err(WalkEnd::BadReturnAddress));
+        let in_register = Rule {
+            return_address: ReturnAddress::InRegister,
+            return_address_operand: 11,
+            ..Rule::register(7, 16)
+        };
+        assert_eq!(step(&[(0x7008, 0x5100)], LEAF, in_register), Err(WalkEnd::UnsupportedRule));
+        assert!(matches!(Rule::register(10, 8).cfa, Cfa::Register));
+    }
+
+    #[test]
+    fn a_lost_frame_pointer_is_zero_so_that_no_one_follows_it() {
+        let lost = Rule { rbp: Rbp::Undefined, ..Rule::register(7, 16) };
+        assert_eq!(step(&[(0x7008, 0x5100)], LEAF, lost), Ok(caller(0x5100, 0x7010, 0)));
+    }
+}

@@ -1,0 +1,103 @@
+//! The builder thread: one file at a time, at the lowest priority, so that building never competes with what is profiled.
+
+use std::{
+    path::Path,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
+};
+
+use symbols::{
+    elf::FileFacts,
+    unwind_rows::{UnwindRowsError, UnwindTable},
+};
+
+use super::layout::Layout;
+use crate::processes::{BinaryHandle, MappedFile};
+
+/// What came of a file.
+pub(crate) enum Outcome {
+    /// Its table, as words of the space.
+    Table { words: Vec<u64>, layout: Layout, rows: u64 },
+    /// It has no call frame information, or is no file we can read.
+    NoInformation,
+    /// Reading it failed; it may go better another time.
+    Failed,
+}
+
+/// A file that the builder is done with.
+pub(crate) struct Built {
+    pub(crate) binary: BinaryHandle,
+    pub(crate) outcome: Outcome,
+}
+
+/// Files with the builder at once: enough to keep it busy between two looks of the processor, few enough that a file
+/// that is missed much does not wait for many.
+const ORDERS_MAX: usize = 8;
+
+/// The builder, seen from the processor.
+pub(crate) struct Builder {
+    orders: SyncSender<(BinaryHandle, MappedFile)>,
+    results: Receiver<Built>,
+    ordered: usize,
+}
+
+impl Builder {
+    /// Starts the thread; it ends when this is dropped.
+    pub(crate) fn start() -> std::io::Result<Self> {
+        let (orders, orders_out) = sync_channel::<(BinaryHandle, MappedFile)>(ORDERS_MAX);
+        let (results_in, results) = sync_channel(ORDERS_MAX);
+        thread::Builder::new().name("vesta-tables".into()).spawn(move || {
+            be_nice();
+            while let Ok((binary, file)) = orders_out.recv() {
+                let outcome = build(&file);
+                if results_in.send(Built { binary, outcome }).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { orders, results, ordered: 0 })
+    }
+
+    /// How many files may be ordered now.
+    pub(crate) fn room(&self) -> usize {
+        ORDERS_MAX - self.ordered
+    }
+
+    /// Hands a file to the builder, which has room.
+    pub(crate) fn order(&mut self, binary: BinaryHandle, file: MappedFile) {
+        self.ordered += usize::from(self.orders.try_send((binary, file)).is_ok());
+    }
+
+    /// A file that is done, if there is one.
+    pub(crate) fn done(&mut self) -> Option<Built> {
+        let built = self.results.try_recv().ok()?;
+        self.ordered -= 1;
+        Some(built)
+    }
+}
+
+/// The lowest priority of ordinary scheduling, for this thread alone.
+fn be_nice() {
+    // Without it the thread works at the usual priority, which costs others a little.
+    if let Err(error) = rustix::process::nice(19) {
+        tracing::debug!(%error, "tables are built at the usual priority");
+    }
+}
+
+fn build(mapped: &MappedFile) -> Outcome {
+    let Some(file) = &mapped.file else { return Outcome::Failed };
+    let path = Path::new(&*mapped.path);
+    let built = || Ok::<_, UnwindRowsError>((UnwindTable::read(file, path)?, FileFacts::read(file, path)?));
+    match built() {
+        Ok((table, _)) if table.runs().is_empty() => Outcome::NoInformation,
+        Ok((table, facts)) => {
+            let rows = table.stats().rows;
+            let (layout, words) = Layout::of(&table, facts.segments());
+            Outcome::Table { words, layout, rows }
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a file has no unwind table");
+            Outcome::NoInformation
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Which parts of a numbered space are taken: first fit, neighbours joined, and freed parts kept back until no reader
+//! in the kernel can still be using them.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+/// How long a freed part is kept back. A run of the kernel program takes some ten microseconds and is not interrupted;
+/// a second is beyond any doubt.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A part of the space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) start: u32,
+    pub(crate) len: u32,
+}
+
+/// A space of `len` numbers, of which 0 is never given out: 0 means nothing in index entries.
+#[derive(Debug)]
+pub(crate) struct Space {
+    free: BTreeMap<u32, u32>,
+    leaving: VecDeque<(Instant, Part)>,
+    taken: u64,
+}
+
+impl Space {
+    pub(crate) fn new(len: u32) -> Self {
+        Self { free: BTreeMap::from([(1, len.saturating_sub(1))]), leaving: VecDeque::new(), taken: 0 }
+    }
+
+    /// Takes the first part that is large enough.
+    pub(crate) fn take(&mut self, len: u32, now: Instant) -> Option<Part> {
+        self.settle(now);
+        if len == 0 {
+            return Some(Part { start: 0, len: 0 });
+        }
+        let (&start, &size) = self.free.iter().find(|(_, size)| **size >= len)?;
+        self.free.remove(&start);
+        if size > len {
+            self.free.insert(start + len, size - len);
+        }
+        self.taken += u64::from(len);
+        Some(Part { start, len })
+    }
+
+    /// Gives a part back, once its grace is over.
+    pub(crate) fn give_back(&mut self, part: Part, now: Instant) {
+        if part.len > 0 {
+            self.taken -= u64::from(part.len);
+            self.leaving.push_back((now, part));
+        }
+    }
+
+    /// Numbers taken, those in grace left out.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    fn settle(&mut self, now: Instant) {
+        while let Some((left, part)) = self.leaving.front().copied() {
+            if now.saturating_duration_since(left) < GRACE {
+                return;
+            }
+            self.leaving.pop_front();
+            self.join(part);
+        }
+    }
+
+    fn join(&mut self, mut part: Part) {
+        if let Some((&start, &len)) = self.free.range(..part.start).next_back()
+            && start + len == part.start
+        {
+            self.free.remove(&start);
+            part = Part { start, len: len + part.len };
+        }
+        if let Some(len) = self.free.remove(&(part.start + part.len)) {
+            part.len += len;
+        }
+        self.free.insert(part.start, part.len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_do_not_overlap_and_come_back_whole() {
+        let (mut space, start) = (Space::new(1000), Instant::now());
+        let mut state = 0x9e37_79b9_u32;
+        let mut held: Vec<Part> = Vec::new();
+        for step in 0..5000u64 {
+            let now = start + Duration::from_millis(100 * step);
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            if state % 3 > 0 {
+                if let Some(part) = space.take(state % 60 + 1, now) {
+                    assert!(part.start > 0 && part.start + part.len <= 1000);
+                    for other in &held {
+                        assert!(
+                            part.start + part.len <= other.start || other.start + other.len <= part.start
+                        );
+                    }
+                    held.push(part);
+                }
+            } else if !held.is_empty() {
+                let part = held.swap_remove(state as usize % held.len());
+                space.give_back(part, now);
+            }
+        }
+        let end = start + Duration::from_secs(1000);
+        held.into_iter().for_each(|part| space.give_back(part, end));
+        assert_eq!(space.taken(), 0);
+        assert_eq!(space.take(999, end + GRACE), Some(Part { start: 1, len: 999 }));
+    }
+
+    #[test]
+    fn a_freed_part_is_not_given_out_within_its_grace() {
+        let (mut space, now) = (Space::new(11), Instant::now());
+        let part = space.take(10, now).unwrap();
+        space.give_back(part, now);
+        assert_eq!(space.take(10, now + GRACE / 2), None);
+        assert_eq!(space.take(10, now + GRACE), Some(part));
+    }
+}
