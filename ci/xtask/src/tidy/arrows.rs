@@ -10,7 +10,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("profiler-bpf", &["profiler-unwind", "profiler-abi"]),
     ("profiler-unwind", &["profiler-abi"]),
     ("profiler-abi", &[]),
-    ("symbols", &["profiler-abi"]),
+    ("symbols", &["profiler-abi", "profiler-unwind"]),
     ("store", &[]),
     ("ui", &["store"]),
     ("testprogs", &[]),
