@@ -1,0 +1,203 @@
+//! Unwind tables against gimli's evaluation of the same call frame information, over the system's own files.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::common::c_library;
+use crate::unwind_oracle::{Caller, Machine, Oracle, by_rule};
+use profiler_unwind::rule::Reason;
+use symbols::unwind_rows::UnwindTable;
+use testprogs::{Program, Variant, build};
+
+pub(crate) fn table(path: &Path) -> UnwindTable {
+    UnwindTable::read(&File::open(path).unwrap(), path).unwrap()
+}
+
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// The dynamic linker that this process uses.
+fn dynamic_linker() -> PathBuf {
+    fs::canonicalize("/lib64/ld-linux-x86-64.so.2").unwrap()
+}
+
+/// The compiler's own libraries, which are large.
+fn rust_libraries() -> Vec<PathBuf> {
+    let folder = Path::new(&output("rustc", &["--print", "sysroot"])).join("lib");
+    let libraries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let libraries: Vec<PathBuf> = libraries
+        .filter(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            name.starts_with("librustc_driver") || name.starts_with("libLLVM.so")
+        })
+        .collect();
+    assert!(!libraries.is_empty());
+    libraries
+}
+
+/// Programs and libraries that are large and common; those that are installed.
+fn system_files() -> Vec<PathBuf> {
+    let names = [
+        "/usr/lib/x86_64-linux-gnu/libstdc++.so.6",
+        "/usr/lib/x86_64-linux-gnu/libcrypto.so.3",
+        "/usr/bin/python3",
+        "/usr/bin/perl",
+        "/usr/bin/bash",
+        "/usr/bin/redis-server",
+        "/usr/bin/node",
+    ];
+    let compiler = PathBuf::from(output("cc", &["-print-prog-name=cc1"]));
+    let found =
+        names.iter().map(PathBuf::from).chain([compiler]).filter_map(|path| fs::canonicalize(path).ok());
+    let files: Vec<PathBuf> = [c_library(), dynamic_linker()].into_iter().chain(found).collect();
+    assert!(files.len() > 4, "{files:?}");
+    files
+}
+
+/// How often a table and the oracle agreed, and in which way they may differ.
+#[derive(Default, Debug)]
+pub(crate) struct Agreement {
+    pub(crate) same: u64,
+    padding: u64,
+    overlapping: u64,
+    rbp_expressions: u64,
+    unsupported: BTreeMap<&'static str, u64>,
+}
+
+impl Agreement {
+    fn check(&mut self, table: &UnwindTable, oracle: &Oracle, vaddr: u64) {
+        let machine = Machine::at(vaddr, 0x5eed ^ vaddr << 7);
+        let rule = table.rule_at(vaddr);
+        let (by_table, said) = (by_rule(rule, machine), oracle.says(vaddr, machine));
+        if by_table == Some(said.caller) {
+            self.same += 1;
+        } else if said.is_ambiguous {
+            self.overlapping += 1;
+        } else if said.caller == Caller::Unknown && oracle.is_padding(vaddr) {
+            self.padding += 1;
+        } else if let Some(reason) = rule.and_then(|rule| rule.reason()) {
+            assert!(said.excuses.contains(&reason), "{reason:?} at {vaddr:#x}: {:?}", said.excuses);
+            *self.unsupported.entry(name(reason)).or_default() += 1;
+        } else if by_table.is_none() && said.rbp_is_expression {
+            self.rbp_expressions += 1;
+        } else {
+            panic!("at {vaddr:#x}: {rule:?}, {by_table:?}, but {:?}", said.caller);
+        }
+    }
+}
+
+fn name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::CfaExpression => "CFA is an expression",
+        Reason::CfaRegister => "CFA is in no general register",
+        Reason::Offset => "an offset is too large",
+        Reason::ReturnAddress => "return address is an expression",
+        Reason::Crowded => "too many rules in a block",
+        Reason::StackPointer => "stack pointer is not the CFA",
+    }
+}
+
+/// Checks the first, a middle and the last address of every `stride`th row, and all around entries.
+pub(crate) fn compare(table: &UnwindTable, oracle: &Oracle, stride: usize) -> Agreement {
+    let mut agreement = Agreement::default();
+    let rows: Vec<u64> = table.rows().map(|(vaddr, _)| vaddr).collect();
+    for (number, row) in rows.windows(2).enumerate().step_by(stride) {
+        let (first, end) = (row[0], row[1]);
+        assert!(first < end, "row {number} at {first:#x} does not ascend");
+        for vaddr in [first, first + (end - first) / 2, end - 1] {
+            agreement.check(table, oracle, vaddr);
+        }
+    }
+    for border in oracle.borders().step_by(stride) {
+        for vaddr in [border - 1, border] {
+            agreement.check(table, oracle, vaddr);
+        }
+    }
+    for row in rows.iter().step_by(rows.len() / 4 + 1) {
+        let said = oracle.says(*row, Machine::at(*row, 1)).caller;
+        assert_eq!(oracle.is_found_by_search(*row), said != Caller::Unknown, "{row:#x}");
+    }
+    agreement
+}
+
+/// Compares a file, at not much more than some thousands of rows.
+fn compare_file(path: &Path) -> Agreement {
+    let table = table(path);
+    let stats = table.stats();
+    let stride = stats.rows as usize / 4_000 + 1;
+    let agreement = compare(&table, &Oracle::of(path), stride);
+    let unsupported: u64 = agreement.unsupported.values().sum();
+    assert!(agreement.same > 2_000.min(stats.rows) && unsupported < 100, "{}: {agreement:?}", path.display());
+    assert_eq!((stats.broken_entries, agreement.overlapping), (0, 0), "{}: {stats:?}", path.display());
+    agreement
+}
+
+#[test]
+fn every_row_of_the_c_library_and_the_dynamic_linker_is_what_gimli_says_there() {
+    for path in [c_library(), dynamic_linker()] {
+        let table = table(&path);
+        let agreement = compare(&table, &Oracle::of(&path), 1);
+        // longjmp and setcontext jump to stacks of their own.
+        let rows = table.stats().unsupported_rows;
+        assert_eq!(rows.iter().sum::<u64>(), rows[Reason::StackPointer as usize], "{rows:?}");
+        assert!(rows[Reason::StackPointer as usize] < 8, "{rows:?}");
+        assert_eq!((agreement.overlapping, agreement.rbp_expressions), (0, 0), "{}", path.display());
+        assert!(agreement.same > 3 * table.stats().rows, "{agreement:?} of {:?}", table.stats());
+    }
+}
+
+#[test]
+fn rows_of_the_systems_programs_are_what_gimli_says_there() {
+    for path in system_files() {
+        compare_file(&path);
+    }
+}
+
+#[test]
+fn rows_of_the_rust_compiler_are_what_gimli_says_there() {
+    let path = rust_libraries().into_iter().min_by_key(|path| path.file_name().unwrap().len()).unwrap();
+    compare_file(&path);
+}
+
+#[test]
+fn rows_of_the_test_programs_are_what_gimli_says_there() {
+    for variant in [Variant::FramePointers, Variant::NoFramePointers, Variant::Static, Variant::Stripped] {
+        let path = build(Program::Shares, variant);
+        let agreement = compare_file(&path);
+        assert!(agreement.same > 60, "{variant:?}: {agreement:?}");
+    }
+}
+
+#[test]
+fn rows_of_the_vdso_are_what_gimli_says_there() {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let line = maps.lines().find(|line| line.ends_with("[vdso]")).unwrap();
+    let (start, rest) = line.split_once('-').unwrap();
+    let start = u64::from_str_radix(start, 16).unwrap();
+    let end = u64::from_str_radix(rest.split_once(' ').unwrap().0, 16).unwrap();
+    let mut image = vec![0; (end - start) as usize];
+    File::open("/proc/self/mem").unwrap().read_exact_at(&mut image, start).unwrap();
+    let table = UnwindTable::read_image(&image, Path::new("[vdso]")).unwrap();
+    assert!(table.stats().rows > 10, "{:?}", table.stats());
+    let agreement = compare(&table, &Oracle::of_bytes(&image), 1);
+    assert!(agreement.same > 50, "{agreement:?}");
+}
+
+#[test]
+fn tables_take_less_than_3_bytes_a_row() {
+    for path in system_files().into_iter().chain(rust_libraries()) {
+        let table = table(&path);
+        let stats = table.stats();
+        let counted = 4 * table.index().len() + 8 * (table.words().len() + table.rules().len());
+        assert_eq!(stats.bytes, counted as u64);
+        let per_row = stats.bytes as f64 / stats.rows as f64;
+        println!("{}: {} rows of {per_row:.2} bytes", path.display(), stats.rows);
+        assert!(per_row <= 2.95, "{}: {per_row} bytes, {stats:?}", path.display());
+    }
+}
