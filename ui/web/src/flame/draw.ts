@@ -5,7 +5,7 @@ import type { Tokens } from "../color/tokens";
 import { share } from "../format/number";
 import type { Rects, View, Viewport } from "./layout";
 import { rowTop, scaleOf } from "./layout";
-import { frameLabel } from "./names";
+import { frameLabel, shortName } from "./names";
 import { type Brush, frameFill, paintFrame } from "./paint";
 import { type Font, FONTS, fitted, textWidth } from "./text";
 import { type FlameTree, frameOf } from "./tree";
@@ -132,7 +132,8 @@ function label(
     : frame.kind === "inlined" ? "inlined" : "frame";
   const part = w > SHARE_FROM ? share((tree.total[node] as number) / (tree.total[0] as number)) : "";
   const room = w - 9 - (part ? textWidth(context, part, "share") + 12 : 0);
-  const name = fitted(context, frameLabel(frame, rootLabel), font, room);
+  const full = frameLabel(frame, rootLabel);
+  const name = textWidth(context, full, font) <= room ? full : fitted(context, shortName(full), font, room);
   if (!name) return;
   const middle = y + h / 2 + 1;
   context.fillStyle = palette.ink;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { baseName, frameLabel, reasonName, sourceOf } from "./names";
+import { baseName, frameLabel, reasonName, shortName, sourceOf } from "./names";
 import type { Frame } from "./tree";
 
 const frame = (change: Partial<Frame>): Frame => ({
@@ -26,4 +26,9 @@ test("the source is the line if known, else the binary", () => {
   expect(sourceOf(frame({ file: "a.c" }))).toBe("a.c");
   expect(sourceOf(frame({ binary: "/bin/a" }))).toBe("/bin/a");
   expect(["/usr/bin/a", "[kernel]", "/"].map(baseName)).toEqual(["a", "[kernel]", "/"]);
+});
+
+test("code without a name is told apart by its offset", () => {
+  expect(shortName("[chromium+0x3fa2c]")).toBe("+0x3fa2c");
+  expect(shortName("operator[](int)")).toBe("operator[](int)");
 });

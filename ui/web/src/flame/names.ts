@@ -55,6 +55,11 @@ export function frameLabel(frame: Frame, rootLabel: string): string {
   return frame.name || "(none)";
 }
 
+/** What to write where a name does not fit: of code without a name its offset, for the file is told by the colour. */
+export function shortName(name: string): string {
+  return /^\[[^\]]*(\+0x[0-9a-f]+)\]$/.exec(name)?.[1] ?? name;
+}
+
 /** The file name of a path. */
 export function baseName(path: string): string {
   return path.replace(/^.*\/(?=.)/, "");

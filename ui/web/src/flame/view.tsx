@@ -158,7 +158,7 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
         onClick={onClick} onKeyDown={onKey}
       />
       <canvas ref={overlay} class="overlay" aria-hidden="true" />
-      <p id="focused-frame" class="unseen" aria-live="polite">
+      <p id="focused-frame" class="unseen" aria-live={explore.live() ? "off" : "polite"}>
         <Show when={tree()}>{(shown) => <>{spoken(explore, shown(), explore.selectedNode(), rootLabel())}</>}</Show>
       </p>
       <Show when={tree() && hovered() >= 0 && hovered() < tree()!.count && pointer()}>

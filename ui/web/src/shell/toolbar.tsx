@@ -13,13 +13,23 @@ const TAB_NAMES: [Tab, string][] = [["flame", "Flame graph"], ["top", "Top"]];
 export function Toolbar(props: { explore: Explore }): JSX.Element {
   const { explore } = props;
   const tab = () => explore.view().tab;
+  const onTabKey = (event: KeyboardEvent) => {
+    const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
+    const at = TAB_NAMES.findIndex(([id]) => id === tab());
+    const next = step && TAB_NAMES[(at + step + TAB_NAMES.length) % TAB_NAMES.length]?.[0];
+    if (!next) return;
+    event.preventDefault();
+    explore.update({ tab: next });
+    document.getElementById(`tab-${next}`)?.focus();
+  };
   return (
     <div class="toolbar">
-      <div class="tabs" role="tablist" aria-label="Views of the code">
+      <div class="tabs" role="tablist" aria-label="Views of the code" onKeyDown={onTabKey}>
         <For each={TAB_NAMES}>
           {([id, name], i) => (
             <button
               type="button" role="tab" id={`tab-${id}`} aria-selected={tab() === id} aria-controls="tab-panel"
+              tabindex={tab() === id ? 0 : -1}
               title={`${name} (${i() + 1})`} onClick={() => explore.update({ tab: id })}
             >
               {name}
