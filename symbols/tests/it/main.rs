@@ -9,6 +9,7 @@ mod live_stacks;
 mod split_debug_info;
 mod stack_ends;
 mod symbolizer;
+mod unwind_hostile;
 mod unwind_oracle;
 mod unwind_rows;
 mod unwind_rules;
