@@ -40,8 +40,7 @@ impl UnwindTable {
     /// The table as bytes to store.
     pub fn to_bytes(&self) -> Vec<u8> {
         let counts = [self.runs.len(), self.index.len(), self.words.len(), self.rules.len()];
-        let mut bytes =
-            Vec::with_capacity(ARRAYS_FROM + self.runs.len() * RUN_BYTES + self.stats.bytes as usize);
+        let mut bytes = Vec::with_capacity(ARRAYS_FROM + self.runs.len() * RUN_BYTES + self.size());
         bytes.extend(MAGIC);
         bytes.extend(VERSION.to_le_bytes());
         bytes.extend([0; 4]);
@@ -102,9 +101,15 @@ impl UnwindTable {
         }
     }
 
+    /// Bytes of index, words and rules.
+    fn size(&self) -> usize {
+        size_of_val(&*self.index) + size_of_val(&*self.words) + size_of_val(&*self.rules)
+    }
+
     /// The first thing in which the table is not as the encoder makes it.
     fn first_error(&self) -> Option<&'static str> {
-        if self.index.len() > entry::WORD as usize || self.words.len() > entry::WORD as usize {
+        let is_too_large = self.index.len().max(self.words.len()) > entry::WORD as usize;
+        if is_too_large || self.stats.bytes != self.size() as u64 {
             return Some("sizes");
         }
         let mut at = (0, 0, 0); // what the runs so far cover: code, index, rules

@@ -10,6 +10,8 @@ use super::evaluate::Bytes;
 
 /// Common entries that are kept parsed; files have a handful.
 const CIES_AT_MOST: usize = 256;
+/// A common entry above this many bytes is broken: it is evaluated again with each of its entries. Some 30 are usual.
+const CIE_AT_MOST: u32 = 4096;
 
 /// One entry: the code it describes, and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,11 +23,19 @@ pub(super) struct Entry {
     pub(super) in_debug_frame: bool,
 }
 
-/// Common entries, parsed once.
-#[derive(Default)]
-pub(super) struct Cies<'a>(FxHashMap<usize, CommonInformationEntry<Bytes<'a>>>);
+/// The common entries (CIEs) of a section, parsed once.
+pub(super) struct Cies<'a> {
+    bytes: &'a [u8],
+    parsed: FxHashMap<usize, CommonInformationEntry<Bytes<'a>>>,
+}
 
 impl<'a> Cies<'a> {
+    /// Those of the section with these bytes.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, parsed: FxHashMap::default() }
+    }
+
+    /// The common entry at this offset; one that is out of proportion is not even parsed.
     pub(super) fn get<S: UnwindSection<Bytes<'a>>>(
         &mut self,
         section: &S,
@@ -33,14 +43,19 @@ impl<'a> Cies<'a> {
         offset: S::Offset,
     ) -> gimli::Result<CommonInformationEntry<Bytes<'a>>> {
         let key: usize = gimli::UnwindOffset::into(offset);
-        if let Some(cie) = self.0.get(&key) {
+        if let Some(cie) = self.parsed.get(&key) {
             return Ok(cie.clone());
         }
-        let cie = section.cie_from_offset(bases, offset)?;
-        if self.0.len() >= CIES_AT_MOST {
-            self.0.clear();
+        let length =
+            self.bytes.get(key..).and_then(<[u8]>::first_chunk).map(|length| u32::from_le_bytes(*length));
+        if length.is_none_or(|length| length > CIE_AT_MOST) {
+            return Err(gimli::Error::UnexpectedEof(gimli::ReaderOffsetId(key as u64)));
         }
-        self.0.insert(key, cie.clone());
+        let cie = section.cie_from_offset(bases, offset)?;
+        if self.parsed.len() >= CIES_AT_MOST {
+            self.parsed.clear();
+        }
+        self.parsed.insert(key, cie.clone());
         Ok(cie)
     }
 }
@@ -58,7 +73,7 @@ pub(super) fn list<'a, S: UnwindSection<Bytes<'a>>>(
 where
     S::Offset: From<usize>,
 {
-    let mut cies = Cies::default();
+    let mut cies = Cies::new(bytes);
     let mut list = Vec::new();
     for offset in starts(bytes, end_is_known, stats) {
         let entry = section
@@ -74,7 +89,8 @@ where
         };
         let (start, end) = (entry.initial_address(), entry.end_address());
         // Linkers leave entries of functions they dropped: at address 0, or of no length.
-        if !code.iter().any(|code| code.contains(&start)) || end <= start {
+        let area = code.partition_point(|code| code.end <= start);
+        if !code.get(area).is_some_and(|code| code.contains(&start)) || end <= start {
             stats.entries_outside_code += 1;
             continue;
         }

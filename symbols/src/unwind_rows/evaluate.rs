@@ -19,8 +19,6 @@ pub(super) type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 
 /// An entry above this is not evaluated, as if it were broken; compilers emit at most some 10 KiB.
 const ENTRY_AT_MOST: usize = 256 * 1024;
-/// A common entry above this is broken, too: it is evaluated again with each of its entries. Some 30 bytes are usual.
-const CIE_AT_MOST: usize = 4096;
 /// Bytes to evaluate, per byte of the sections: with a common entry per entry it is about 2. Bounds the time that a
 /// small file can take.
 const WORK_PER_BYTE: usize = 8;
@@ -54,8 +52,8 @@ pub(super) fn encode(
     stats.entries = entries.len() as u64;
 
     let mut work = (info.eh_frame.len() + info.debug_frame.len()).saturating_mul(WORK_PER_BYTE);
-    let mut of_eh_frame = Section::new(&eh_frame, bases);
-    let mut of_debug_frame = Section::new(&debug_frame, bases);
+    let mut of_eh_frame = Section::new(&eh_frame, &info.eh_frame, bases);
+    let mut of_debug_frame = Section::new(&debug_frame, &info.debug_frame, bases);
     let mut rest = entries.as_slice();
     for area in code {
         encoder.begin(area.clone());
@@ -108,8 +106,8 @@ impl<'s, 'a, S: UnwindSection<Bytes<'a>>> Section<'s, 'a, S>
 where
     S::Offset: From<usize>,
 {
-    fn new(section: &'s S, bases: &'s BaseAddresses) -> Self {
-        Self { section, bases, cies: Cies::default(), context: Box::new(UnwindContext::new_in()) }
+    fn new(section: &'s S, bytes: &'a [u8], bases: &'s BaseAddresses) -> Self {
+        Self { section, bases, cies: Cies::new(bytes), context: Box::new(UnwindContext::new_in()) }
     }
 
     /// Encodes the rows of an entry up to the next one, and says how many bytes were evaluated. From a broken
@@ -134,7 +132,7 @@ where
         );
         let Ok(fde) = fde else { return (0, within.start) };
         let cie = fde.cie();
-        if fde.entry_len() > ENTRY_AT_MOST || cie.entry_len() > CIE_AT_MOST || cie.address_size() != 8 {
+        if fde.entry_len() > ENTRY_AT_MOST || cie.address_size() != 8 {
             return (0, within.start);
         }
         let spent = fde.entry_len() + cie.entry_len();

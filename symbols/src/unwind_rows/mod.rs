@@ -19,6 +19,7 @@ mod evaluate;
 mod rows;
 mod rules;
 mod sections;
+pub mod text;
 
 use std::fs::File;
 use std::io::Write;

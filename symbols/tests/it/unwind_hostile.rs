@@ -161,6 +161,19 @@ fn a_common_entry_that_costs_much_with_every_entry_is_refused() {
 }
 
 #[test]
+fn a_common_entry_of_megabytes_is_not_read_again_for_each_of_its_entries() {
+    let endless = vec![b'a'; 4 << 20]; // an augmentation string
+    let mut bytes = vec![0, 0, 0, 0, 1];
+    bytes.extend(&endless);
+    let mut section = [&(bytes.len() as u32).to_le_bytes()[..], &bytes].concat();
+    for number in 0..100_000 {
+        section.extend(entry(section.len(), 0x1000 + number * 2, 1, &[]));
+    }
+    let table = read(&executable(0x10_0000, &section)).unwrap();
+    assert_eq!((table.stats().rows, table.stats().broken_entries), (0, 100_000));
+}
+
+#[test]
 fn what_an_entry_says_before_it_breaks_counts() {
     let table =
         read(&executable(0x400, &section(&[], [(0x1000, 16, &[ADVANCE, 0x0e, 16, ADVANCE, 0x3f][..])])));
@@ -244,7 +257,7 @@ fn a_stored_table_that_was_cut_or_changed_is_refused() {
     }
     let longer = [&bytes[..], &[0]].concat();
     assert_eq!(UnwindTable::from_bytes(&longer), Err(TableBytesError::Length));
-    let mut newer = bytes.clone();
+    let mut newer = bytes;
     newer[4] += 1;
     assert_eq!(UnwindTable::from_bytes(&newer), Err(TableBytesError::Version { found: 2 }));
     assert_eq!(UnwindTable::from_bytes(b"\x7fELF\x02\x01\x01\0"), Err(TableBytesError::Foreign));
