@@ -14,6 +14,8 @@ import { type Span, type ViewState, formatState, parseState } from "./url";
 export interface Graph {
   answer: Flame;
   tree: FlameTree;
+  /** The span of all data when it was asked for: later data is not in the answer. */
+  data: Span | undefined;
 }
 
 /** Something the server refused or failed at; the last good view stays. */
@@ -159,8 +161,7 @@ export function createExplore() {
   const coveredMs = createMemo(() => {
     const answer = graph()?.answer;
     const span = answer ? { from: answer.from_ms, until: answer.until_ms } : range();
-    const data = status()?.data;
-    const known = { from: data?.from_ms ?? span.from, until: data?.until_ms ?? span.until };
+    const known = graph()?.data ?? span;
     return watchedMs(span, known, series()?.gaps ?? []);
   });
   /** Cores that a number of samples of the graph stand for. */

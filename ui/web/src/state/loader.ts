@@ -15,7 +15,7 @@ const REST = 4;
 const AT_LEAST_EVERY = 10_000;
 /** A live graph is read again and again: finer frames wait until it is paused. */
 const LIVE_NODES = 20_000;
-const STATUS_EVERY = 2000;
+const STATUS_EVERY = 2500;
 /** After this long a user is told that something loads. */
 const SLOW_AFTER = 150;
 /** Changes that follow each other this fast are one. */
@@ -76,11 +76,17 @@ export function startLoader(explore: Explore): () => void {
     try {
       const { query, by } = explore.view();
       const nodes = explore.live() ? LIVE_NODES : undefined;
-      const answer = await flame.run((signal) => fetchFlame({ query, ...explore.range() }, by, nodes, signal));
-      if (!answer) return;
+      const answers = await flame.run(async (signal) => {
+        // First, so that it tells of no data that the answer cannot have.
+        const status = await fetchStatus(signal);
+        return { status, answer: await fetchFlame({ query, ...explore.range() }, by, nodes, signal) };
+      });
+      if (!answers) return;
+      const { status, answer } = answers;
+      const { from_ms: from, until_ms: until } = status.data;
       const tree = buildTree(answer);
       batch(() => {
-        explore.setGraph({ answer, tree });
+        explore.setGraph({ answer, tree, data: from !== null && until !== null ? { from, until } : undefined });
         explore.setFailure(undefined);
       });
     } catch (reason) {
