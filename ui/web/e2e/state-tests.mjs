@@ -85,6 +85,18 @@ export function stateTests({ base, page, guard }) {
       });
     }],
 
+    ["an agent that falls behind is not taken for an idle machine", async () => {
+      const late = async (route) => {
+        const status = await (await route.fetch()).json();
+        status.data.until_ms = status.now_ms - 95_000;
+        await route.fulfill({ json: status });
+      };
+      await instead("status", late, async () => {
+        await open();
+        await page.locator(".statusbar").getByText("newest data is 1 min 35 s old").waitFor();
+      });
+    }],
+
     ["before the first sample the page says since when it collects", async () => {
       const nothing = async (route) => {
         const status = await (await route.fetch()).json();

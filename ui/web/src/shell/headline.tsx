@@ -94,7 +94,8 @@ function NoSamples(props: { explore: Explore }): JSX.Element {
   });
   const data = () => {
     const found = explore.status()?.data;
-    return found?.from_ms != null && found.until_ms != null ? { from: found.from_ms, until: found.until_ms } : undefined;
+    if (found?.from_ms == null || found.until_ms == null) return undefined;
+    return { from: Math.floor(found.from_ms / 1000) * 1000, until: Math.ceil(found.until_ms / 1000) * 1000 };
   };
   return (
     <p role="status">

@@ -5,7 +5,7 @@ import type { Status } from "../api/types";
 import { kindName } from "../flame/names";
 import type { Frame, FrameKind } from "../flame/tree";
 import { bytes, cores, count, share } from "../format/number";
-import { zone } from "../format/time";
+import { duration, zone } from "../format/time";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
 import { ownCores, truthOf } from "../state/truth";
@@ -35,12 +35,22 @@ export function createOwnCores(explore: Explore): () => number | undefined {
   };
 }
 
+/** An agent writes a window when the next has begun: this many later, something is slow. */
+const LATE_WINDOWS = 3;
+
 export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () => number | undefined }): JSX.Element {
   const { explore } = props;
   const truth = createMemo(() => {
     const answer = explore.graph()?.answer;
     return answer && answer.samples > 0 ? truthOf(answer) : undefined;
   });
+  /** How old the newest data is, where that is more than the agent's windows explain. */
+  const behind = () => {
+    const status = explore.status();
+    if (!explore.live() || status?.data.until_ms == null) return 0;
+    const age = status.now_ms - status.data.until_ms;
+    return age > LATE_WINDOWS * (status.window_ms ?? 10_000) ? age : 0;
+  };
   const skipped = () => explore.status()?.data.skipped.length ?? 0;
   return (
     <footer class="statusbar">
@@ -71,6 +81,7 @@ export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () 
           </>
         )}
       </Show>
+      <Show when={behind()}>{(age) => <span>newest data is {duration(age())} old</span>}</Show>
       <Show when={skipped()}>{(files) => <span class="wide">{count(files(), "file")} not readable</span>}</Show>
       <span class="rest">
         <span class="key wider" role="img" aria-label="Key: native frames are plain, inlined ones hollow, JIT and interpreted ones dotted, kernel ones hatched, truncated ones cross-hatched with a torn edge">
