@@ -299,3 +299,6 @@ impl Encoder {
 fn packed(values: impl Iterator<Item = u64>, bits: u32) -> u64 {
     values.enumerate().fold(0, |word, (number, value)| word | value << (bits * number as u32))
 }
+
+#[cfg(test)]
+mod tests;

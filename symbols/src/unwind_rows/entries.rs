@@ -74,8 +74,9 @@ where
     S::Offset: From<usize>,
 {
     let mut cies = Cies::new(bytes);
-    let mut list = Vec::new();
-    for offset in starts(bytes, end_is_known, stats) {
+    let mut starts = Starts { bytes, at: 0, end_is_known, is_broken: false };
+    let mut list = Vec::with_capacity(starts.clone().count());
+    for offset in &mut starts {
         let entry = section
             .partial_fde_from_offset(bases, S::Offset::from(offset))
             .and_then(|entry| entry.parse(|section, bases, offset| cies.get(section, bases, offset)));
@@ -97,35 +98,49 @@ where
         // Fits: a section is far smaller than 4 GiB.
         list.push(Entry { start, end, offset: offset as u32, in_debug_frame: false });
     }
+    stats.broken_entries += u64::from(starts.is_broken);
     list
 }
 
 /// The offsets at which the section's entries begin, up to the first length that leads outside.
-fn starts(bytes: &[u8], end_is_known: bool, stats: &mut Stats) -> Vec<usize> {
-    let mut starts = Vec::new();
-    let mut at = 0;
-    while let Some(length) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-        let (header, length) = match u32::from_le_bytes(*length) {
-            0 if end_is_known => {
-                at += 4;
-                continue;
-            }
-            0 => break,
-            u32::MAX => match bytes[at + 4..].first_chunk() {
-                Some(length) => (12, u64::from_le_bytes(*length)),
-                None => (12, u64::MAX),
-            },
+#[derive(Clone)]
+struct Starts<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    end_is_known: bool,
+    /// Whether such a length was met.
+    is_broken: bool,
+}
+
+impl Starts<'_> {
+    fn number<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.bytes.get(at..)?.first_chunk().copied()
+    }
+}
+
+impl Iterator for Starts<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let mut length = u32::from_le_bytes(self.number(self.at)?);
+        while length == 0 && self.end_is_known {
+            self.at += 4;
+            length = u32::from_le_bytes(self.number(self.at)?);
+        }
+        if length == 0 {
+            return None;
+        }
+        let start = self.at;
+        let (header, length) = match length {
+            u32::MAX => (12, self.number(start + 4).map_or(u64::MAX, u64::from_le_bytes)),
             length => (4, u64::from(length)),
         };
-        let end = (at as u64 + header).checked_add(length).filter(|&end| end <= bytes.len() as u64);
-        let Some(end) = end else {
-            stats.broken_entries += 1;
-            break;
-        };
-        starts.push(at);
-        at = end as usize;
+        let end = (start as u64 + header).checked_add(length).filter(|&end| end <= self.bytes.len() as u64);
+        self.is_broken = end.is_none();
+        // Fits: it lies in the section. Behind a broken one there is nothing to go on.
+        self.at = end.map_or(self.bytes.len(), |end| end as usize);
+        end.map(|_| start)
     }
-    starts
 }
 
 /// All entries by address: those of .eh_frame, and those of .debug_frame where the other has none.

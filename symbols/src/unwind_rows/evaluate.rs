@@ -27,12 +27,13 @@ const TABLE_AT_MOST: usize = 64 * 1024 * 1024;
 /// Functions start at such addresses, where the one before does not end there.
 const ALIGNMENT: u64 = 16;
 
-/// gimli's own storage has no limit on remembered states.
+/// Room for the rules of all general registers and many others, and for states remembered within one another:
+/// compilers remember one, gimli's own storage has room for 3.
 struct Storage;
 
 impl UnwindContextStorage<usize> for Storage {
     type Rules = [(Register, RegisterRule<usize>); 40];
-    type Stack = [UnwindTableRow<usize, Self>; 8];
+    type Stack = [UnwindTableRow<usize, Self>; 16];
 }
 
 /// Encodes the rows of all entries, in the order of addresses.

@@ -11,5 +11,6 @@ mod stack_ends;
 mod symbolizer;
 mod unwind_hostile;
 mod unwind_oracle;
+mod unwind_random;
 mod unwind_rows;
 mod unwind_rules;

@@ -23,7 +23,7 @@ fn is_sound(table: &UnwindTable, file_size: usize) {
     assert!(table.rows().map(|(vaddr, _)| vaddr).is_sorted());
 }
 
-fn read(bytes: &[u8]) -> Result<UnwindTable, UnwindRowsError> {
+pub(crate) fn read(bytes: &[u8]) -> Result<UnwindTable, UnwindRowsError> {
     let (_folder, path, file) = file_of(bytes);
     let result = UnwindTable::read(&file, &path);
     match &result {
@@ -71,7 +71,7 @@ fn headers_with_flipped_bytes_give_an_error_or_a_sound_table() {
 }
 
 /// A minimal executable: code at 0x1000 that the file need not hold in full, and this .eh_frame at 0x200000.
-fn executable(code_size: u64, eh_frame: &[u8]) -> Vec<u8> {
+pub(crate) fn executable(code_size: u64, eh_frame: &[u8]) -> Vec<u8> {
     const NAMES: &[u8] = b"\0.eh_frame\0.shstrtab\0";
     const EH_FRAME_AT: u64 = 0x200;
     let names_at = EH_FRAME_AT + eh_frame.len() as u64;
@@ -120,7 +120,7 @@ fn entry(at: usize, start: u64, size: u64, instructions: &[u8]) -> Vec<u8> {
 }
 
 /// A section of these entries: start, size, instructions.
-fn section<'a>(common: &[u8], entries: impl IntoIterator<Item = (u64, u64, &'a [u8])>) -> Vec<u8> {
+pub(crate) fn section<'a>(common: &[u8], entries: impl IntoIterator<Item = (u64, u64, &'a [u8])>) -> Vec<u8> {
     let mut section = common_entry(common);
     for (start, size, instructions) in entries {
         let entry = entry(section.len(), start, size, instructions);

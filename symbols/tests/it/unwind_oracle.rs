@@ -7,14 +7,22 @@ use std::path::Path;
 
 use gimli::{
     BaseAddresses, CfaRule, CieOrFde, DebugFrame, EhFrame, Encoding, EndianSlice, EvaluationResult,
-    LittleEndian, Location, Register, RegisterRule, UnwindContext, UnwindExpression, UnwindSection,
-    UnwindTableRow, Value, X86_64,
+    LittleEndian, Location, Operation, Register, RegisterRule, UnwindContext, UnwindContextStorage,
+    UnwindExpression, UnwindSection, UnwindTableRow, Value, X86_64,
 };
 use object::{Object, ObjectSection};
 use profiler_unwind::Rule;
 use profiler_unwind::rule::{Cfa, Rbp, Reason, ReturnAddress};
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
+
+/// Room for what is remembered: gimli's own has 4 rows.
+struct Ample;
+
+impl UnwindContextStorage<usize> for Ample {
+    type Rules = [(Register, RegisterRule<usize>); 64];
+    type Stack = Vec<UnwindTableRow<usize, Self>>;
+}
 
 /// A frame's registers, and memory of which every word is known.
 #[derive(Clone, Copy)]
@@ -57,6 +65,16 @@ pub(crate) enum Caller {
     },
 }
 
+impl Caller {
+    /// All but the frame pointer.
+    pub(crate) fn without_bp(self) -> Self {
+        match self {
+            Self::Frame { sp, ip, interrupted, .. } => Self::Frame { sp, ip, bp: None, interrupted },
+            other => other,
+        }
+    }
+}
+
 /// The caller by a rule; none where the rule cannot say.
 pub(crate) fn by_rule(rule: Option<Rule>, machine: Machine) -> Option<Caller> {
     let Some(rule) = rule else { return Some(Caller::Unknown) };
@@ -96,8 +114,7 @@ pub(crate) fn by_rule(rule: Option<Rule>, machine: Machine) -> Option<Caller> {
         Rbp::AtRbp => Some(machine.word(plus(rbp, rule.rbp_operand))),
         Rbp::AtRsp => Some(machine.word(plus(rsp, rule.rbp_operand))),
         Rbp::InRegister => Some(machine.register(Register(rule.rbp_operand as u16))),
-        Rbp::Undefined => None,
-        Rbp::Unsupported => return None,
+        Rbp::Undefined | Rbp::Unsupported => None,
     };
     Some(Caller::Frame { sp: cfa, ip, bp, interrupted: rule.interrupts })
 }
@@ -121,7 +138,8 @@ pub(crate) struct Said {
     pub(crate) caller: Caller,
     /// Features of the row that explain why a rule cannot say the same.
     pub(crate) excuses: Vec<Reason>,
-    pub(crate) rbp_is_expression: bool,
+    /// The same for where rbp is.
+    pub(crate) rbp_is_unusual: bool,
     /// Whether more than one entry describes the address.
     pub(crate) is_ambiguous: bool,
 }
@@ -179,7 +197,7 @@ impl Oracle {
 
     /// Whether gimli itself, looking through all entries of a section, finds something.
     pub(crate) fn is_found_by_search(&self, vaddr: u64) -> bool {
-        let mut context = UnwindContext::new();
+        let mut context = UnwindContext::<usize, Ample>::new_in();
         let eh_frame = EhFrame::new(&self.eh_frame, LittleEndian);
         let debug_frame = DebugFrame::new(&self.debug_frame, LittleEndian);
         let cie = EhFrame::cie_from_offset;
@@ -258,7 +276,7 @@ where
     S: UnwindSection<Bytes<'a>>,
 {
     let entry = section.fde_from_offset(bases, S::Offset::from(offset), S::cie_from_offset).unwrap();
-    let mut context = UnwindContext::new();
+    let mut context = UnwindContext::<usize, Ample>::new_in();
     let Ok(row) = entry.unwind_info_for_address(section, bases, &mut context, vaddr) else {
         return Said::unknown();
     };
@@ -268,7 +286,7 @@ where
 
 impl Said {
     fn unknown() -> Self {
-        Self { caller: Caller::Unknown, excuses: Vec::new(), rbp_is_expression: false, is_ambiguous: false }
+        Self { caller: Caller::Unknown, excuses: Vec::new(), rbp_is_unusual: false, is_ambiguous: false }
     }
 }
 
@@ -279,7 +297,7 @@ struct Values<'s, S> {
 }
 
 impl<'a, S: UnwindSection<Bytes<'a>>> Values<'_, S> {
-    fn said(&self, row: &UnwindTableRow<usize>, is_signal: bool) -> Said {
+    fn said(&self, row: &UnwindTableRow<usize, Ample>, is_signal: bool) -> Said {
         let (ip_rule, sp_rule, bp_rule) =
             (row.register(X86_64::RA), row.register(X86_64::RSP), row.register(X86_64::RBP));
         let mut excuses = Vec::new();
@@ -291,6 +309,7 @@ impl<'a, S: UnwindSection<Bytes<'a>>> Values<'_, S> {
             }
             CfaRule::Expression(expression) => {
                 excuses.push(Reason::CfaExpression);
+                excuses.extend(self.has_large_offset(expression).then_some(Reason::Offset));
                 self.expression(expression, None)
             }
         };
@@ -300,19 +319,29 @@ impl<'a, S: UnwindSection<Bytes<'a>>> Values<'_, S> {
         if !matches!(ip_rule, Some(RegisterRule::Offset(_) | RegisterRule::Register(_))) {
             excuses.push(Reason::ReturnAddress);
         }
+        if let Some(RegisterRule::Offset(offset)) = ip_rule {
+            excuses.extend(i32::try_from(offset).is_err().then_some(Reason::Offset));
+        }
+        if let Some(RegisterRule::Register(Register(number))) = ip_rule {
+            excuses.extend((number > 15).then_some(Reason::ReturnAddress));
+        }
         let caller = if ip_rule == Some(RegisterRule::Undefined) {
             Caller::End
         } else {
             Caller::Frame {
-                sp: sp_rule.map_or(cfa, |rule| self.value(Some(rule), X86_64::RSP, cfa).unwrap()),
+                sp: sp_rule.map_or(cfa, |rule| self.value(Some(rule), X86_64::RSP, cfa).unwrap_or(0)),
                 ip: self.value(ip_rule, X86_64::RA, cfa).unwrap(),
                 bp: self.value(bp_rule.clone(), X86_64::RBP, cfa),
                 interrupted: is_signal,
             }
         };
-        let rbp_is_expression =
-            matches!(bp_rule, Some(RegisterRule::Expression(_) | RegisterRule::ValExpression(_)));
-        Said { caller, excuses, rbp_is_expression, is_ambiguous: false }
+        let rbp_is_unusual = match bp_rule {
+            None | Some(RegisterRule::SameValue | RegisterRule::Undefined) => false,
+            Some(RegisterRule::Offset(offset)) => i32::try_from(offset).is_err(),
+            Some(RegisterRule::Register(Register(number))) => number > 15,
+            _ => true,
+        };
+        Said { caller, excuses, rbp_is_unusual, is_ambiguous: false }
     }
 
     fn value(&self, rule: Option<RegisterRule<usize>>, register: Register, cfa: u64) -> Option<u64> {
@@ -328,6 +357,22 @@ impl<'a, S: UnwindSection<Bytes<'a>>> Values<'_, S> {
             Some(RegisterRule::Constant(value)) => value,
             _ => return None,
         })
+    }
+
+    /// Whether an offset or a constant in the expression needs more than 16 bits.
+    fn has_large_offset(&self, expression: &UnwindExpression<usize>) -> bool {
+        let mut operations = expression.get(self.section).unwrap().operations(self.encoding);
+        while let Some(operation) = operations.next().unwrap() {
+            let number = match operation {
+                Operation::RegisterOffset { offset, .. } => offset,
+                Operation::PlusConstant { value } => value as i64,
+                _ => 0,
+            };
+            if i16::try_from(number).is_err() {
+                return true;
+            }
+        }
+        false
     }
 
     /// The value of an expression, by gimli's own evaluation.
