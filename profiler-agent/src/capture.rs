@@ -16,7 +16,7 @@ use profiler_abi::Counter;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::{
-    bpf::{BpfError, Counts, CpuEvent, KernelProgram, RawSample, online_cpus},
+    bpf::{BpfError, Counts, CpuEvent, KernelProgram, RawRecord, RawSample, RawStack, online_cpus},
     processes::{ProcessEvent, Sideband},
 };
 
@@ -167,15 +167,21 @@ impl Capture {
         let (totals, pending) = (&mut self.totals, &mut self.pending);
         let mut drained = 0;
         self.program.drain(|record| {
-            drained += 1;
             match record {
-                Ok(_) if pending.samples.len() >= PENDING_SAMPLES_MAX => totals.lost_queue_full += 1,
-                Ok(sample) => pending.samples.push(sample),
+                Ok(RawRecord::Stack(stack)) => {
+                    attach(stack, &mut pending.samples);
+                    return;
+                }
+                Ok(RawRecord::Sample(_)) if pending.samples.len() >= PENDING_SAMPLES_MAX => {
+                    totals.lost_queue_full += 1;
+                }
+                Ok(RawRecord::Sample(sample)) => pending.samples.push(sample),
                 Err(error) => {
                     tracing::error!(%error, "a record is dropped");
                     totals.lost_malformed += 1;
                 }
             }
+            drained += 1;
         });
         self.drained += drained;
         // After the samples, so that every event that came before one of them is here. With a full batch they stay in
@@ -233,6 +239,15 @@ impl Capture {
             }
             Err(TrySendError::Disconnected(_)) => Err(()),
         }
+    }
+}
+
+/// Gives a copied stack to its sample, which came right before it but for what other CPUs sent in between.
+fn attach(stack: RawStack, samples: &mut [RawSample]) {
+    let owner =
+        samples.iter_mut().rev().take(4096).find(|s| s.time_ns == stack.time_ns && s.cpu == stack.cpu);
+    if let Some(sample) = owner {
+        sample.stack = Some(stack.bytes);
     }
 }
 

@@ -9,7 +9,7 @@ use store::model::{Exact, FrameId, NodeId, StackTreeBuilder};
 
 use crate::{
     bpf::RawSample,
-    processes::{BinaryHandle, MappedFile, Place, ProcessHandle, ProcessLabels, ProcessTable},
+    processes::{BinaryHandle, MappedFile, Place, ProcessCode, ProcessHandle, ProcessLabels, ProcessTable},
 };
 
 /// A frame before it has a name. The method is part of what tells frames apart, since the truth of a stack is
@@ -44,6 +44,27 @@ pub(crate) struct RawKey {
     pub(crate) bucket_ms: i64,
 }
 
+/// A sample of a process whose unwind tables were missing, with what is needed to walk its stack later.
+#[derive(Clone)]
+pub(crate) struct Unfinished {
+    /// Its row, but for the node.
+    pub(crate) key: RawKey,
+    pub(crate) exact: Exact,
+    /// Kernel addresses, leaf first.
+    pub(crate) kernel: Vec<u64>,
+    /// Instruction, stack and frame pointer.
+    pub(crate) registers: [u64; 3],
+    /// The user stack from the stack pointer up.
+    pub(crate) stack: Arc<[u8]>,
+    /// The process's code at that moment.
+    pub(crate) code: Arc<ProcessCode>,
+    /// What the kernel side found without tables, leaf first.
+    pub(crate) user: Vec<RawFrame>,
+}
+
+/// Unfinished samples of one window: 16 MiB of stacks. Others keep what the kernel side found.
+const UNFINISHED_MAX: usize = 1024;
+
 /// Turns sample times into Unix time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClockOffset {
@@ -77,6 +98,8 @@ pub(crate) struct Window {
     pub(crate) files: FxHashMap<BinaryHandle, MappedFile>,
     pub(crate) rows: FxHashMap<RawKey, Vec<Exact>>,
     pub(crate) samples: u64,
+    /// Samples whose stacks naming walks to their ends.
+    pub(crate) unfinished: Vec<Unfinished>,
     threads: FxHashMap<String, Arc<str>>,
     scratch: Vec<RawFrame>,
 }
@@ -95,44 +118,23 @@ impl Window {
         let (process, labels) =
             table.process(sample.pid, sample.identity, &sample.process_comm, sample.cgroup_id);
         self.processes.entry(process).or_insert(labels);
-        let mut frames = std::mem::take(&mut self.scratch);
-        frames.clear();
-        frames.extend(
-            sample
-                .kernel
-                .iter()
-                .enumerate()
-                .map(|(i, address)| RawFrame::Kernel { address: *address, leaf: i == 0 }),
-        );
+        let mut user = std::mem::take(&mut self.scratch);
+        user.clear();
         for frame in &sample.user {
             let frame = self.place(table, sample.pid, *frame);
             if let RawFrame::File { binary, method, .. } = frame {
                 seen(binary, method);
             }
-            frames.push(frame);
+            user.push(frame);
         }
-        let mut node = NodeId::ROOT;
-        for frame in frames.iter().rev() {
-            let id = self.frame_id(*frame);
-            node = self.stacks.child(node, id);
-        }
-        self.scratch = frames;
         let time_ms = clock.unix_ms(sample.time_ns);
         let bucket = time_ms - time_ms.rem_euclid(bucket_ms);
-        let thread = match self.threads.get(&sample.thread_comm) {
-            Some(thread) => thread.clone(),
-            None => {
-                let thread: Arc<str> = Arc::from(sample.thread_comm.as_str());
-                self.threads.insert(sample.thread_comm.clone(), thread.clone());
-                thread
-            }
-        };
         let key = RawKey {
             process,
             pid: sample.pid,
             tid: sample.tid,
-            thread,
-            node,
+            thread: self.thread(&sample.thread_comm),
+            node: NodeId::ROOT,
             mode: sample.mode,
             walk_end: sample.walk_end,
             end_by_rule: sample.end_by_rule,
@@ -141,8 +143,41 @@ impl Window {
         };
         let exact =
             Exact { offset_ms: (time_ms - bucket) as u16, cpu: sample.cpu.min(u32::from(u16::MAX)) as u16 };
-        self.rows.entry(key).or_default().push(exact);
         self.samples += 1;
+        let code = sample.stack.as_ref().and_then(|_| table.code(sample.pid));
+        if let (Some(stack), Some(code)) = (&sample.stack, code)
+            && self.unfinished.len() < UNFINISHED_MAX
+        {
+            let (kernel, registers, stack) = (sample.kernel.clone(), sample.registers, stack.clone());
+            self.unfinished.push(Unfinished { key, exact, kernel, registers, stack, code, user });
+        } else {
+            self.count(key, exact, &sample.kernel, &user);
+            self.scratch = user;
+        }
+    }
+
+    /// Counts a sample whose stack is known: kernel addresses and user frames, both leaf first. The key's node is found
+    /// here.
+    pub(crate) fn count(&mut self, key: RawKey, exact: Exact, kernel: &[u64], user: &[RawFrame]) {
+        let mut node = NodeId::ROOT;
+        for frame in user.iter().rev() {
+            let id = self.frame_id(*frame);
+            node = self.stacks.child(node, id);
+        }
+        for (i, address) in kernel.iter().enumerate().rev() {
+            let id = self.frame_id(RawFrame::Kernel { address: *address, leaf: i == 0 });
+            node = self.stacks.child(node, id);
+        }
+        self.rows.entry(RawKey { node, ..key }).or_default().push(exact);
+    }
+
+    fn thread(&mut self, name: &str) -> Arc<str> {
+        if let Some(thread) = self.threads.get(name) {
+            return thread.clone();
+        }
+        let thread: Arc<str> = Arc::from(name);
+        self.threads.insert(name.to_owned(), thread.clone());
+        thread
     }
 
     fn place(&mut self, table: &mut ProcessTable, pid: u32, tagged: u64) -> RawFrame {
@@ -190,6 +225,8 @@ mod tests {
             process_comm: "p".into(),
             kernel_stack_failed: false,
             kernel: vec![],
+            registers: [0; 3],
+            stack: None,
             user: user.iter().map(|address| tagged_frame(*address, Method::FramePointer)).collect(),
         }
     }

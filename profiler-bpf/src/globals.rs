@@ -38,6 +38,8 @@ globals! {
     TASK_EXEC_ID, task_exec_id: u32;
     /// 1: only processes in the `WATCHED` map are sampled.
     WATCHED_ONLY, watched_only: u32;
+    /// Least time between two copies of user stacks on a CPU, nanoseconds.
+    COPY_INTERVAL_NS, copy_interval_ns: u64;
     /// Bytes in the ring buffer beyond which the agent is woken.
     WAKE_BYTES, wake_bytes: u64;
 }

@@ -11,9 +11,9 @@ use aya_ebpf::{
     },
     programs::PerfEventContext,
 };
-use profiler_abi::{Counter, Mode, Sample, WalkEnd};
+use profiler_abi::{Counter, Mode, RecordKind, Sample, WalkEnd};
 
-use crate::{globals, kernel_stack, maps, output, task::Task, user_stack, watch};
+use crate::{globals, kernel_stack, maps, output, stack_copy, task::Task, user_stack, watch};
 
 /// Takes a sample of this CPU and says what became of it.
 #[inline(always)]
@@ -38,13 +38,18 @@ pub(crate) fn take(ctx: &PerfEventContext) -> Counter {
     if has_user_stack {
         user_stack::walk(scratch, task);
     }
-    output::send(&mut scratch.sample)
+    let sent = output::send(&mut scratch.sample);
+    if sent == Counter::Emitted && has_user_stack && scratch.turns.missed != 0 {
+        stack_copy::send(&scratch.sample.header);
+    }
+    sent
 }
 
 #[inline(always)]
 fn identify(sample: &mut Sample, task: Task, id: u64) {
     let leader = task.group_leader();
     let header = &mut sample.header;
+    header.kind = RecordKind::Sample as u64;
     // SAFETY: these helpers take nothing and only return numbers.
     unsafe {
         header.time_ns = bpf_ktime_get_ns();

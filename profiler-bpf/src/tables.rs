@@ -57,6 +57,9 @@ pub(crate) fn find_mapping(mut scratch: &mut Scratch, address: u64) -> bool {
     if address >= turns.start && address < turns.mapping.end {
         return true;
     }
+    if turns.count == 0 {
+        return false;
+    }
     (turns.low, turns.high, turns.wanted) = (turns.first, turns.first.wrapping_add(turns.count), address);
     // SAFETY: as in `user_stack::walk`.
     unsafe {
@@ -104,9 +107,12 @@ pub(crate) enum Found {
 
 /// Finds the rule at an address, into `rule`.
 #[inline(always)]
-pub(crate) fn find_rule(turns: &Turns, address: u64, rule: &mut profiler_unwind::Rule) -> Found {
+pub(crate) fn find_rule(turns: &mut Turns, address: u64, rule: &mut profiler_unwind::Rule) -> Found {
     let mapping = &turns.mapping;
     if mapping.kind != CodeKind::Table as u32 {
+        if mapping.kind == CodeKind::Pending as u32 {
+            turns.missed = 1;
+        }
         return Found::FramePointer;
     }
     let base = TableBase { index: mapping.index, words: mapping.words, rules: mapping.rules };

@@ -50,6 +50,9 @@ pub(crate) struct Turns {
     end: u8,
     is_caller: u8,
     by_rule: u8,
+    /// A table was missed: the agent can do better with a copy of the stack.
+    pub(crate) missed: u8,
+    reserved: [u8; 7],
     /// The mapping of the last frame: most calls stay in it.
     pub(crate) start: u64,
     pub(crate) mapping: CodeMapping,
@@ -98,12 +101,14 @@ unsafe extern "C" fn turn(_turn: u32, scratch: *mut c_void) -> i64 {
 fn step(scratch: &mut Scratch, walk: &mut Walk) -> Result<Method, WalkEnd> {
     // A return address may be the first byte after its function: the call before it is what counts.
     let address = walk.ip.wrapping_sub(u64::from(walk.is_caller));
-    if scratch.turns.count != 0 && tables::find_mapping(scratch, address) {
+    if tables::find_mapping(scratch, address) {
         let mut rule = Rule::NONE;
-        if let Found::Rule = tables::find_rule(&scratch.turns, address, &mut rule) {
+        if let Found::Rule = tables::find_rule(&mut scratch.turns, address, &mut rule) {
             scratch.turns.by_rule = 1;
             return walk.step_by_rule(&UserMemory, &rule);
         }
+    } else {
+        scratch.turns.missed = 1;
     }
     scratch.turns.by_rule = 0;
     walk.step(&UserMemory)
@@ -128,7 +133,7 @@ pub(crate) fn walk(mut scratch: &mut Scratch, task: Task) {
     turns.frames = 0;
     turns.method = Method::Leaf as u8;
     turns.end = WalkEnd::DepthLimit as u8;
-    (turns.is_caller, turns.by_rule) = (0, 0);
+    (turns.is_caller, turns.by_rule, turns.missed) = (0, 0, 0);
     tables::open(header, turns);
     // One turn more than frames: the last one only finds that the limit is reached.
     // SAFETY: the callback has the signature that the helper wants. Its context must lie on this stack, so it is a

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 pub(crate) use attach::CpuEvent;
 pub(crate) use btf::{Btf, BtfError};
-pub(crate) use record::{RawSample, RecordError};
+pub(crate) use record::{RawRecord, RawSample, RawStack, RecordError};
 pub(crate) use tables::TableMaps;
 
 /// The object that the build script made, aligned as an ELF reader wants it.
@@ -167,6 +167,8 @@ impl KernelProgram {
             loader.override_global(name, offset, true);
         }
         loader.override_global("WAKE_BYTES", &wake_bytes, true);
+        let copy_interval = copy_interval_ns(possible_cpus()?);
+        loader.override_global("COPY_INTERVAL_NS", &copy_interval, true);
         loader.override_global("WATCHED_ONLY", &watched_only, true);
         loader.map_max_entries("SAMPLES", ring_bytes);
         let mut ebpf = loader.load(OBJECT).map_err(|error| BpfError::Load(Box::new(error)))?;
@@ -224,10 +226,10 @@ impl KernelProgram {
         std::os::fd::AsFd::as_fd(&self.ring)
     }
 
-    /// Takes every sample out of the ring.
-    pub(crate) fn drain(&mut self, mut each: impl FnMut(Result<RawSample, RecordError>)) {
+    /// Takes every record out of the ring.
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(Result<RawRecord, RecordError>)) {
         while let Some(record) = self.ring.next() {
-            each(RawSample::decode(&record));
+            each(RawRecord::decode(&record));
         }
     }
 
@@ -275,11 +277,18 @@ fn possible_cpus() -> Result<usize, BpfError> {
     aya::util::nr_cpus().map_err(|(_, error)| BpfError::Cpus(error))
 }
 
+/// Least time between two copies of user stacks on a CPU: 400 a second on the whole machine, 6.5 MB, but at least one a
+/// second on each CPU, so that no CPU's new processes go without.
+fn copy_interval_ns(cpus: usize) -> u64 {
+    (cpus as u64).saturating_mul(1_000_000_000 / 400).min(1_000_000_000)
+}
+
 /// Ring size: two seconds of samples of 1 KiB (100 frames and a header, deeper than most) from every CPU, a power
-/// of two, at least 1 MiB and at most 64 MiB. The agent polls ten times a second, and is woken at half.
+/// of two, at least 4 MiB and at most 64 MiB. The agent polls ten times a second, and is woken at half. Copies of stacks
+/// are 6.5 MB in a second at most, 0.65 MB between two looks.
 fn ring_bytes(cpus: usize, frequency_hz: u64) -> u32 {
     let wanted = (cpus as u64).saturating_mul(frequency_hz).saturating_mul(2 << 10);
-    wanted.clamp(1 << 20, 64 << 20).next_power_of_two() as u32
+    wanted.clamp(4 << 20, 64 << 20).next_power_of_two() as u32
 }
 
 #[cfg(test)]
@@ -287,8 +296,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn copies_of_stacks_are_shared_out_among_cpus() {
+        assert_eq!(copy_interval_ns(2), 5_000_000);
+        assert_eq!(copy_interval_ns(100_000), 1_000_000_000);
+    }
+
+    #[test]
     fn the_ring_grows_with_cpus_and_frequency_within_bounds() {
-        assert_eq!(ring_bytes(2, 99), 1 << 20);
+        assert_eq!(ring_bytes(2, 99), 4 << 20);
         assert_eq!(ring_bytes(64, 99), 16 << 20);
         assert_eq!(ring_bytes(512, 10_000), 64 << 20);
         assert_eq!(ring_bytes(usize::MAX, u64::MAX), 64 << 20);

@@ -1,13 +1,17 @@
 //! Samples out of the ring buffer's bytes.
 
-use profiler_abi::{HEADER_BYTES, Mode, SampleHeader, USER_FRAMES_MAX, WalkEnd};
+use std::sync::Arc;
+
+use profiler_abi::{
+    HEADER_BYTES, Mode, RecordKind, STACK_HEADER_BYTES, SampleHeader, USER_FRAMES_MAX, WalkEnd,
+};
 use thiserror::Error;
 
 use crate::processes::ProcessIdentity;
 
-/// A record that is no sample; counted, since kernel and agent are built together and it should not happen.
+/// A record that is neither a sample nor a stack; counted, since kernel and agent are built together and it should not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("a record of {bytes} bytes in the ring buffer is no sample")]
+#[error("a record of {bytes} bytes in the ring buffer is not understood")]
 pub(crate) struct RecordError {
     bytes: usize,
 }
@@ -34,15 +38,53 @@ pub(crate) struct RawSample {
     pub(crate) kernel: Vec<u64>,
     /// Tagged frames (`profiler_abi::tagged_frame`), leaf first.
     pub(crate) user: Vec<u64>,
+    /// User registers: instruction, stack and frame pointer.
+    pub(crate) registers: [u64; 3],
+    /// The user stack from the stack pointer up, if tables were missing.
+    pub(crate) stack: Option<Arc<[u8]>>,
+}
+
+/// A record of the ring buffer.
+#[derive(Clone, Debug)]
+pub(crate) enum RawRecord {
+    Sample(RawSample),
+    Stack(RawStack),
+}
+
+/// The copy of a user stack; it belongs to the sample of the same time and CPU.
+#[derive(Clone, Debug)]
+pub(crate) struct RawStack {
+    pub(crate) time_ns: u64,
+    pub(crate) cpu: u32,
+    pub(crate) bytes: Arc<[u8]>,
+}
+
+impl RawRecord {
+    /// The record in these bytes.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let decode = || {
+            let kind = u64::from_le_bytes(*bytes.first_chunk()?);
+            Some(match RecordKind::from_raw(kind)? {
+                RecordKind::Sample => Self::Sample(RawSample::decode(bytes)?),
+                RecordKind::Stack => Self::Stack(RawStack::decode(bytes)?),
+            })
+        };
+        decode().ok_or(RecordError { bytes: bytes.len() })
+    }
+}
+
+impl RawStack {
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (header, stack) = bytes.split_at_checked(STACK_HEADER_BYTES)?;
+        let word = |at: usize| header.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
+        let (time_ns, sizes) = (word(8)?, word(24)?);
+        let length = (sizes >> 32) as usize;
+        Some(Self { time_ns, cpu: sizes as u32, bytes: stack.get(..length)?.into() })
+    }
 }
 
 impl RawSample {
-    /// The sample in a record's bytes.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        Self::decode_checked(bytes).ok_or(RecordError { bytes: bytes.len() })
-    }
-
-    fn decode_checked(bytes: &[u8]) -> Option<Self> {
+    fn decode(bytes: &[u8]) -> Option<Self> {
         let (header, frames) = bytes.split_at_checked(HEADER_BYTES)?;
         let header = read_header(header)?;
         let kernel = header.kernel_frames.max(0) as usize;
@@ -67,6 +109,8 @@ impl RawSample {
             kernel_stack_failed: header.kernel_frames < 0,
             kernel: words.by_ref().take(kernel).collect(),
             user: words.take(user).collect(),
+            registers: [header.ip, header.sp, header.bp],
+            stack: None,
         })
     }
 }
@@ -85,6 +129,7 @@ fn read_header(bytes: &[u8]) -> Option<SampleHeader> {
         };
     }
     Some(SampleHeader {
+        kind: number!(u64),
         time_ns: number!(u64),
         start_time_ns: number!(u64),
         cgroup_id: number!(u64),
@@ -119,7 +164,7 @@ mod tests {
 
     fn record(kernel: i32, user: u32, frames: &[u64]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for word in [11u64, 22, 33] {
+        for word in [RecordKind::Sample as u64, 11, 22, 33] {
             bytes.extend(word.to_le_bytes());
         }
         for word in [44u32, 55, 1, 66, kernel as u32, user] {
@@ -136,10 +181,33 @@ mod tests {
         bytes
     }
 
+    fn decode(bytes: &[u8]) -> Result<RawSample, RecordError> {
+        match RawRecord::decode(bytes)? {
+            RawRecord::Sample(sample) => Ok(sample),
+            RawRecord::Stack(stack) => panic!("{stack:?}"),
+        }
+    }
+
+    #[test]
+    fn a_stack_is_read_back_and_a_cut_one_is_an_error() {
+        let mut bytes = Vec::new();
+        for word in [RecordKind::Stack as u64, 77, 0x7000, 3 | 5 << 32] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(b"bytes and more");
+        let Ok(RawRecord::Stack(stack)) = RawRecord::decode(&bytes) else { panic!("no stack") };
+        assert_eq!((stack.time_ns, stack.cpu, &*stack.bytes), (77, 3, &b"bytes"[..]));
+        for length in 0..37 {
+            assert!(RawRecord::decode(&bytes[..length]).is_err(), "{length} bytes");
+        }
+        bytes[0] = 9;
+        assert!(RawRecord::decode(&bytes).is_err(), "an unknown kind");
+    }
+
     #[test]
     fn a_record_is_read_back() {
         let user = tagged_frame(0x1234, Method::FramePointer);
-        let sample = RawSample::decode(&record(2, 1, &[7, 8, user])).unwrap();
+        let sample = decode(&record(2, 1, &[7, 8, user])).unwrap();
         assert_eq!((sample.time_ns, sample.identity.start_time_ns, sample.cgroup_id), (11, 22, 33));
         assert_eq!((sample.pid, sample.tid, sample.cpu, sample.identity.exec_id), (44, 55, 1, 66));
         assert_eq!(
@@ -152,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_failed_kernel_walk_is_told_from_an_empty_one() {
-        let sample = RawSample::decode(&record(-14, 0, &[])).unwrap();
+        let sample = decode(&record(-14, 0, &[])).unwrap();
         assert!(sample.kernel_stack_failed && sample.kernel.is_empty());
     }
 
@@ -160,12 +228,12 @@ mod tests {
     fn what_is_no_sample_is_an_error() {
         let good = record(2, 1, &[7, 8, 9]);
         for bytes in 0..good.len() {
-            assert!(RawSample::decode(&good[..bytes]).is_err(), "{bytes} bytes");
+            assert!(decode(&good[..bytes]).is_err(), "{bytes} bytes");
         }
-        assert!(RawSample::decode(&record(0, u32::MAX, &[])).is_err());
-        assert!(RawSample::decode(&record(i32::MAX, 1, &[])).is_err());
+        assert!(decode(&record(0, u32::MAX, &[])).is_err());
+        assert!(decode(&record(i32::MAX, 1, &[])).is_err());
         let mut unknown_mode = good;
-        unknown_mode[48] = 9;
-        assert!(RawSample::decode(&unknown_mode).is_err());
+        unknown_mode[56] = 9;
+        assert!(decode(&unknown_mode).is_err());
     }
 }

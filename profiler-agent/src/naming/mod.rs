@@ -2,6 +2,7 @@
 //! gigabyte of debug information stops no sample.
 
 mod files;
+mod finish;
 mod names;
 mod truth;
 
@@ -19,6 +20,7 @@ use crate::{
     window::{RawFrame, RawKey, Window},
 };
 use files::KnownFiles;
+use finish::Finisher;
 use names::{NameCache, Place};
 use truth::{Status, Verdict, judge};
 
@@ -57,6 +59,7 @@ pub(crate) struct Namer {
     kernel_build_id: String,
     files: KnownFiles,
     names: NameCache,
+    finisher: Finisher,
     windows: u64,
     last_used: FxHashMap<BinaryHandle, u64>,
 }
@@ -76,14 +79,16 @@ impl Namer {
             kernel_build_id,
             files,
             names: NameCache::new(),
+            finisher: Finisher::default(),
             windows: 0,
             last_used: FxHashMap::default(),
         }
     }
 
     /// The profile of a window that covers `start_ms..end_ms`, without accounts, still open for them.
-    pub(crate) fn name(&mut self, window: Window) -> (ProfileBuilder, Tally) {
+    pub(crate) fn name(&mut self, mut window: Window) -> (ProfileBuilder, Tally) {
         self.windows += 1;
+        self.finisher.finish(&mut window);
         self.files.add(&window.files);
         self.last_used.extend(window.files.keys().map(|binary| (*binary, self.windows)));
         let places: FxHashSet<Place> =
@@ -101,6 +106,7 @@ impl Namer {
         self.last_used.retain(|_, window| *window >= oldest);
         let last_used = &self.last_used;
         self.files.retain(|binary| last_used.contains_key(&binary));
+        self.finisher.retain(|binary| last_used.contains_key(&binary));
     }
 
     /// Times caches went over their limits.
@@ -108,6 +114,10 @@ impl Namer {
         self.files.evictions + self.names.evictions
     }
 }
+
+/// What a stack's verdict hangs on: its raw node, how its walk ended, by a rule or not, whether the kernel's part failed,
+/// and where it was taken.
+type StackKey = (NodeId, WalkEnd, [bool; 2], Mode);
 
 /// One window on its way to a profile.
 struct WindowNaming<'a> {
@@ -120,7 +130,7 @@ struct WindowNaming<'a> {
     processes: FxHashMap<ProcessHandle, Arc<ProcessLabels>>,
     /// Frames of each raw frame, innermost first.
     frames: FxHashMap<FrameId, Vec<FrameId>>,
-    named_stacks: FxHashMap<(NodeId, WalkEnd, [bool; 2], Mode), (NodeId, Status)>,
+    named_stacks: FxHashMap<StackKey, (NodeId, Status)>,
     tally: Tally,
 }
 

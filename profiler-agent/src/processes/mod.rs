@@ -109,6 +109,8 @@ struct Process {
     complete: bool,
     maps_read: Option<Instant>,
     ended: Option<Instant>,
+    /// All its code, as of `version`.
+    code: Option<Arc<ProcessCode>>,
     /// Binaries already asked for, by start of their mapping.
     resolved: Resolved,
 }
@@ -126,6 +128,7 @@ impl Process {
             complete,
             maps_read: None,
             ended: None,
+            code: None,
             resolved: FxHashMap::default(),
         }
     }
@@ -273,9 +276,17 @@ impl ProcessTable {
     }
 
     /// All code of a process that was sampled; its files are opened.
-    pub(crate) fn code(&mut self, pid: u32) -> Option<ProcessCode> {
+    pub(crate) fn code(&mut self, pid: u32) -> Option<Arc<ProcessCode>> {
         let process = self.by_pid.get_mut(&pid)?;
         let identity = process.identity?;
+        let current = |code: &&Arc<ProcessCode>| {
+            code.version == process.version
+                && code.identity == identity
+                && code.ended == process.ended.is_some()
+        };
+        if let Some(code) = process.code.as_ref().filter(current) {
+            return Some(code.clone());
+        }
         let mut ranges = Vec::with_capacity(process.mappings.len());
         for mapping in process.mappings.iter() {
             let backing = match &mapping.backing {
@@ -296,7 +307,10 @@ impl ProcessTable {
             ranges.push(CodeRange { start, end, file_offset, backing });
         }
         let ended = process.ended.is_some();
-        Some(ProcessCode { process: process.handle, identity, version: process.version, ranges, ended })
+        let (handle, version) = (process.handle, process.version);
+        let code = Arc::new(ProcessCode { process: handle, identity, version, ranges, ended });
+        process.code = Some(code.clone());
+        Some(code)
     }
 
     /// Forgets processes that have ended. To be called from time to time.

@@ -225,7 +225,7 @@ impl UnwindTables {
             let wanted = || (FileState::Wanted { misses: 0, since: now }, file.clone());
             match &self.files.entry(*binary).or_insert_with(wanted).0 {
                 FileState::NoInformation { .. } => {
-                    mappings.push((range.start, mapping(range.end, CodeKind::NoInformation)))
+                    mappings.push((range.start, mapping(range.end, CodeKind::NoInformation)));
                 }
                 FileState::Ready(placed) => {
                     let (start, end, offset) = (range.start, range.end, range.file_offset);

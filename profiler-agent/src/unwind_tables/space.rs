@@ -96,7 +96,7 @@ mod tests {
             state ^= state << 13;
             state ^= state >> 17;
             state ^= state << 5;
-            if state % 3 > 0 {
+            if !state.is_multiple_of(3) {
                 if let Some(part) = space.take(state % 60 + 1, now) {
                     assert!(part.start > 0 && part.start + part.len <= 1000);
                     for other in &held {

@@ -60,7 +60,7 @@ fn a_program_without_frame_pointers_is_walked_by_its_tables() {
     let _quiet = quiet();
     let recording = record(FAST, &[&program(Program::Shares, NoFramePointers), "4"]);
     let (complete, user) = (recording.number("complete"), recording.number("user_stacks"));
-    // Until the tables are built, which a busy machine does not do at once, frame pointers are all there is.
+    // Until the tables are built copies of stacks are walked, fewer than are sampled at this rate.
     assert!(complete * 10 > user * 6, "{complete} of {user} complete\n{}", recording.show());
     no_whole_stack_misses_main(&recording, "shares");
     let by_table = |stack: &crate::vesta::Stack| stack.is_whole() && stack.has("_start");
@@ -178,6 +178,15 @@ fn processes_that_live_thirty_milliseconds_are_named() {
     });
     assert_eq!(nameless, 0, "{}", recording.show());
     no_whole_stack_misses_main(&recording, "short_lived");
+}
+
+#[test]
+fn the_first_samples_of_processes_that_live_thirty_milliseconds_are_whole() {
+    let _quiet = quiet();
+    let recording = record(&[], &[&program(Program::ShortLived, NoFramePointers), "20", "4"]);
+    let working = recording.samples(|stack| stack.has("short_work"));
+    let whole = recording.samples(|stack| stack.has("short_work") && stack.has("main") && stack.is_whole());
+    assert!(working > 20 && whole * 100 >= working * 95, "{whole} of {working} whole\n{}", recording.show());
 }
 
 #[test]

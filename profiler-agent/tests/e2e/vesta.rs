@@ -70,7 +70,7 @@ impl Stack {
 
     /// Whether no caller is missing, as the stack itself says.
     pub(crate) fn is_whole(&self) -> bool {
-        const MARKS: [&str; 10] = [
+        const MARKS: [&str; 12] = [
             "[no frame pointer]",
             "[end not proven]",
             "[depth limit]",
@@ -81,6 +81,8 @@ impl Stack {
             "[no registers]",
             "[kernel stack failed]",
             "[kernel depth limit]",
+            "[no unwind row]",
+            "[unsupported rule]",
         ];
         !self.frames.iter().any(|frame| MARKS.contains(&frame.as_str()))
     }

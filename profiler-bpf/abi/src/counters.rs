@@ -17,10 +17,12 @@ pub enum Counter {
     LostNoScratch = 4,
     /// A forked child of a watched process could not be watched: the set was full. Not a sample.
     FilterFull = 5,
+    /// A copy of a user stack did not fit the ring buffer; its sample did. Not a sample.
+    StackRingFull = 6,
 }
 
 /// Number of counters; the map's size.
-pub const COUNTERS: u32 = 6;
+pub const COUNTERS: u32 = 7;
 
 impl Counter {
     /// All, by number.
@@ -31,5 +33,6 @@ impl Counter {
         Self::LostRingFull,
         Self::LostNoScratch,
         Self::FilterFull,
+        Self::StackRingFull,
     ];
 }

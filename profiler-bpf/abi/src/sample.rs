@@ -32,10 +32,52 @@ impl Mode {
     }
 }
 
+/// What a record in the ring buffer is; its first word.
+#[repr(u64)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A [`SampleHeader`] and frames.
+    Sample = 1,
+    /// A [`StackHeader`] and bytes of a user stack, right after the sample it belongs to.
+    Stack = 2,
+}
+
+impl RecordKind {
+    /// The kind of a record's first word; none for a number this version does not know.
+    pub fn from_raw(raw: u64) -> Option<Self> {
+        [Self::Sample, Self::Stack].into_iter().find(|kind| *kind as u64 == raw)
+    }
+}
+
+/// Most bytes of a user stack that are copied: deeper stacks are rare, and the copy is for first samples only.
+pub const STACK_BYTES_MAX: usize = 16 << 10;
+
+/// The fixed part of a copy of a user stack, from the stack pointer up.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StackHeader {
+    /// [`RecordKind::Stack`].
+    pub kind: u64,
+    /// Time of its sample.
+    pub time_ns: u64,
+    /// The stack pointer.
+    pub sp: u64,
+    /// CPU of its sample.
+    pub cpu: u32,
+    /// Bytes that follow.
+    pub bytes: u32,
+}
+
+/// Bytes of the fixed part of a copy.
+pub const STACK_HEADER_BYTES: usize = size_of::<StackHeader>();
+const _: () = assert!(STACK_HEADER_BYTES == 32);
+
 /// The fixed part of a sample.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SampleHeader {
+    /// [`RecordKind::Sample`].
+    pub kind: u64,
     /// When: nanoseconds of CLOCK_MONOTONIC.
     pub time_ns: u64,
     /// When the process (its group leader) started: nanoseconds of CLOCK_BOOTTIME. With `pid` it names a process.
@@ -79,7 +121,7 @@ pub struct SampleHeader {
 
 /// Bytes of the fixed part.
 pub const HEADER_BYTES: usize = size_of::<SampleHeader>();
-const _: () = assert!(HEADER_BYTES == 112 && HEADER_BYTES.is_multiple_of(8));
+const _: () = assert!(HEADER_BYTES == 120 && HEADER_BYTES.is_multiple_of(8));
 
 /// A sample in the kernel side's scratch memory; only the used frames are sent.
 #[repr(C)]

@@ -13,8 +13,7 @@ use crate::{
 const SIGNAL_BP: u64 = 40 + 8 * 10;
 const SIGNAL_SP: u64 = 40 + 8 * 15;
 
-/// DWARF's numbers of the registers a walk keeps.
-const RBP: i32 = 6;
+/// DWARF's number of rsp.
 const RSP: i32 = 7;
 
 impl Walk {
@@ -23,31 +22,30 @@ impl Walk {
     pub fn step_by_rule<M: Memory>(&mut self, memory: &M, rule: &Rule) -> Result<Method, WalkEnd> {
         let offset = rule.cfa_offset as i64 as u64;
         let addend = rule.cfa_addend as i64 as u64;
-        let cfa;
-        match rule.cfa {
-            Cfa::Rsp => cfa = self.sp.wrapping_add(offset),
-            Cfa::Rbp => cfa = self.bp.wrapping_add(offset),
+        let cfa = match rule.cfa {
+            Cfa::Rsp => self.sp.wrapping_add(offset),
+            Cfa::Rbp => self.bp.wrapping_add(offset),
             Cfa::Plt => {
                 let pushed = if self.ip & 15 >= addend { 8 } else { 0 };
-                cfa = self.sp.wrapping_add(offset).wrapping_add(pushed);
+                self.sp.wrapping_add(offset).wrapping_add(pushed)
             }
             Cfa::DerefRsp => {
                 let Some(word) = memory.word(self.sp.wrapping_add(offset)) else {
                     return Err(WalkEnd::UnreadableStack);
                 };
-                cfa = word.wrapping_add(addend);
+                word.wrapping_add(addend)
             }
             Cfa::DerefRbp => {
                 let Some(word) = memory.word(self.bp.wrapping_add(offset)) else {
                     return Err(WalkEnd::UnreadableStack);
                 };
-                cfa = word.wrapping_add(addend);
+                word.wrapping_add(addend)
             }
             Cfa::Signal => return self.step_signal(memory),
             Cfa::End => return Err(WalkEnd::Proven),
             Cfa::None => return Err(WalkEnd::NoRow),
             Cfa::Register | Cfa::Unsupported => return Err(WalkEnd::UnsupportedRule),
-        }
+        };
         // The stack grows down, so a caller's frame lies higher.
         if cfa <= self.sp {
             return Err(WalkEnd::NotAscending);
@@ -88,9 +86,7 @@ impl Walk {
                 bp = saved;
             } else if matches!(rule.rbp, Rbp::InRegister) && rule.rbp_operand == RSP {
                 bp = self.sp;
-            } else if !matches!(rule.rbp, Rbp::Same)
-                && !(matches!(rule.rbp, Rbp::InRegister) && rule.rbp_operand == RBP)
-            {
+            } else if !matches!(rule.rbp, Rbp::Same) {
                 // Lost: a caller that needs it will find no frame at zero, and say so.
                 bp = 0;
             }

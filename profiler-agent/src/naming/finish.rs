@@ -1,0 +1,153 @@
+//! Walking copied stacks to their ends: what the kernel side could not do for lack of tables is done here, by the same
+//! steps and the same rules.
+
+use std::{os::unix::fs::FileExt, path::Path};
+
+use profiler_abi::{Method, USER_FRAMES_MAX, WalkEnd};
+use profiler_unwind::{Memory, Walk};
+use rustc_hash::FxHashMap;
+use symbols::{elf::FileFacts, unwind_rows::UnwindTable};
+
+use crate::{
+    processes::{BinaryHandle, CodeBacking, CodeRange, MappedFile, ProcessCode, VDSO},
+    window::{RawFrame, RawKey, Unfinished, Window},
+};
+
+/// Bytes of tables kept; beyond it all are dropped and built anew as needed. As much as the kernel side has.
+const TABLE_BYTES_MAX: u64 = 64 << 20;
+
+struct FileTable {
+    table: UnwindTable,
+    facts: FileFacts,
+}
+
+/// Tables of the files that copied stacks went through.
+#[derive(Default)]
+pub(super) struct Finisher {
+    tables: FxHashMap<BinaryHandle, Option<FileTable>>,
+    bytes: u64,
+}
+
+impl Finisher {
+    /// Finishes the stacks of a window and counts their samples.
+    pub(super) fn finish(&mut self, window: &mut Window) {
+        for unfinished in std::mem::take(&mut window.unfinished) {
+            let Unfinished { key, exact, kernel, registers, stack, code, user } = unfinished;
+            let (walked, end, end_by_rule) = self.walk(registers, &stack, &code);
+            // A copy ends somewhere: what the kernel side found without it may reach farther.
+            if end == WalkEnd::Proven || walked.len() >= user.len() {
+                for range in &code.ranges {
+                    let CodeBacking::File(binary, file) = &range.backing else { continue };
+                    let is_used = |frame: &RawFrame| matches!(frame, RawFrame::File { binary: used, .. } if used == binary);
+                    if walked.iter().any(is_used) {
+                        window.files.entry(*binary).or_insert_with(|| file.clone());
+                    }
+                }
+                window.count(RawKey { walk_end: end, end_by_rule, ..key }, exact, &kernel, &walked);
+            } else {
+                window.count(key, exact, &kernel, &user);
+            }
+        }
+    }
+
+    /// Frames, leaf first, why the walk ended, and whether by a rule.
+    fn walk(
+        &mut self,
+        [ip, sp, bp]: [u64; 3],
+        stack: &[u8],
+        code: &ProcessCode,
+    ) -> (Vec<RawFrame>, WalkEnd, bool) {
+        let memory = Copied { sp, stack, code };
+        let mut walk = Walk::leaf(ip, sp, bp);
+        let (mut frames, mut method) = (Vec::new(), Method::Leaf);
+        loop {
+            if frames.len() >= USER_FRAMES_MAX {
+                return (frames, WalkEnd::DepthLimit, false);
+            }
+            let address = walk.ip.wrapping_sub(u64::from(walk.is_caller));
+            let range = find(code, address);
+            frames.push(frame(code, walk.ip, method));
+            let rule = range.and_then(|range| {
+                let CodeBacking::File(binary, file) = &range.backing else { return None };
+                let known = self.table(*binary, file)?;
+                known.table.rule_at(known.facts.vaddr_of(range.file_offset + (address - range.start))?)
+            });
+            let step = match &rule {
+                Some(rule) => walk.step_by_rule(&memory, rule),
+                None => walk.step(&memory),
+            };
+            match step {
+                Ok(by) => method = by,
+                Err(end) => return (frames, end, rule.is_some()),
+            }
+        }
+    }
+
+    fn table(&mut self, binary: BinaryHandle, mapped: &MappedFile) -> Option<&FileTable> {
+        if !self.tables.contains_key(&binary) {
+            let built = build(mapped);
+            let bytes = built.as_ref().map_or(0, |built| built.table.stats().bytes);
+            if self.bytes + bytes > TABLE_BYTES_MAX {
+                self.tables.clear();
+                self.bytes = 0;
+            }
+            self.bytes += bytes;
+            self.tables.insert(binary, built);
+        }
+        self.tables.get(&binary)?.as_ref()
+    }
+
+    /// Forgets tables of files that are no longer used.
+    pub(super) fn retain(&mut self, mut used: impl FnMut(BinaryHandle) -> bool) {
+        self.tables.retain(|binary, _| *binary == VDSO || used(*binary));
+        self.bytes = self.tables.values().flatten().map(|known| known.table.stats().bytes).sum();
+    }
+}
+
+fn build(mapped: &MappedFile) -> Option<FileTable> {
+    let (file, path) = (mapped.file.as_ref()?, Path::new(&*mapped.path));
+    let told = |error: &dyn std::fmt::Display| tracing::debug!(%error, "copied stacks through a file stay as they are");
+    let table = UnwindTable::read(file, path).map_err(|error| told(&error)).ok()?;
+    let facts = FileFacts::read(file, path).map_err(|error| told(&error)).ok()?;
+    Some(FileTable { table, facts })
+}
+
+fn find(code: &ProcessCode, address: u64) -> Option<&CodeRange> {
+    let after = code.ranges.partition_point(|range| range.start <= address);
+    code.ranges.get(after.checked_sub(1)?).filter(|range| address < range.end)
+}
+
+fn frame(code: &ProcessCode, address: u64, method: Method) -> RawFrame {
+    let Some(range) = find(code, address) else { return RawFrame::Unmapped { address, method } };
+    let offset = range.file_offset + (address - range.start);
+    match &range.backing {
+        CodeBacking::Anonymous => RawFrame::Anonymous { address, method },
+        CodeBacking::File(binary, _) if *binary == VDSO => RawFrame::Vdso { offset, method },
+        CodeBacking::File(binary, _) => RawFrame::File { binary: *binary, file_offset: offset, method },
+    }
+}
+
+/// A process's memory as far as it is known: a part of its stack, and the code in its files.
+struct Copied<'a> {
+    sp: u64,
+    stack: &'a [u8],
+    code: &'a ProcessCode,
+}
+
+impl Memory for Copied<'_> {
+    fn word(&self, address: u64) -> Option<u64> {
+        if let Some(at) = address.checked_sub(self.sp).filter(|at| *at < self.stack.len() as u64) {
+            let bytes = self.stack.get(at as usize..)?.first_chunk()?;
+            return Some(u64::from_le_bytes(*bytes));
+        }
+        let range = find(self.code, address)?;
+        let CodeBacking::File(_, MappedFile { file: Some(file), .. }) = &range.backing else { return None };
+        let mut bytes = [0; 8];
+        file.read_exact_at(&mut bytes, range.file_offset + (address - range.start)).ok()?;
+        Some(u64::from_le_bytes(bytes))
+    }
+
+    fn pair(&self, address: u64) -> Option<[u64; 2]> {
+        Some([self.word(address)?, self.word(address.checked_add(8)?)?])
+    }
+}
