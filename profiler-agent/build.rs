@@ -74,6 +74,8 @@ fn find_linker() -> Option<PathBuf> {
     }
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
+        // A relative path is to be ignored, says the XDG base directory specification.
+        .filter(|path| path.is_absolute())
         .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))?;
     let ours = cache.join("vesta/toolchain/bin/bpf-linker");
     let path = env::var_os("PATH").unwrap_or_default();
