@@ -35,6 +35,34 @@ pub(crate) enum Command {
     Query(QueryArgs),
     /// Say what this machine offers a profiler, what is missing, and what to type
     Doctor(DoctorArgs),
+    /// Look into what Vesta works with
+    #[command(subcommand)]
+    Debug(DebugCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DebugCommand {
+    /// Compile a file's call frame information as the agent does, and print the rows
+    UnwindTable(UnwindTableArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UnwindTableArgs {
+    /// An ELF file: a program or a library
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Print only the rule at this address: ELF virtual address of an instruction, hexadecimal
+    #[arg(long, value_name = "PC", value_parser = hexadecimal, conflicts_with = "stats")]
+    pub(crate) at: Option<u64>,
+
+    /// Print what went into the table and how large it is, instead of its rows
+    #[arg(long)]
+    pub(crate) stats: bool,
+
+    /// Print as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -173,6 +201,12 @@ pub(crate) fn bytes(text: &str) -> Result<Bytes, String> {
     };
     let number: u64 = number.parse().map_err(|_| wrong())?;
     number.checked_mul(factor).filter(|bytes| *bytes > 0).map(Bytes).ok_or_else(wrong)
+}
+
+/// `0x1234` or `1234`.
+fn hexadecimal(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    u64::from_str_radix(digits, 16).map_err(|_| "use a hexadecimal address such as 0x26f40".into())
 }
 
 /// The kernel takes up to `perf_event_max_sample_rate`, 100,000 at most by default; beyond 10,000 the sampling

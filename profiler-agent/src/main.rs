@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, DebugCommand};
 use exit::Failure;
 
 fn main() -> ExitCode {
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Record(args) => roles::record::record(args),
         Command::Query(args) => roles::query::query(args, cli.config.as_deref()),
         Command::Doctor(args) => roles::doctor::doctor(args),
+        Command::Debug(DebugCommand::UnwindTable(args)) => roles::debug::unwind_table(args),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -16,6 +16,7 @@ mod kernel_stack;
 mod maps;
 mod output;
 mod sample;
+mod scratch;
 mod stack_copy;
 mod tables;
 mod task;

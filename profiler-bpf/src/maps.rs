@@ -1,12 +1,10 @@
-//! All maps, each with the reason for its size.
+//! The ring, the counters and the filter, each with the reason for its size.
 
 use aya_ebpf::{
     macros::map,
     maps::{HashMap, PerCpuArray, RingBuf},
 };
-use profiler_abi::{COUNTERS, Counter, Sample};
-
-use crate::user_stack::Turns;
+use profiler_abi::{COUNTERS, Counter};
 
 /// Samples on their way to the agent. The loader sets the size by the number of CPUs and the frequency.
 #[map]
@@ -15,18 +13,6 @@ pub(crate) static SAMPLES: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 /// What became of each run, by [`Counter`].
 #[map]
 static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
-
-/// What one run works in: far larger than a BPF stack. The walk's state lies here and not on the stack because the
-/// verifier knows nothing of a map's values, so that every turn of the loop looks the same to it.
-#[repr(C)]
-pub(crate) struct Scratch {
-    pub(crate) sample: Sample,
-    pub(crate) turns: Turns,
-}
-
-/// Perf events of one CPU do not nest, so one per CPU is enough.
-#[map]
-static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 /// Process ids that are watched when `WATCHED_ONLY` is set: room for a parallel build of many processes.
 #[map]
@@ -39,11 +25,4 @@ pub(crate) fn count(what: Counter) {
         // SAFETY: an element of a per-CPU array, which only this CPU touches.
         unsafe { *value += 1 };
     }
-}
-
-/// This CPU's scratch memory.
-#[inline(always)]
-pub(crate) fn scratch() -> Option<&'static mut Scratch> {
-    // SAFETY: as above; the program runs once at a time on a CPU, so the borrow is the only one.
-    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
 }

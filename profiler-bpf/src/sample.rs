@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use profiler_abi::{Counter, Mode, RecordKind, Sample, WalkEnd};
 
-use crate::{globals, kernel_stack, maps, output, stack_copy, task::Task, user_stack, watch};
+use crate::{globals, kernel_stack, output, scratch, stack_copy, task::Task, user_stack, watch};
 
 /// Takes a sample of this CPU and says what became of it.
 #[inline(always)]
@@ -27,7 +27,7 @@ pub(crate) fn take(ctx: &PerfEventContext) -> Counter {
     if globals::watched_only() != 0 && !watch::is_sampled(pid) {
         return Counter::FilteredOut;
     }
-    let Some(scratch) = maps::scratch() else { return Counter::LostNoScratch };
+    let Some(scratch) = scratch::current() else { return Counter::LostNoScratch };
     let sample = &mut scratch.sample;
     let task = Task::current();
     identify(sample, task, id);

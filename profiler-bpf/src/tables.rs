@@ -17,7 +17,7 @@ use profiler_unwind::{
     table::{self, Turn},
 };
 
-use crate::{maps::Scratch, user_stack::Turns};
+use crate::scratch::{Scratch, Turns};
 
 /// Process id → its code mappings.
 #[map]

@@ -3,11 +3,11 @@
 use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
-use profiler_abi::{CodeMapping, FRAME_SLOTS, Method, USER_FRAMES_MAX, WalkEnd, tagged_frame_raw};
+use profiler_abi::{FRAME_SLOTS, Method, USER_FRAMES_MAX, WalkEnd, tagged_frame_raw};
 use profiler_unwind::{Memory, Rule, Walk};
 
 use crate::{
-    maps::Scratch,
+    scratch::Scratch,
     tables::{self, Found},
     task::Task,
 };
@@ -35,34 +35,6 @@ impl Memory for UserMemory {
     fn pair(&self, address: u64) -> Option<[u64; 2]> {
         read::<2>(address)
     }
-}
-
-/// What the loop carries from frame to frame. Plain integers: a map's value may hold anything, so it has no enums.
-#[repr(C)]
-pub(crate) struct Turns {
-    ip: u64,
-    sp: u64,
-    bp: u64,
-    /// Where the next frame goes.
-    at: u64,
-    frames: u32,
-    method: u8,
-    end: u8,
-    is_caller: u8,
-    by_rule: u8,
-    /// A table was missed: the agent can do better with a copy of the stack.
-    pub(crate) missed: u8,
-    reserved: [u8; 7],
-    /// The mapping of the last frame: most calls stay in it.
-    pub(crate) start: u64,
-    pub(crate) mapping: CodeMapping,
-    /// The process's code mappings.
-    pub(crate) first: u32,
-    pub(crate) count: u32,
-    /// A bisection at work.
-    pub(crate) low: u32,
-    pub(crate) high: u32,
-    pub(crate) wanted: u64,
 }
 
 /// One frame: note it, step to its caller. 1 ends the loop.

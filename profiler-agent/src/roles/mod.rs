@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub(crate) mod debug;
 pub(crate) mod doctor;
 pub(crate) mod query;
 pub(crate) mod record;

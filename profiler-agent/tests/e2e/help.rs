@@ -11,6 +11,7 @@ fn help_texts_are_as_agreed() {
         ("record.txt", &["record", "--help"]),
         ("query.txt", &["query", "--help"]),
         ("doctor.txt", &["doctor", "--help"]),
+        ("debug-unwind-table.txt", &["debug", "unwind-table", "--help"]),
     ] {
         let help = text(&run(args, 0).stdout);
         let path = golden(name);
@@ -20,6 +21,24 @@ fn help_texts_are_as_agreed() {
         let agreed = std::fs::read_to_string(&path).unwrap_or_default();
         assert_eq!(help, agreed, "vesta {args:?} differs from {}", path.display());
     }
+}
+
+#[test]
+fn a_files_unwind_table_can_be_looked_at() {
+    let program = crate::vesta::program(testprogs::Program::Shares, testprogs::Variant::NoFramePointers);
+    let stats = run(&["debug", "unwind-table", &program, "--stats", "--json"], 0);
+    let stats: serde_json::Value = serde_json::from_slice(&stats.stdout).unwrap();
+    for key in ["rows", "rules", "bytes", "eh_frame_bytes"] {
+        assert!(stats[key].as_u64() > Some(0), "{key} in {stats}");
+    }
+    let rows = text(&run(&["debug", "unwind-table", &program], 0).stdout);
+    assert_eq!(rows.lines().count() as u64, stats["rows"].as_u64().unwrap());
+    let (address, rule) =
+        rows.lines().find(|row| row.ends_with("cfa=rsp+8")).unwrap().split_once(' ').unwrap();
+    let at = text(&run(&["debug", "unwind-table", &program, "--at", address], 0).stdout);
+    assert!(at.trim_end().ends_with(rule), "{at} is not {rule}");
+    let refused = run(&["debug", "unwind-table", "/etc/hostname"], 1);
+    assert!(text(&refused.stderr).contains("/etc/hostname"), "{}", text(&refused.stderr));
 }
 
 #[test]

@@ -1,0 +1,51 @@
+//! What one run works in.
+
+use aya_ebpf::{macros::map, maps::PerCpuArray};
+use profiler_abi::{CodeMapping, Sample};
+
+/// What the loop carries from frame to frame. Plain integers: a map's value may hold anything, so it has no enums.
+#[repr(C)]
+pub(crate) struct Turns {
+    pub(crate) ip: u64,
+    pub(crate) sp: u64,
+    pub(crate) bp: u64,
+    /// Where the next frame goes.
+    pub(crate) at: u64,
+    pub(crate) frames: u32,
+    pub(crate) method: u8,
+    pub(crate) end: u8,
+    pub(crate) is_caller: u8,
+    pub(crate) by_rule: u8,
+    /// A table was missed: the agent can do better with a copy of the stack.
+    pub(crate) missed: u8,
+    reserved: [u8; 7],
+    /// The mapping of the last frame: most calls stay in it.
+    pub(crate) start: u64,
+    pub(crate) mapping: CodeMapping,
+    /// The process's code mappings.
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    /// A bisection at work.
+    pub(crate) low: u32,
+    pub(crate) high: u32,
+    pub(crate) wanted: u64,
+}
+
+/// What one run works in: far larger than a BPF stack. The walk's state lies here and not on the stack because the
+/// verifier knows nothing of a map's values, so that every turn of the loop looks the same to it.
+#[repr(C)]
+pub(crate) struct Scratch {
+    pub(crate) sample: Sample,
+    pub(crate) turns: Turns,
+}
+
+/// Perf events of one CPU do not nest, so one per CPU is enough.
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's scratch memory.
+#[inline(always)]
+pub(crate) fn current() -> Option<&'static mut Scratch> {
+    // SAFETY: an element of a per-CPU array; the program runs once at a time on a CPU, so the borrow is the only one.
+    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+}
