@@ -60,7 +60,7 @@ Suites:
 The tests that load BPF are run by sudo when you are not root; none is left out.";
 
 const LINT_HELP: &str = "\
-Formatting (cargo fmt --check), clippy with warnings denied, and the page's own check (biome).
+Formatting (cargo fmt --check), clippy with warnings denied, and the page's own check (types).
 
 Usage: cargo xtask lint";
 
