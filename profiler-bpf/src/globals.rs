@@ -36,6 +36,8 @@ globals! {
     TASK_START_TIME, task_start_time: u32;
     /// Offset of `task_struct.self_exec_id`.
     TASK_EXEC_ID, task_exec_id: u32;
+    /// Offset of `task_struct.parent_exec_id`.
+    TASK_PARENT_EXEC_ID, task_parent_exec_id: u32;
     /// 1: only processes in the `WATCHED` map are sampled.
     WATCHED_ONLY, watched_only: u32;
     /// Least time between two copies of user stacks on a CPU, nanoseconds.

@@ -90,6 +90,12 @@ impl Task {
         self.field::<u32>(globals::task_exec_id()).unwrap_or(0)
     }
 
+    /// Whether it has called exec since it was forked: until then it counts as its parent does.
+    #[inline(always)]
+    pub(crate) fn has_called_exec(self) -> bool {
+        self.field::<u32>(globals::task_parent_exec_id()).unwrap_or(0) != self.exec_id()
+    }
+
     /// Writes its name; zeros if it cannot be read.
     #[inline(always)]
     pub(crate) fn read_comm(self, name: &mut [u8; COMM_BYTES]) {

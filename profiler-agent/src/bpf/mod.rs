@@ -118,7 +118,7 @@ impl Watched {
         self.0.insert(pid, profiler_abi::WATCH_SAMPLED, 0).map_err(map_error("WATCHED"))
     }
 
-    /// Samples the children that a process starts from now on, not the process itself.
+    /// Samples the programs that a process starts from now on, from their exec on, and not the process itself.
     pub(crate) fn watch_children_of(&mut self, pid: u32) -> Result<(), BpfError> {
         self.0.insert(pid, profiler_abi::WATCH_CHILDREN, 0).map_err(map_error("WATCHED"))
     }
@@ -158,6 +158,7 @@ impl KernelProgram {
             ("SIGNAL_LIVE", btf.offset("signal_struct", "live")?),
             ("TASK_START_TIME", start_time),
             ("TASK_EXEC_ID", btf.offset("task_struct", "self_exec_id")?),
+            ("TASK_PARENT_EXEC_ID", btf.offset("task_struct", "parent_exec_id")?),
         ];
         let ring_bytes = ring_bytes(possible_cpus()?, options.frequency_hz);
         let wake_bytes = u64::from(ring_bytes / 2);

@@ -25,3 +25,5 @@ pub use tables::{
 pub const WATCH_SAMPLED: u8 = 1;
 /// Value of a process id in the set of watched processes: only children it starts are sampled.
 pub const WATCH_CHILDREN: u8 = 2;
+/// Value of a child of such a process: until it calls exec it is still its parent's program, and not sampled.
+pub const WATCH_AFTER_EXEC: u8 = 3;
