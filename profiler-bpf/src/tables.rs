@@ -1,6 +1,6 @@
 //! The unwind tables of the process that is sampled, as the agent has laid them out (`profiler_abi::tables`).
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr::read_volatile};
 
 use aya_ebpf::{
     btf_maps::{Array as InnerArray, ArrayOfMaps},
@@ -42,10 +42,19 @@ pub(crate) fn open(header: &mut SampleHeader, turns: &mut Turns) {
     (turns.start, turns.mapping) = (0, CodeMapping { end: 0, kind: 0, index: 0, words: 0, rules: 0 });
     header.had_tables = 0;
     let Some(tables) = PROCESSES.get_ptr(header.pid) else { return };
-    // SAFETY: a value of the map; an update replaces the whole value.
-    let tables = unsafe { &*tables };
-    if tables.start_time_ns == header.start_time_ns && tables.exec_id == header.exec_id {
-        (turns.first, turns.count) = (tables.first, tables.count);
+    // SAFETY: a value of the map, which stays readable. Another process may be given its place while we read, from its
+    // first field on: so that one is read again at the end.
+    let (start, exec_id, first, count, again) = unsafe {
+        (
+            read_volatile(&raw const (*tables).start_time_ns),
+            read_volatile(&raw const (*tables).exec_id),
+            read_volatile(&raw const (*tables).first),
+            read_volatile(&raw const (*tables).count),
+            read_volatile(&raw const (*tables).start_time_ns),
+        )
+    };
+    if start == header.start_time_ns && again == start && exec_id == header.exec_id {
+        (turns.first, turns.count) = (first, count);
         header.had_tables = 1;
     }
 }
