@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 
+use crate::bench::Bench;
 use crate::setup::Scope;
 use crate::test::Suite;
-use crate::{lint, process, run, setup, test, tidy};
+use crate::{bench, lint, process, run, setup, test, tidy};
 
 const HELP: &str = "\
 Builds, runs and checks Vesta.
@@ -17,6 +18,7 @@ Commands:
   setup   only install what is missing
   lint    formatting and lints of the Rust code and the page
   tidy    rules of the house: dependency arrows, file sizes, licences, the BPF object
+  bench   measurements of real programs, beside other profilers
   help    this text
 
 `cargo xtask COMMAND --help` says more.";
@@ -87,6 +89,7 @@ pub(crate) enum Command {
     },
     Lint,
     Tidy,
+    Bench(Bench),
     /// What cargo is told to run test programs with; for nobody to type.
     RunTestProgram {
         arguments: Vec<String>,
@@ -105,6 +108,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
         "test" => TEST_HELP,
         "lint" => LINT_HELP,
         "tidy" => TIDY_HELP,
+        "bench" => return bench::parse(rest).map(Command::Bench),
         test::RUNNER => return Ok(Command::RunTestProgram { arguments: rest.to_vec() }),
         _ => return Err(format!("no command `{name}`; `cargo xtask help` lists them")),
     };
@@ -193,6 +197,7 @@ pub(crate) fn execute(command: Command) -> Result<()> {
         Command::Test { suites } => test::test(&suites)?,
         Command::Lint => lint::lint()?,
         Command::Tidy => tidy::tidy()?,
+        Command::Bench(bench) => bench::run(bench)?,
         Command::RunTestProgram { arguments } => test::run_test_program(&arguments)?,
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! `cargo xtask`: what a developer or CI types, so that one command leads from a bare machine to the result.
 #![expect(clippy::print_stdout, reason = "a command-line tool speaks on standard output")]
 
+mod bench;
 mod commands;
 mod e2e;
 mod lint;

@@ -1,0 +1,76 @@
+//! `cargo xtask bench`: measurements, for docs/benchmarks.md. They take long and want a quiet machine, so no test runs
+//! them; what they compute with is tested like all else.
+
+mod unwind;
+
+use anyhow::Result;
+
+const HELP: &str = "\
+Measures Vesta, and its peers on the same work in the same run.
+
+Usage: cargo xtask bench BENCH [OPTIONS]
+
+Benches:
+  unwind   stacks of real programs: how many are whole, how many are kept, what they cost
+
+`cargo xtask bench BENCH --help` says more. Results are in docs/benchmarks.md.";
+
+/// What can be asked for.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Bench {
+    Help(&'static str),
+    Unwind(unwind::Options),
+}
+
+/// Reads the arguments after `cargo xtask bench`; the error is for the user.
+pub(crate) fn parse(arguments: &[String]) -> Result<Bench, String> {
+    let Some((name, rest)) = arguments.split_first() else {
+        return Ok(Bench::Help(HELP));
+    };
+    let help = match name.as_str() {
+        "help" | "--help" | "-h" => return Ok(Bench::Help(HELP)),
+        "unwind" => unwind::HELP,
+        _ => return Err(format!("no bench `{name}`; `cargo xtask bench --help` lists them")),
+    };
+    if rest.iter().any(|argument| argument == "--help" || argument == "-h") {
+        return Ok(Bench::Help(help));
+    }
+    unwind::Options::parse(rest).map(Bench::Unwind)
+}
+
+/// Does what was asked.
+pub(crate) fn run(bench: Bench) -> Result<()> {
+    match bench {
+        Bench::Help(text) => println!("{text}"),
+        Bench::Unwind(options) => unwind::run(&options)?,
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 1] = ["unwind"];
+
+    fn parsed(line: &str) -> Result<Bench, String> {
+        parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_bench_has_its_own_help() {
+        for name in NAMES {
+            let Ok(Bench::Help(text)) = parsed(&format!("{name} --help")) else {
+                panic!("{name} has no help");
+            };
+            assert!(text.contains(&format!("cargo xtask bench {name}")), "{name}: {text}");
+            assert!(HELP.contains(&format!("\n  {name} ")), "{name} is missing in the overview");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        assert!(parsed("unwnid").unwrap_err().contains("`unwnid`"));
+        assert!(parsed("unwind --nonsense").unwrap_err().contains("`--nonsense`"));
+    }
+}
