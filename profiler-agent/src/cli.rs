@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use profiler_abi::{SLAB_WORDS, SLABS_MAX};
 use ui::render::Format;
 
 /// A continuous whole-system profiler: samples the stacks of every process, keeps them, shows them.
@@ -91,6 +92,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SPAN", env = "VESTA_WINDOW", value_parser = span)]
     pub(crate) window: Option<Span>,
 
+    /// How much kernel memory unwind tables may take, 1MiB to 256MiB; the least used go first [default: 64MiB]
+    #[arg(long, value_name = "BYTES", env = "VESTA_UNWIND_TABLE_BYTES", value_parser = table_bytes)]
+    pub(crate) unwind_table_bytes: Option<Bytes>,
+
     /// Print the address as one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -109,6 +114,10 @@ pub(crate) struct RecordArgs {
     /// Samples per second and CPU [default: 99]
     #[arg(long, value_name = "HZ", env = "VESTA_FREQUENCY", value_parser = frequency)]
     pub(crate) frequency: Option<u64>,
+
+    /// How much kernel memory unwind tables may take, 1MiB to 256MiB; the least used go first [default: 64MiB]
+    #[arg(long, value_name = "BYTES", env = "VESTA_UNWIND_TABLE_BYTES", value_parser = table_bytes)]
+    pub(crate) unwind_table_bytes: Option<Bytes>,
 
     /// Where to write the profile; the name tells the format: .pb.gz or .pprof (pprof), .svg, .folded or
     /// .txt (folded stacks), .json
@@ -203,6 +212,17 @@ pub(crate) fn bytes(text: &str) -> Result<Bytes, String> {
     number.checked_mul(factor).filter(|bytes| *bytes > 0).map(Bytes).ok_or_else(wrong)
 }
 
+/// Room for unwind tables: at least the largest of a usual system's programs, at most what the maps can hold.
+pub(crate) fn table_bytes(text: &str) -> Result<Bytes, String> {
+    const MOST: u64 = SLABS_MAX as u64 * SLAB_WORDS as u64 * 8;
+    let number = bytes(text)?;
+    if (1 << 20..=MOST).contains(&number.0) {
+        Ok(number)
+    } else {
+        Err(format!("use a number of bytes from 1MiB to {}MiB", MOST >> 20))
+    }
+}
+
 /// `0x1234` or `1234`.
 fn hexadecimal(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
@@ -234,6 +254,11 @@ mod tests {
         assert_eq!(bytes("4GiB"), Ok(Bytes(4 << 30)));
         for wrong in ["", "GB", "0", "1XB", "-1", "99999999999TB"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(table_bytes("1MiB"), Ok(Bytes(1 << 20)));
+        assert_eq!(table_bytes("256MiB"), Ok(Bytes(256 << 20)));
+        for wrong in ["1MB", "257MiB", "1TB", "much"] {
+            assert!(table_bytes(wrong).is_err(), "{wrong}");
         }
         assert_eq!(span("1h30m"), Ok(Span(std::time::Duration::from_secs(5400))));
         for wrong in ["", "10", "s", "0s", "1y", "-5s"] {

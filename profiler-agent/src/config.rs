@@ -9,14 +9,14 @@ use std::{
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::cli::{self, RunArgs};
+use crate::cli::{self, Bytes, RunArgs};
 
 /// Where a configuration file is looked for when none is named.
 pub(crate) const DEFAULT_FILE: &str = "/etc/vesta/vesta.toml";
 /// Samples per second and CPU: near 100, but not in step with what runs 100 times a second.
 pub(crate) const DEFAULT_FREQUENCY_HZ: u64 = 99;
 /// Room for unwind tables in the kernel: some 24 million rows, more than a large desktop's running set.
-pub(crate) const DEFAULT_TABLE_BYTES: u64 = 64 << 20;
+const DEFAULT_TABLE_BYTES: u64 = 64 << 20;
 
 /// Why settings are refused.
 #[derive(Debug, Error)]
@@ -43,6 +43,7 @@ struct File {
     retention: Option<String>,
     retention_bytes: Option<String>,
     window: Option<String>,
+    unwind_table_bytes: Option<String>,
 }
 
 /// Everything `vesta run` needs to know.
@@ -54,6 +55,8 @@ pub(crate) struct RunConfig {
     pub(crate) retention: Duration,
     pub(crate) retention_bytes: u64,
     pub(crate) window: Duration,
+    /// Bytes that unwind tables may take in the kernel.
+    pub(crate) unwind_table_bytes: u64,
 }
 
 impl RunConfig {
@@ -69,6 +72,10 @@ impl RunConfig {
         let retention_bytes = file
             .retention_bytes
             .map(|text| cli::bytes(&text).map_err(|message| value("retention_bytes", message)))
+            .transpose()?;
+        let table_bytes = file
+            .unwind_table_bytes
+            .map(|text| cli::table_bytes(&text).map_err(|message| value("unwind_table_bytes", message)))
             .transpose()?;
         if let Some(hz) = file.frequency.filter(|hz| !(1..=10_000).contains(hz)) {
             return Err(value("frequency", format!("{hz} is not a whole number from 1 to 10000")));
@@ -86,8 +93,14 @@ impl RunConfig {
             retention: args.retention.or(retention).map_or(week, |span| span.0),
             retention_bytes: args.retention_bytes.or(retention_bytes).map_or(20_000_000_000, |bytes| bytes.0),
             window,
+            unwind_table_bytes: table_bytes_or_default(args.unwind_table_bytes.or(table_bytes)),
         })
     }
+}
+
+/// Bytes that unwind tables may take in the kernel, unless someone said.
+pub(crate) fn table_bytes_or_default(said: Option<Bytes>) -> u64 {
+    said.map_or(DEFAULT_TABLE_BYTES, |bytes| bytes.0)
 }
 
 /// The data directory of `vesta query` without one: the file's, else the default.
@@ -145,7 +158,10 @@ mod tests {
         let config = run(&["--frequency", "199"], Some(file)).unwrap();
         assert_eq!((config.frequency_hz, config.retention.as_secs()), (199, 2 * 86_400));
         assert_eq!(config.listen.port(), 9000);
-        assert_eq!(config.window.as_secs(), 10);
+        assert_eq!((config.window.as_secs(), config.unwind_table_bytes), (10, 64 << 20));
+        let file = "unwind_table_bytes = \"8MiB\"\n";
+        assert_eq!(run(&[], Some(file)).unwrap().unwind_table_bytes, 8 << 20);
+        assert_eq!(run(&["--unwind-table-bytes", "4MiB"], Some(file)).unwrap().unwind_table_bytes, 4 << 20);
     }
 
     #[test]
@@ -155,6 +171,7 @@ mod tests {
         assert!(message("retention = \"soon\"").contains("retention"));
         assert!(message("frequency = 0").contains("frequency"));
         assert!(message("window = \"2m\"").contains("1s to 60s"));
+        assert!(message("unwind_table_bytes = \"1GiB\"").contains("1MiB to 256MiB"));
         assert!(message("listen = \"nowhere\"").contains("nowhere"));
         let missing = RunConfig::new(
             &match Cli::try_parse_from(["vesta", "run"]).unwrap().command {

@@ -20,7 +20,7 @@ use crate::{
     bpf::Watched,
     capture::Progress,
     cli::RecordArgs,
-    config::{DEFAULT_FREQUENCY_HZ, DEFAULT_TABLE_BYTES},
+    config::{self, DEFAULT_FREQUENCY_HZ},
     exit::{Code, Failure},
     pipeline::{Pipeline, PipelineOptions},
     processor::unix_ms,
@@ -75,8 +75,8 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
         watched.add(*pid)?;
     }
     let merged = MergeSink::default();
-    let options =
-        PipelineOptions { window: Duration::from_secs(10), table_bytes: DEFAULT_TABLE_BYTES, origin };
+    let table_bytes = config::table_bytes_or_default(args.unwind_table_bytes);
+    let options = PipelineOptions { window: Duration::from_secs(10), table_bytes, origin };
     let pipeline = Pipeline::start(program, options, Box::new(merged.clone()))?;
     let mut command = start_command(&args.command, watched)?;
     let (started, start_ms) = (Instant::now(), unix_ms());

@@ -15,7 +15,7 @@ use crate::{
     account::{self, Account},
     capture::CaptureInfo,
     cli::RunArgs,
-    config::{DEFAULT_TABLE_BYTES, RunConfig},
+    config::RunConfig,
     exit::{Code, Failure},
     live::LiveInterest,
     metrics,
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
     let (program, origin) = load(config.frequency_hz, false)?;
     let store = Store::open_writer(&config.data_dir)?;
     let host = origin.host.clone();
-    let options = PipelineOptions { window: config.window, table_bytes: DEFAULT_TABLE_BYTES, origin };
+    let options = PipelineOptions { window: config.window, table_bytes: config.unwind_table_bytes, origin };
     let pipeline = Pipeline::start(program, options, Box::new(StoreSink(store.clone())))?;
     let maintenance = maintain(store.clone(), &config, stop.clone())?;
     let view = Agent {

@@ -17,6 +17,7 @@ fn wrong_usage_is_told_with_what_would_be_right() {
     refused(&["record", "--frobnicate"], 2, &["--frobnicate"]);
     refused(&["record", "--frequency", "0"], 2, &["1 to 10000"]);
     refused(&["record", "--duration", "soon"], 2, &["10s"]);
+    refused(&["record", "--unwind-table-bytes", "1GB"], 2, &["1MiB to 256MiB"]);
     refused(&["record", "--output", "profile.xyz"], 2, &["profile.xyz", ".pb.gz"]);
     refused(&["query", "--data-dir", "/nonexistent", "process=\"a\" and"], 2, &["^"]);
     refused(&["query", "--data-dir", "/nonexistent", "process=~\"(\""], 2, &["^"]);

@@ -26,8 +26,17 @@ pub(crate) fn quiet() -> MutexGuard<'static, ()> {
 pub(crate) fn vesta(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vesta"));
     command.args(args);
-    for name in ["CONFIG", "DATA_DIR", "LISTEN", "FREQUENCY", "RETENTION", "RETENTION_BYTES", "WINDOW", "LOG"]
-    {
+    for name in [
+        "CONFIG",
+        "DATA_DIR",
+        "LISTEN",
+        "FREQUENCY",
+        "RETENTION",
+        "RETENTION_BYTES",
+        "WINDOW",
+        "UNWIND_TABLE_BYTES",
+        "LOG",
+    ] {
         command.env_remove(format!("VESTA_{name}"));
     }
     command
