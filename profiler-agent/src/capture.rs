@@ -247,7 +247,7 @@ fn attach(stack: RawStack, samples: &mut [RawSample]) {
     let owner =
         samples.iter_mut().rev().take(4096).find(|s| s.time_ns == stack.time_ns && s.cpu == stack.cpu);
     if let Some(sample) = owner {
-        sample.stack = Some(stack.bytes);
+        stack.attach(sample);
     }
 }
 

@@ -134,7 +134,7 @@ impl Processor {
                 self.table.apply(event);
             }
             self.window.add(sample, &mut self.table, clock, bucket_ms, &mut |binary, method| {
-                self.tables.note_file(binary, method != Method::Table, now);
+                self.tables.note_file(binary, !matches!(method, Method::Table | Method::Interrupted), now);
             });
             self.tables.note(sample, &self.table);
         }

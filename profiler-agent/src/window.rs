@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use store::model::{Exact, FrameId, NodeId, StackTreeBuilder};
 
 use crate::{
-    bpf::RawSample,
+    bpf::{RawSample, StackCopy},
     processes::{BinaryHandle, MappedFile, Place, ProcessCode, ProcessHandle, ProcessLabels, ProcessTable},
 };
 
@@ -52,18 +52,15 @@ pub(crate) struct Unfinished {
     pub(crate) exact: Exact,
     /// Kernel addresses, leaf first.
     pub(crate) kernel: Vec<u64>,
-    /// Instruction, stack and frame pointer.
-    pub(crate) registers: [u64; 3],
-    /// The user stack from the stack pointer up.
-    pub(crate) stack: Arc<[u8]>,
+    pub(crate) stack: Arc<StackCopy>,
     /// The process's code at that moment.
     pub(crate) code: Arc<ProcessCode>,
     /// What the kernel side found without tables, leaf first.
     pub(crate) user: Vec<RawFrame>,
 }
 
-/// Unfinished samples of one window: 16 MiB of stacks. Others keep what the kernel side found.
-const UNFINISHED_MAX: usize = 1024;
+/// Bytes of stacks of the unfinished samples of one window. Others keep what the kernel side found.
+const UNFINISHED_BYTES_MAX: usize = 16 << 20;
 
 /// Turns sample times into Unix time.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +97,7 @@ pub(crate) struct Window {
     pub(crate) samples: u64,
     /// Samples whose stacks naming walks to their ends.
     pub(crate) unfinished: Vec<Unfinished>,
+    unfinished_bytes: usize,
     threads: FxHashMap<String, Arc<str>>,
     scratch: Vec<RawFrame>,
 }
@@ -146,10 +144,11 @@ impl Window {
         self.samples += 1;
         let code = sample.stack.as_ref().and_then(|_| table.code(sample.pid));
         if let (Some(stack), Some(code)) = (&sample.stack, code)
-            && self.unfinished.len() < UNFINISHED_MAX
+            && self.unfinished_bytes < UNFINISHED_BYTES_MAX
         {
-            let (kernel, registers, stack) = (sample.kernel.clone(), sample.registers, stack.clone());
-            self.unfinished.push(Unfinished { key, exact, kernel, registers, stack, code, user });
+            let (kernel, stack) = (sample.kernel.clone(), stack.clone());
+            self.unfinished_bytes += stack.bytes.len();
+            self.unfinished.push(Unfinished { key, exact, kernel, stack, code, user });
         } else {
             self.count(key, exact, &sample.kernel, &user);
             self.scratch = user;
@@ -225,7 +224,6 @@ mod tests {
             process_comm: "p".into(),
             kernel_stack_failed: false,
             kernel: vec![],
-            registers: [0; 3],
             stack: None,
             user: user.iter().map(|address| tagged_frame(*address, Method::FramePointer)).collect(),
         }

@@ -40,7 +40,7 @@ pub(crate) fn take(ctx: &PerfEventContext) -> Counter {
     }
     let sent = output::send(&mut scratch.sample);
     if sent == Counter::Emitted && has_user_stack && scratch.turns.missed != 0 {
-        stack_copy::send(&scratch.sample.header);
+        stack_copy::send(&scratch.sample.header, task);
     }
     sent
 }

@@ -9,6 +9,7 @@ pub(crate) struct Turns {
     pub(crate) ip: u64,
     pub(crate) sp: u64,
     pub(crate) bp: u64,
+    pub(crate) registers: u64,
     /// Where the next frame goes.
     pub(crate) at: u64,
     pub(crate) frames: u32,

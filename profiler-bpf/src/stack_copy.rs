@@ -1,20 +1,23 @@
 //! A copy of the user stack, for the agent to walk: where the process's unwind tables are not there yet.
 //!
-//! It goes out as a record of its own behind the sample's. At most one each [`globals::copy_interval_ns`] on a CPU.
+//! It goes out as records of its own behind the sample's. At most one each [`globals::copy_interval_ns`] on a CPU.
 
 use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
-    helpers::generated::{bpf_probe_read_user, bpf_ringbuf_output},
+    helpers::generated::{bpf_loop, bpf_probe_read_user, bpf_ringbuf_output},
     macros::map,
     maps::PerCpuArray,
 };
-use profiler_abi::{Counter, RecordKind, STACK_BYTES_MAX, STACK_HEADER_BYTES, SampleHeader, StackHeader};
+use profiler_abi::{
+    Counter, RecordKind, STACK_BYTES_MAX, STACK_HEADER_BYTES, STACK_RECORDS_MAX, SampleHeader, StackHeader,
+};
 
 use crate::{
     globals,
     maps::{SAMPLES, count},
+    task::Task,
 };
 
 const PAGE: u64 = 4096;
@@ -31,27 +34,40 @@ struct Copy {
 #[map]
 static COPY: PerCpuArray<Copy> = PerCpuArray::with_max_entries(1, 0);
 
-/// Copies the stack of a sample and sends it.
+/// Copies the stack of a sample and sends it, in as many records as it takes.
 #[inline(always)]
-pub(crate) fn send(header: &SampleHeader) {
-    let Some(copy) = COPY.get_ptr_mut(0) else { return };
-    // SAFETY: an element of a per-CPU array; the program runs once at a time on a CPU.
-    let copy = unsafe { &mut *copy };
+pub(crate) fn send(header: &SampleHeader, task: Task) {
+    let Some(mut copy) = current() else { return };
     if header.time_ns.wrapping_sub(copy.last_ns) < globals::copy_interval_ns() {
         return;
     }
     copy.last_ns = header.time_ns;
-    let bytes = fill(copy, header.sp);
-    if bytes == 0 {
+    (copy.header.kind, copy.header.time_ns) = (RecordKind::Stack as u64, header.time_ns);
+    (copy.header.address, copy.header.cpu) = (header.sp, header.cpu);
+    if !task.read_all_user_registers(&mut copy.header.registers) {
         return;
     }
-    copy.header = StackHeader {
-        kind: RecordKind::Stack as u64,
-        time_ns: header.time_ns,
-        sp: header.sp,
-        cpu: header.cpu,
-        bytes: bytes as u32,
-    };
+    // SAFETY: as in `user_stack::walk`.
+    unsafe {
+        bpf_loop(STACK_RECORDS_MAX, send_part as *mut c_void, &raw mut copy as *mut c_void, 0);
+    }
+}
+
+#[inline(always)]
+fn current() -> Option<&'static mut Copy> {
+    // SAFETY: an element of a per-CPU array; the program runs once at a time on a CPU.
+    COPY.get_ptr_mut(0).map(|copy| unsafe { &mut *copy })
+}
+
+/// One record: pages up to the stack's end, or as many as fit. 1 ends the loop.
+unsafe extern "C" fn send_part(_turn: u32, copy: *mut c_void) -> i64 {
+    // SAFETY: the pointer that `send` gave to the loop.
+    let copy: &mut Copy = unsafe { *(copy as *mut &mut Copy) };
+    let (bytes, is_whole) = fill(copy);
+    if bytes == 0 {
+        return 1;
+    }
+    copy.header.bytes = bytes as u32;
     let length = STACK_HEADER_BYTES as u64 + bytes;
     // SAFETY: `fill` bounds the length by the array's.
     let result = unsafe {
@@ -64,31 +80,37 @@ pub(crate) fn send(header: &SampleHeader) {
     };
     if result != 0 {
         count(Counter::StackRingFull);
+        return 1;
     }
+    copy.header.address = copy.header.address.wrapping_add(bytes);
+    i64::from(is_whole)
 }
 
-/// Page by page, since the stack ends somewhere and a read over its end would give nothing; the bytes copied.
+/// Page by page, since the stack ends somewhere and a read over its end would give nothing. The bytes copied, and
+/// whether the end was met.
 #[inline(always)]
-fn fill(copy: &mut Copy, sp: u64) -> u64 {
-    let mut length = PAGE - (sp & (PAGE - 1));
+fn fill(copy: &mut Copy) -> (u64, bool) {
+    let from = copy.header.address;
+    let mut length = PAGE - (from & (PAGE - 1));
     let mut copied = 0;
-    for _ in 0..4 {
+    // Below four whole pages, so that the mask that bounds the number leaves it as it is.
+    while copied < STACK_BYTES_MAX as u64 - PAGE {
         let at = bounded(copied);
         // SAFETY: at most a page behind at most STACK_BYTES_MAX; the helper fails instead of faulting.
         let result = unsafe {
             bpf_probe_read_user(
                 (&raw mut copy.bytes as *mut u8).add(at as usize) as *mut c_void,
                 length as u32,
-                sp.wrapping_add(copied) as *const c_void,
+                from.wrapping_add(copied) as *const c_void,
             )
         };
         if result != 0 {
-            break;
+            return (bounded(copied), true);
         }
         copied += length;
         length = PAGE;
     }
-    bounded(copied)
+    (bounded(copied), false)
 }
 
 /// The same number, with a bound that the verifier sees.

@@ -6,7 +6,8 @@ use aya_ebpf::{
     bindings::{pt_regs, task_struct},
     helpers::{bpf_get_current_task_btf, generated::bpf_probe_read_kernel, generated::bpf_task_pt_regs},
 };
-use profiler_abi::{COMM_BYTES, SampleHeader};
+use profiler_abi::{COMM_BYTES, PT_REGS_WORDS, SampleHeader};
+use profiler_unwind::registers::in_pt_regs;
 
 use crate::globals;
 
@@ -109,19 +110,35 @@ impl Task {
     /// Writes the user registers it entered the kernel with; whether they could be read. Only of the current task.
     #[inline(always)]
     pub(crate) fn read_user_registers(self, header: &mut SampleHeader) -> bool {
-        // SAFETY: `self` is the current task here, which the helper wants.
-        let at = unsafe { bpf_task_pt_regs(self.0 as *mut task_struct) } as *const c_void;
-        let mut regs = MaybeUninit::<pt_regs>::uninit();
-        // SAFETY: as in `field`.
-        let result = unsafe {
-            bpf_probe_read_kernel(regs.as_mut_ptr() as *mut c_void, size_of::<pt_regs>() as u32, at)
-        };
-        if result != 0 {
-            return false;
-        }
-        // SAFETY: written in full, integers only.
-        let regs = unsafe { regs.assume_init_ref() };
+        let Some(regs) = Self(self.user_registers()).field::<pt_regs>(0) else { return false };
         (header.ip, header.sp, header.bp) = (regs.rip, regs.rsp, regs.rbp);
         true
+    }
+
+    /// Writes all the user registers it entered the kernel with; whether they could be read. Only of the current task.
+    #[inline(always)]
+    pub(crate) fn read_all_user_registers(self, registers: &mut [u64; PT_REGS_WORDS]) -> bool {
+        // SAFETY: the helper writes at most the given size, and fails instead of faulting.
+        let result = unsafe {
+            bpf_probe_read_kernel(
+                registers as *mut _ as *mut c_void,
+                size_of::<[u64; PT_REGS_WORDS]>() as u32,
+                self.user_registers() as *const c_void,
+            )
+        };
+        result == 0
+    }
+
+    /// A general register it entered the kernel with, by DWARF's number, but rsp. Only of the current task.
+    #[inline(always)]
+    pub(crate) fn user_register(self, number: u8) -> Option<u64> {
+        Self(self.user_registers()).field::<u64>(in_pt_regs(number) as u32)
+    }
+
+    /// Where the kernel keeps its user registers while it is in the kernel, be it for a system call or an interrupt.
+    #[inline(always)]
+    fn user_registers(self) -> *const u8 {
+        // SAFETY: `self` is the current task here, which the helper wants.
+        unsafe { bpf_task_pt_regs(self.0 as *mut task_struct) as *const u8 }
     }
 }

@@ -4,7 +4,7 @@ use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
 use profiler_abi::{FRAME_SLOTS, Method, USER_FRAMES_MAX, WalkEnd, tagged_frame_raw};
-use profiler_unwind::{Memory, Rule, Walk};
+use profiler_unwind::{Memory, Rule, Walk, registers};
 
 use crate::{
     scratch::Scratch,
@@ -35,6 +35,10 @@ impl Memory for UserMemory {
     fn pair(&self, address: u64) -> Option<[u64; 2]> {
         read::<2>(address)
     }
+    #[inline(always)]
+    fn register(&self, number: u8) -> Option<u64> {
+        Task::current().user_register(number)
+    }
 }
 
 /// One frame: note it, step to its caller. 1 ends the loop.
@@ -51,17 +55,28 @@ unsafe extern "C" fn turn(_turn: u32, scratch: *mut c_void) -> i64 {
     unsafe { *sample.frames.get_unchecked_mut(slot(turns.at) as usize) = frame };
     turns.at += 1;
     turns.frames += 1;
-    let mut walk = Walk { ip: turns.ip, sp: turns.sp, bp: turns.bp, is_caller: turns.is_caller != 0 };
+    let mut walk = Walk {
+        ip: turns.ip,
+        sp: turns.sp,
+        bp: turns.bp,
+        is_caller: turns.is_caller != 0,
+        registers: turns.registers,
+    };
     match step(scratch, &mut walk) {
         Ok(method) => {
             let turns = &mut scratch.turns;
             (turns.ip, turns.sp, turns.bp) = (walk.ip, walk.sp, walk.bp);
             turns.is_caller = u8::from(walk.is_caller);
+            turns.registers = walk.registers;
             turns.method = method as u8;
             0
         }
         Err(end) => {
             scratch.turns.end = end as u8;
+            if let WalkEnd::UnknownRegister = end {
+                // The agent carries all registers along.
+                scratch.turns.missed = 1;
+            }
             1
         }
     }
@@ -101,6 +116,7 @@ pub(crate) fn walk(mut scratch: &mut Scratch, task: Task) {
     let Scratch { sample, turns } = &mut *scratch;
     let header = &mut sample.header;
     (turns.ip, turns.sp, turns.bp) = (header.ip, header.sp, header.bp);
+    turns.registers = registers::SAMPLED;
     turns.at = header.kernel_frames.max(0) as u64;
     turns.frames = 0;
     turns.method = Method::Leaf as u8;

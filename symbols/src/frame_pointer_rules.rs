@@ -67,9 +67,15 @@ enum Index {
 }
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
+/// .eh_frame.
+pub(crate) type Section<'a> = EhFrame<Bytes<'a>>;
+/// What it says of one function.
+pub(crate) type Entry<'a> = FrameDescriptionEntry<Bytes<'a>>;
+/// What it says of one instruction.
+pub(crate) type Row = UnwindTableRow<usize, OnStack>;
 
 /// Room for the evaluation of an entry, on the stack: no allocation per look-up.
-struct OnStack;
+pub(crate) struct OnStack;
 
 impl UnwindContextStorage<usize> for OnStack {
     type Rules = [(Register, RegisterRule<usize>); 32];
@@ -114,24 +120,31 @@ impl UnwindInfo {
     /// For a frame that made a call pass the return address - 1: the return address itself may belong to the
     /// next function.
     pub fn rule_at(&self, vaddr: u64) -> Option<CfaRule> {
+        self.row_at(
+            vaddr,
+            |_, entry, row| {
+                if entry.is_signal_trampoline() { CfaRule::Other } else { rule_of(row) }
+            },
+        )
+    }
+
+    /// Makes something of the row at this ELF virtual address; none where there is none (or it is broken).
+    pub(crate) fn row_at<R>(
+        &self,
+        vaddr: u64,
+        make: impl FnOnce(&Section<'_>, &Entry<'_>, &Row) -> R,
+    ) -> Option<R> {
         let section = EhFrame::new(&self.eh_frame, LittleEndian);
         let entry = self.entry_of(&section, vaddr)?;
         if !entry.contains(vaddr) || entry.entry_len() > ENTRY_AT_MOST {
             return None;
         }
-        if entry.is_signal_trampoline() {
-            return Some(CfaRule::Other);
-        }
         let mut context = UnwindContext::<usize, OnStack>::new_in();
         let row = entry.unwind_info_for_address(&section, &self.bases, &mut context, vaddr).ok()?;
-        Some(rule_of(row))
+        Some(make(&section, &entry, row))
     }
 
-    fn entry_of<'a>(
-        &self,
-        section: &EhFrame<Bytes<'a>>,
-        vaddr: u64,
-    ) -> Option<FrameDescriptionEntry<Bytes<'a>>> {
+    fn entry_of<'a>(&self, section: &Section<'a>, vaddr: u64) -> Option<Entry<'a>> {
         let offset = match &self.index {
             Index::Header(bytes) => {
                 let header = EhFrameHdr::new(bytes, LittleEndian).parse(&self.bases, 8).ok()?;

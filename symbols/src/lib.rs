@@ -7,6 +7,7 @@
 //! Addresses are ELF virtual addresses: the ones the file's own tables speak of, the same in every process.
 //! [`elf::FileFacts::vaddr_of`] makes them from file offsets.
 
+pub mod all_registers;
 pub mod elf;
 pub mod frame_pointer_rules;
 pub mod kernel;

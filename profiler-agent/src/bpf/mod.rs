@@ -17,7 +17,7 @@ use thiserror::Error;
 
 pub(crate) use attach::CpuEvent;
 pub(crate) use btf::{Btf, BtfError};
-pub(crate) use record::{RawRecord, RawSample, RawStack, RecordError};
+pub(crate) use record::{RawRecord, RawSample, RawStack, RecordError, StackCopy};
 pub(crate) use tables::TableMaps;
 
 /// The object that the build script made, aligned as an ELF reader wants it.

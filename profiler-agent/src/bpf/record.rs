@@ -1,13 +1,17 @@
 //! Samples out of the ring buffer's bytes.
 
-use std::sync::Arc;
+use std::{mem::offset_of, sync::Arc};
 
 use profiler_abi::{
-    HEADER_BYTES, Mode, RecordKind, STACK_HEADER_BYTES, SampleHeader, USER_FRAMES_MAX, WalkEnd,
+    HEADER_BYTES, Mode, RecordKind, STACK_HEADER_BYTES, SampleHeader, StackHeader, USER_FRAMES_MAX, WalkEnd,
 };
+use profiler_unwind::registers;
 use thiserror::Error;
 
 use crate::processes::ProcessIdentity;
+
+/// Where a stack's header keeps `struct pt_regs`, in bytes.
+const REGISTERS_AT: usize = offset_of!(StackHeader, registers);
 
 /// A record that is neither a sample nor a stack; counted, since kernel and agent are built together and it should not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -38,10 +42,31 @@ pub(crate) struct RawSample {
     pub(crate) kernel: Vec<u64>,
     /// Tagged frames (`profiler_abi::tagged_frame`), leaf first.
     pub(crate) user: Vec<u64>,
-    /// User registers: instruction, stack and frame pointer.
-    pub(crate) registers: [u64; 3],
-    /// The user stack from the stack pointer up, if tables were missing.
-    pub(crate) stack: Option<Arc<[u8]>>,
+    /// The user stack, if tables were missing.
+    pub(crate) stack: Option<Arc<StackCopy>>,
+}
+
+/// A user stack as it was, with what is needed to walk it.
+#[derive(Clone, Debug)]
+pub(crate) struct StackCopy {
+    /// Instruction pointer.
+    pub(crate) ip: u64,
+    /// General registers by their DWARF numbers.
+    pub(crate) registers: [u64; 16],
+    /// From the stack pointer up.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl StackCopy {
+    /// The stack pointer.
+    pub(crate) fn sp(&self) -> u64 {
+        self.registers[usize::from(registers::RSP)]
+    }
+
+    /// The frame pointer.
+    pub(crate) fn bp(&self) -> u64 {
+        self.registers[usize::from(registers::RBP)]
+    }
 }
 
 /// A record of the ring buffer.
@@ -51,12 +76,14 @@ pub(crate) enum RawRecord {
     Stack(RawStack),
 }
 
-/// The copy of a user stack; it belongs to the sample of the same time and CPU.
+/// The copy of a user stack, or a part of it; it belongs to the sample of the same time and CPU.
 #[derive(Clone, Debug)]
 pub(crate) struct RawStack {
     pub(crate) time_ns: u64,
     pub(crate) cpu: u32,
-    pub(crate) bytes: Arc<[u8]>,
+    /// Address of the first byte.
+    address: u64,
+    copy: StackCopy,
 }
 
 impl RawRecord {
@@ -77,9 +104,28 @@ impl RawStack {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (header, stack) = bytes.split_at_checked(STACK_HEADER_BYTES)?;
         let word = |at: usize| header.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
-        let (time_ns, sizes) = (word(8)?, word(24)?);
-        let length = (sizes >> 32) as usize;
-        Some(Self { time_ns, cpu: sizes as u32, bytes: stack.get(..length)?.into() })
+        let (time_ns, address, sizes) = (word(8)?, word(16)?, word(24)?);
+        let saved = |place: u64| word(REGISTERS_AT + place as usize);
+        let mut registers = [0; 16];
+        for (number, register) in registers.iter_mut().enumerate() {
+            *register = saved(registers::in_pt_regs(number as u8))?;
+        }
+        registers[usize::from(registers::RSP)] = saved(registers::RSP_IN_PT_REGS)?;
+        let bytes = stack.get(..(sizes >> 32) as usize)?.to_vec();
+        let ip = saved(registers::RIP_IN_PT_REGS)?;
+        Some(Self { time_ns, cpu: sizes as u32, address, copy: StackCopy { ip, registers, bytes } })
+    }
+
+    /// Gives the stack to its sample, as all of it or as a further part.
+    pub(crate) fn attach(self, sample: &mut RawSample) {
+        let known = sample.stack.as_ref().map_or(0, |copy| copy.bytes.len() as u64);
+        if self.copy.sp().wrapping_add(known) != self.address {
+            return;
+        }
+        match sample.stack.as_mut().and_then(Arc::get_mut) {
+            Some(copy) => copy.bytes.extend(self.copy.bytes),
+            None => sample.stack = Some(Arc::new(self.copy)),
+        }
     }
 }
 
@@ -109,7 +155,6 @@ impl RawSample {
             kernel_stack_failed: header.kernel_frames < 0,
             kernel: words.by_ref().take(kernel).collect(),
             user: words.take(user).collect(),
-            registers: [header.ip, header.sp, header.bp],
             stack: None,
         })
     }
@@ -160,7 +205,7 @@ fn comm(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use profiler_abi::{Method, tagged_frame};
+    use profiler_abi::{Method, PT_REGS_WORDS, tagged_frame};
 
     fn record(kernel: i32, user: u32, frames: &[u64]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -188,20 +233,50 @@ mod tests {
         }
     }
 
+    /// Part of a stack at an address, with registers that tell their places in `struct pt_regs`.
+    fn stack(address: u64, bytes: &[u8]) -> Vec<u8> {
+        let mut record = Vec::new();
+        for word in [RecordKind::Stack as u64, 77, address, 3 | (bytes.len() as u64) << 32] {
+            record.extend(word.to_le_bytes());
+        }
+        for word in 0..PT_REGS_WORDS as u64 {
+            record.extend((0x7000 + word).to_le_bytes());
+        }
+        record.extend(bytes);
+        record.extend(b"and more");
+        record
+    }
+
+    fn decode_stack(bytes: &[u8]) -> RawStack {
+        match RawRecord::decode(bytes) {
+            Ok(RawRecord::Stack(stack)) => stack,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn a_stack_is_read_back_and_a_cut_one_is_an_error() {
-        let mut bytes = Vec::new();
-        for word in [RecordKind::Stack as u64, 77, 0x7000, 3 | 5 << 32] {
-            bytes.extend(word.to_le_bytes());
-        }
-        bytes.extend(b"bytes and more");
-        let Ok(RawRecord::Stack(stack)) = RawRecord::decode(&bytes) else { panic!("no stack") };
-        assert_eq!((stack.time_ns, stack.cpu, &*stack.bytes), (77, 3, &b"bytes"[..]));
-        for length in 0..37 {
+        let bytes = stack(0x7000, b"bytes");
+        let got = decode_stack(&bytes);
+        assert_eq!((got.time_ns, got.cpu, got.copy.bytes.as_slice()), (77, 3, &b"bytes"[..]));
+        // rax, rbp, rsp, r15
+        assert_eq!([0, 6, 7, 15].map(|number| got.copy.registers[number]), [0x700a, 0x7004, 0x7013, 0x7000]);
+        assert_eq!(got.copy.ip, 0x7010);
+        for length in 0..STACK_HEADER_BYTES + 5 {
             assert!(RawRecord::decode(&bytes[..length]).is_err(), "{length} bytes");
         }
-        bytes[0] = 9;
-        assert!(RawRecord::decode(&bytes).is_err(), "an unknown kind");
+        let unknown_kind = [&[9], &bytes[1..]].concat();
+        assert!(RawRecord::decode(&unknown_kind).is_err());
+    }
+
+    #[test]
+    fn parts_of_a_stack_are_joined_unless_one_is_missing() {
+        let mut sample = decode(&record(0, 0, &[])).unwrap();
+        // the stack pointer of these registers is 0x7013
+        for (address, bytes) in [(0x7013, b"first."), (0x7019, b"second"), (0x7100, b"fourth")] {
+            decode_stack(&stack(address, bytes)).attach(&mut sample);
+        }
+        assert_eq!(sample.stack.unwrap().bytes, b"first.second");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 
 use std::{fs::File, os::fd::AsRawFd, os::unix::fs::FileExt, path::Path, path::PathBuf, sync::Arc};
 
-use profiler_abi::Method;
 use rustc_hash::FxHashMap;
 use symbols::{
     elf::FileFacts,
@@ -93,14 +92,15 @@ impl KnownFile {
         Some(CodeInfo { unwind, ends })
     }
 
-    fn judge(&self, file_offset: u64, leaf: bool) -> Judged {
+    fn judge(&self, file_offset: u64, exact: bool) -> Judged {
         let nothing = Judged { rule: None, root: false, follows_call: None };
         let (Some((file, _)), Some(code)) = (&self.elf, &self.code) else { return nothing };
         // A return address may be the first byte after its function: the call before it is what counts.
-        let Some(at) = file_offset.checked_sub(u64::from(!leaf)).and_then(|offset| self.vaddr(offset)) else {
+        let Some(at) = file_offset.checked_sub(u64::from(!exact)).and_then(|offset| self.vaddr(offset))
+        else {
             return nothing;
         };
-        if leaf {
+        if exact {
             return Judged { rule: code.unwind.rule_at(at), ..nothing };
         }
         let mut before = [0; 8];
@@ -144,13 +144,25 @@ impl KnownFiles {
         }
     }
 
+    /// The call frame information of a file, and what else is known of it.
+    pub(super) fn unwind_info(
+        &mut self,
+        binary: BinaryHandle,
+        mapped: &MappedFile,
+    ) -> Option<(&UnwindInfo, &FileFacts)> {
+        self.files.entry(binary).or_insert_with(|| KnownFile::new(mapped));
+        self.load_code(binary);
+        let file = self.files.get(&binary)?;
+        Some((&file.code.as_ref()?.unwind, &file.elf.as_ref()?.1))
+    }
+
     fn judged(&mut self, frame: &RawFrame) -> Option<Judged> {
         let (binary, file_offset, method) = match *frame {
             RawFrame::File { binary, file_offset, method } => (binary, file_offset, method),
             RawFrame::Vdso { offset, method } => (VDSO, offset, method),
             _ => return None,
         };
-        let key = (binary, file_offset, method == Method::Leaf);
+        let key = (binary, file_offset, method.is_exact());
         if let Some(judged) = self.judged.get(&key) {
             return Some(*judged);
         }

@@ -8,7 +8,9 @@ use profiler_unwind::{Memory, Walk};
 use rustc_hash::FxHashMap;
 use symbols::{elf::FileFacts, unwind_rows::UnwindTable};
 
+use super::{all_registers, files::KnownFiles};
 use crate::{
+    bpf::StackCopy,
     processes::{BinaryHandle, CodeBacking, CodeRange, MappedFile, ProcessCode, VDSO},
     window::{RawFrame, RawKey, Unfinished, Window},
 };
@@ -21,6 +23,15 @@ struct FileTable {
     facts: FileFacts,
 }
 
+/// Where a walk got to.
+pub(super) struct Walked {
+    /// Leaf first.
+    pub(super) frames: Vec<RawFrame>,
+    pub(super) end: WalkEnd,
+    /// The step that ended it was by a rule.
+    pub(super) end_by_rule: bool,
+}
+
 /// Tables of the files that copied stacks went through.
 #[derive(Default)]
 pub(super) struct Finisher {
@@ -30,10 +41,15 @@ pub(super) struct Finisher {
 
 impl Finisher {
     /// Finishes the stacks of a window and counts their samples.
-    pub(super) fn finish(&mut self, window: &mut Window) {
+    pub(super) fn finish(&mut self, window: &mut Window, files: &mut KnownFiles) {
         for unfinished in std::mem::take(&mut window.unfinished) {
-            let Unfinished { key, exact, kernel, registers, stack, code, user } = unfinished;
-            let (walked, end, end_by_rule) = self.walk(registers, &stack, &code);
+            let Unfinished { key, exact, kernel, stack, code, user } = unfinished;
+            let memory = Copied { stack: &stack, code: &code };
+            let mut walk = self.walk(&memory);
+            if matches!(walk.end, WalkEnd::UnknownRegister | WalkEnd::UnsupportedRule) {
+                walk = all_registers::walk(&memory, files);
+            }
+            let Walked { frames: walked, end, end_by_rule } = walk;
             // A copy ends somewhere: what the kernel side found without it may reach farther.
             if end == WalkEnd::Proven || walked.len() >= user.len() {
                 for range in &code.ranges {
@@ -50,19 +66,13 @@ impl Finisher {
         }
     }
 
-    /// Frames, leaf first, why the walk ended, and whether by a rule.
-    fn walk(
-        &mut self,
-        [ip, sp, bp]: [u64; 3],
-        stack: &[u8],
-        code: &ProcessCode,
-    ) -> (Vec<RawFrame>, WalkEnd, bool) {
-        let memory = Copied { sp, stack, code };
-        let mut walk = Walk::leaf(ip, sp, bp);
+    fn walk(&mut self, memory: &Copied<'_>) -> Walked {
+        let Copied { stack, code } = *memory;
+        let mut walk = Walk::leaf(stack.ip, stack.sp(), stack.bp());
         let (mut frames, mut method) = (Vec::new(), Method::Leaf);
         loop {
             if frames.len() >= USER_FRAMES_MAX {
-                return (frames, WalkEnd::DepthLimit, false);
+                return Walked { frames, end: WalkEnd::DepthLimit, end_by_rule: false };
             }
             let address = walk.ip.wrapping_sub(u64::from(walk.is_caller));
             let range = find(code, address);
@@ -73,12 +83,12 @@ impl Finisher {
                 known.table.rule_at(known.facts.vaddr_of(range.file_offset + (address - range.start))?)
             });
             let step = match &rule {
-                Some(rule) => walk.step_by_rule(&memory, rule),
-                None => walk.step(&memory),
+                Some(rule) => walk.step_by_rule(memory, rule),
+                None => walk.step(memory),
             };
             match step {
                 Ok(by) => method = by,
-                Err(end) => return (frames, end, rule.is_some()),
+                Err(end) => return Walked { frames, end, end_by_rule: rule.is_some() },
             }
         }
     }
@@ -112,12 +122,12 @@ fn build(mapped: &MappedFile) -> Option<FileTable> {
     Some(FileTable { table, facts })
 }
 
-fn find(code: &ProcessCode, address: u64) -> Option<&CodeRange> {
+pub(super) fn find(code: &ProcessCode, address: u64) -> Option<&CodeRange> {
     let after = code.ranges.partition_point(|range| range.start <= address);
     code.ranges.get(after.checked_sub(1)?).filter(|range| address < range.end)
 }
 
-fn frame(code: &ProcessCode, address: u64, method: Method) -> RawFrame {
+pub(super) fn frame(code: &ProcessCode, address: u64, method: Method) -> RawFrame {
     let Some(range) = find(code, address) else { return RawFrame::Unmapped { address, method } };
     let offset = range.file_offset + (address - range.start);
     match &range.backing {
@@ -128,16 +138,17 @@ fn frame(code: &ProcessCode, address: u64, method: Method) -> RawFrame {
 }
 
 /// A process's memory as far as it is known: a part of its stack, and the code in its files.
-struct Copied<'a> {
-    sp: u64,
-    stack: &'a [u8],
-    code: &'a ProcessCode,
+#[derive(Clone, Copy)]
+pub(super) struct Copied<'a> {
+    pub(super) stack: &'a StackCopy,
+    pub(super) code: &'a ProcessCode,
 }
 
 impl Memory for Copied<'_> {
     fn word(&self, address: u64) -> Option<u64> {
-        if let Some(at) = address.checked_sub(self.sp).filter(|at| *at < self.stack.len() as u64) {
-            let bytes = self.stack.get(at as usize..)?.first_chunk()?;
+        let stack = &self.stack.bytes;
+        if let Some(at) = address.checked_sub(self.stack.sp()).filter(|at| *at < stack.len() as u64) {
+            let bytes = stack.get(at as usize..)?.first_chunk()?;
             return Some(u64::from_le_bytes(*bytes));
         }
         let range = find(self.code, address)?;
@@ -149,5 +160,9 @@ impl Memory for Copied<'_> {
 
     fn pair(&self, address: u64) -> Option<[u64; 2]> {
         Some([self.word(address)?, self.word(address.checked_add(8)?)?])
+    }
+
+    fn register(&self, number: u8) -> Option<u64> {
+        self.stack.registers.get(usize::from(number)).copied()
     }
 }

@@ -1,6 +1,7 @@
 //! From windows to profiles: every place gets its names, every stack its verdict. On a thread of its own, so that a
 //! gigabyte of debug information stops no sample.
 
+mod all_registers;
 mod files;
 mod finish;
 mod names;
@@ -88,7 +89,7 @@ impl Namer {
     /// The profile of a window that covers `start_ms..end_ms`, without accounts, still open for them.
     pub(crate) fn name(&mut self, mut window: Window) -> (ProfileBuilder, Tally) {
         self.windows += 1;
-        self.finisher.finish(&mut window);
+        self.finisher.finish(&mut window, &mut self.files);
         self.files.add(&window.files);
         self.last_used.extend(window.files.keys().map(|binary| (*binary, self.windows)));
         let places: FxHashSet<Place> =
@@ -346,7 +347,7 @@ fn unwound(method: Method) -> Unwound {
         Method::Leaf => Unwound::Leaf,
         Method::FramePointer => Unwound::FramePointer,
         Method::AtEntry | Method::AfterPush => Unwound::Prologue,
-        Method::Table => Unwound::Table,
+        Method::Table | Method::Interrupted => Unwound::Table,
     }
 }
 

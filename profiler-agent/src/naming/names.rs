@@ -27,16 +27,15 @@ pub(crate) enum Place {
 
 /// The place of a frame; none for code outside any file.
 pub(crate) fn place(frame: &RawFrame, files: &KnownFiles) -> Option<Place> {
-    use profiler_abi::Method::Leaf;
     let less = |leaf: bool| u64::from(!leaf);
     match *frame {
         RawFrame::Kernel { address, leaf } => Some(Place::Kernel(address - less(leaf).min(address))),
         RawFrame::File { binary, file_offset, method } => {
-            let vaddr = files.get(binary)?.vaddr(file_offset.checked_sub(less(method == Leaf))?)?;
+            let vaddr = files.get(binary)?.vaddr(file_offset.checked_sub(less(method.is_exact()))?)?;
             Some(Place::File(binary, vaddr))
         }
         RawFrame::Vdso { offset, method } => {
-            let vaddr = files.get(VDSO)?.vaddr(offset.checked_sub(less(method == Leaf))?)?;
+            let vaddr = files.get(VDSO)?.vaddr(offset.checked_sub(less(method.is_exact()))?)?;
             Some(Place::File(VDSO, vaddr))
         }
         RawFrame::Anonymous { .. } | RawFrame::Unmapped { .. } => None,

@@ -67,7 +67,7 @@ impl Status {
             WalkEnd::AddressSpaceGone => Self::AddressSpaceGone,
             WalkEnd::NoRegisters => Self::NoRegisters,
             WalkEnd::NoRow => Self::NoUnwindRow,
-            WalkEnd::UnsupportedRule => Self::UnsupportedRule,
+            WalkEnd::UnsupportedRule | WalkEnd::UnknownRegister => Self::UnsupportedRule,
         }
     }
 }
@@ -147,7 +147,7 @@ fn step_is_right(callee: &RawFrame, caller: &RawFrame, facts: &mut impl CodeFact
         (Some(Method::FramePointer), CfaRule::FramePointer)
             | (Some(Method::AtEntry), CfaRule::StackPointer { offset: 8, .. })
             | (Some(Method::AfterPush), CfaRule::StackPointer { offset: 16, .. })
-            | (Some(Method::Table), _)
+            | (Some(Method::Table | Method::Interrupted), _)
     )
 }
 

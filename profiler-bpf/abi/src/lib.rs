@@ -11,9 +11,9 @@ mod tables;
 
 pub use counters::{COUNTERS, Counter};
 pub use sample::{
-    COMM_BYTES, FRAME_ADDRESS_BITS, FRAME_SLOTS, HEADER_BYTES, KERNEL_FRAMES_MAX, Mode, RecordKind,
-    STACK_BYTES_MAX, STACK_HEADER_BYTES, Sample, SampleHeader, StackHeader, USER_FRAMES_MAX, frame_address,
-    frame_method, tagged_frame, tagged_frame_raw,
+    COMM_BYTES, FRAME_ADDRESS_BITS, FRAME_SLOTS, HEADER_BYTES, KERNEL_FRAMES_MAX, Mode, PT_REGS_WORDS,
+    RecordKind, STACK_BYTES_MAX, STACK_HEADER_BYTES, STACK_RECORDS_MAX, Sample, SampleHeader, StackHeader,
+    USER_FRAMES_MAX, frame_address, frame_method, tagged_frame, tagged_frame_raw,
 };
 pub use status::{Method, WalkEnd};
 pub use tables::{

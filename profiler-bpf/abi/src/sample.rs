@@ -49,10 +49,14 @@ impl RecordKind {
     }
 }
 
-/// Most bytes of a user stack that are copied: deeper stacks are rare, and the copy is for first samples only.
+/// Most bytes of a user stack in one record. A deeper stack goes out in several, one after the other.
 pub const STACK_BYTES_MAX: usize = 16 << 10;
+/// Most records of one stack. Compilers' recursion takes 50 KB; the copy is for what has no tables yet.
+pub const STACK_RECORDS_MAX: u32 = 5;
+/// Words of the kernel's `struct pt_regs`.
+pub const PT_REGS_WORDS: usize = 21;
 
-/// The fixed part of a copy of a user stack, from the stack pointer up.
+/// The fixed part of a copy of a user stack, or of a part of it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StackHeader {
@@ -60,17 +64,19 @@ pub struct StackHeader {
     pub kind: u64,
     /// Time of its sample.
     pub time_ns: u64,
-    /// The stack pointer.
-    pub sp: u64,
+    /// Address of the first byte; of a stack's first record the stack pointer.
+    pub address: u64,
     /// CPU of its sample.
     pub cpu: u32,
     /// Bytes that follow.
     pub bytes: u32,
+    /// The user registers, as the kernel's `struct pt_regs` has them.
+    pub registers: [u64; PT_REGS_WORDS],
 }
 
 /// Bytes of the fixed part of a copy.
 pub const STACK_HEADER_BYTES: usize = size_of::<StackHeader>();
-const _: () = assert!(STACK_HEADER_BYTES == 32);
+const _: () = assert!(STACK_HEADER_BYTES == 200);
 
 /// The fixed part of a sample.
 #[repr(C)]

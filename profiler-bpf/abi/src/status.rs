@@ -12,13 +12,22 @@ pub enum Method {
     AtEntry = 2,
     /// From one word below the top of the stack: the callee had pushed the frame pointer, not yet set it.
     AfterPush = 3,
-    /// By a row of an unwind table (none are loaded yet; the place is kept so that records need not change).
+    /// By a row of an unwind table.
     Table = 4,
+    /// By a row of an unwind table that says that a signal interrupted this frame: its instruction comes next, it is no
+    /// return address.
+    Interrupted = 5,
 }
 
 impl Method {
     /// All, by number.
-    pub const ALL: [Self; 5] = [Self::Leaf, Self::FramePointer, Self::AtEntry, Self::AfterPush, Self::Table];
+    pub const ALL: [Self; 6] =
+        [Self::Leaf, Self::FramePointer, Self::AtEntry, Self::AfterPush, Self::Table, Self::Interrupted];
+
+    /// Whether a frame's address is that of the instruction it stands at; others have called, and stand after the call.
+    pub fn is_exact(self) -> bool {
+        matches!(self, Self::Leaf | Self::Interrupted)
+    }
 
     /// The method of a number out of a record; none for a number this version does not know.
     pub fn from_raw(raw: u8) -> Option<Self> {
@@ -49,15 +58,17 @@ pub enum WalkEnd {
     AddressSpaceGone = 7,
     /// The user registers could not be read.
     NoRegisters = 8,
-    /// No row of the unwind table covers the address (not used yet).
+    /// No row of the unwind table covers the address.
     NoRow = 9,
-    /// The row's rule is one the kernel side cannot follow (not used yet).
+    /// The row's rule is one that no walk can follow.
     UnsupportedRule = 10,
+    /// The row's rule needs a register of a caller that the walk does not carry along.
+    UnknownRegister = 11,
 }
 
 impl WalkEnd {
     /// All, by number.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoUserStack,
         Self::Proven,
         Self::ZeroFramePointer,
@@ -69,6 +80,7 @@ impl WalkEnd {
         Self::NoRegisters,
         Self::NoRow,
         Self::UnsupportedRule,
+        Self::UnknownRegister,
     ];
 
     /// The end of a number out of a record; none for a number this version does not know.
@@ -89,7 +101,7 @@ mod tests {
         for (i, end) in WalkEnd::ALL.into_iter().enumerate() {
             assert_eq!(end as usize, i);
         }
-        assert_eq!(WalkEnd::from_raw(11), None);
-        assert_eq!(Method::from_raw(5), None);
+        assert_eq!(WalkEnd::from_raw(12), None);
+        assert_eq!(Method::from_raw(6), None);
     }
 }

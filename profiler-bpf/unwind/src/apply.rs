@@ -4,17 +4,9 @@ use profiler_abi::{Method, WalkEnd};
 
 use crate::{
     Memory, Walk, is_code_address,
+    registers::{self, RBP, RSP, SIGNAL_REGISTERS, in_gregs},
     rule::{Cfa, Rbp, ReturnAddress, Rule},
 };
-
-/// Where `ucontext_t.uc_mcontext` keeps registers, in bytes from the stack pointer in a signal trampoline: the frame
-/// starts with the ucontext (the return address to the trampoline is popped), whose `gregs` begin at 40. Order of
-/// `gregs`: r8 to r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip (glibc's sys/ucontext.h).
-const SIGNAL_BP: u64 = 40 + 8 * 10;
-const SIGNAL_SP: u64 = 40 + 8 * 15;
-
-/// DWARF's number of rsp.
-const RSP: i32 = 7;
 
 impl Walk {
     /// Turns `self` into its caller by a rule, or says why it cannot.
@@ -44,10 +36,17 @@ impl Walk {
             Cfa::Signal => return self.step_signal(memory),
             Cfa::End => return Err(WalkEnd::Proven),
             Cfa::None => return Err(WalkEnd::NoRow),
-            Cfa::Register | Cfa::Unsupported => return Err(WalkEnd::UnsupportedRule),
+            Cfa::Register => {
+                let Some(base) = self.register(memory, rule.cfa_register) else {
+                    return Err(WalkEnd::UnknownRegister);
+                };
+                base.wrapping_add(offset)
+            }
+            Cfa::Unsupported => return Err(WalkEnd::UnsupportedRule),
         };
-        // The stack grows down, so a caller's frame lies higher.
-        if cfa <= self.sp {
+        // The stack grows down, so a caller's frame lies higher; at the same place if the return address was popped.
+        let popped = matches!(rule.return_address, ReturnAddress::InRegister);
+        if cfa < self.sp || (cfa == self.sp && !popped) {
             return Err(WalkEnd::NotAscending);
         }
         self.step_to(memory, rule, cfa)
@@ -55,15 +54,15 @@ impl Walk {
 
     #[inline(always)]
     fn step_to<M: Memory>(&mut self, memory: &M, rule: &Rule, cfa: u64) -> Result<Method, WalkEnd> {
-        let return_at = cfa.wrapping_add(rule.return_address_operand as i64 as u64);
         let operand = rule.rbp_operand as i64 as u64;
+        let in_register = matches!(rule.return_address, ReturnAddress::InRegister);
+        let return_at = cfa.wrapping_add(rule.return_address_operand as i64 as u64);
         let mut bp = self.bp;
         let ip;
-        if matches!(rule.return_address, ReturnAddress::InRegister) {
-            // Of the registers that hold one in hand-written code only the two we keep can be followed.
-            return Err(WalkEnd::UnsupportedRule);
-        }
-        if matches!(rule.rbp, Rbp::AtCfa) && cfa.wrapping_add(operand).wrapping_add(8) == return_at {
+        if !in_register
+            && matches!(rule.rbp, Rbp::AtCfa)
+            && cfa.wrapping_add(operand).wrapping_add(8) == return_at
+        {
             // Nearly always side by side: one read.
             let Some([saved, address]) = memory.pair(cfa.wrapping_add(operand)) else {
                 return Err(WalkEnd::UnreadableStack);
@@ -71,8 +70,15 @@ impl Walk {
             bp = saved;
             ip = address;
         } else {
-            let Some(address) = memory.word(return_at) else { return Err(WalkEnd::UnreadableStack) };
-            ip = address;
+            if in_register {
+                let Some(address) = self.register(memory, rule.return_address_operand as u8) else {
+                    return Err(WalkEnd::UnknownRegister);
+                };
+                ip = address;
+            } else {
+                let Some(address) = memory.word(return_at) else { return Err(WalkEnd::UnreadableStack) };
+                ip = address;
+            }
             let base = match rule.rbp {
                 Rbp::AtCfa => cfa,
                 Rbp::AtRbp => self.bp,
@@ -84,33 +90,42 @@ impl Walk {
                     return Err(WalkEnd::UnreadableStack);
                 };
                 bp = saved;
-            } else if matches!(rule.rbp, Rbp::InRegister) && rule.rbp_operand == RSP {
-                bp = self.sp;
             } else if !matches!(rule.rbp, Rbp::Same) {
-                // Lost: a caller that needs it will find no frame at zero, and say so.
-                bp = 0;
+                bp = self.moved_rbp(memory, rule);
             }
         }
         if !is_code_address(ip) {
             return Err(WalkEnd::BadReturnAddress);
         }
-        *self = Self { ip, sp: cfa, bp, is_caller: !rule.interrupts };
-        Ok(Method::Table)
+        *self = Self { ip, sp: cfa, bp, is_caller: !rule.interrupts, registers: registers::UNKNOWN };
+        Ok(if rule.interrupts { Method::Interrupted } else { Method::Table })
+    }
+
+    /// The caller's rbp out of another register. If it is lost, zero: a caller that needs it finds no frame there, and
+    /// says so.
+    #[inline(always)]
+    fn moved_rbp<M: Memory>(&self, memory: &M, rule: &Rule) -> u64 {
+        if !matches!(rule.rbp, Rbp::InRegister) {
+            return 0;
+        }
+        self.register(memory, rule.rbp_operand as u8).unwrap_or_default()
     }
 
     /// From a signal trampoline to what was interrupted.
     #[inline(always)]
     fn step_signal<M: Memory>(&mut self, memory: &M) -> Result<Method, WalkEnd> {
-        let Some(bp) = memory.word(self.sp.wrapping_add(SIGNAL_BP)) else {
+        let saved = self.sp.wrapping_add(SIGNAL_REGISTERS);
+        let Some(bp) = memory.word(saved.wrapping_add(in_gregs(RBP))) else {
             return Err(WalkEnd::UnreadableStack);
         };
-        let Some([sp, ip]) = memory.pair(self.sp.wrapping_add(SIGNAL_SP)) else {
+        // rip stands behind rsp
+        let Some([sp, ip]) = memory.pair(saved.wrapping_add(in_gregs(RSP))) else {
             return Err(WalkEnd::UnreadableStack);
         };
         if !is_code_address(ip) {
             return Err(WalkEnd::BadReturnAddress);
         }
-        *self = Self { ip, sp, bp, is_caller: false };
-        Ok(Method::Table)
+        *self = Self { ip, sp, bp, is_caller: false, registers: saved };
+        Ok(Method::Interrupted)
     }
 }

@@ -4,12 +4,17 @@
 //! behind [`Memory`], so the kernel reads with its fault-free helper and a test reads from an array. Here are
 //! the walks that need no table: through the frame pointer, and at the two places in a function where the
 //! frame pointer is not yet, or no longer, its own. Table rows come in beside them as one more [`Method`].
+//!
+//! Of a caller's registers a walk knows the instruction, the stack pointer and the frame pointer: nearly all rules
+//! need no other. Of a frame that made no call, the sampled one or one that a signal interrupted, it knows all
+//! ([`registers`]).
 #![no_std]
 
 use profiler_abi::{Method, WalkEnd};
 
 mod apply;
 mod code;
+pub mod registers;
 pub mod rule;
 pub mod table;
 
@@ -23,6 +28,8 @@ pub trait Memory {
     fn word(&self, address: u64) -> Option<u64>;
     /// The two words at `address`; none if either cannot be read.
     fn pair(&self, address: u64) -> Option<[u64; 2]>;
+    /// A general register of the sampled frame by its DWARF number, below 16; none if it is not known.
+    fn register(&self, number: u8) -> Option<u64>;
 }
 
 /// One frame of a user stack.
@@ -37,6 +44,9 @@ pub struct Walk {
     /// Whether `ip` is a return address. Of the leaf the instruction at `ip` comes next; of the others it is
     /// the one after the call.
     pub is_caller: bool,
+    /// Where its other registers are: [`registers::UNKNOWN`], [`registers::SAMPLED`], or the address at which the
+    /// kernel has saved them for a signal handler.
+    pub registers: u64,
 }
 
 /// User code lies below this on x86-64, with five-level paging too.
@@ -47,7 +57,13 @@ const USER_START: u64 = 4096;
 impl Walk {
     /// The sampled frame.
     pub const fn leaf(ip: u64, sp: u64, bp: u64) -> Self {
-        Self { ip, sp, bp, is_caller: false }
+        Self { ip, sp, bp, is_caller: false, registers: registers::SAMPLED }
+    }
+
+    /// The caller that is reached at a return address.
+    #[inline(always)]
+    const fn caller(ip: u64, sp: u64, bp: u64) -> Self {
+        Self { ip, sp, bp, is_caller: true, registers: registers::UNKNOWN }
     }
 
     /// Turns `self` into its caller and says how; or says why the walk ends here.
@@ -80,7 +96,7 @@ impl Walk {
         if !code::ends_in_call(before) {
             return None;
         }
-        *self = Self { ip, sp: at.wrapping_add(8), bp: self.bp, is_caller: true };
+        *self = Self::caller(ip, at.wrapping_add(8), self.bp);
         Some(method)
     }
 
@@ -98,7 +114,7 @@ impl Walk {
         if !is_code_address(ip) {
             return Err(WalkEnd::BadReturnAddress);
         }
-        *self = Self { ip, sp: frame.wrapping_add(16), bp, is_caller: true };
+        *self = Self::caller(ip, frame.wrapping_add(16), bp);
         Ok(Method::FramePointer)
     }
 }

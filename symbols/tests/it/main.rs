@@ -1,6 +1,7 @@
 //! The package against the test programs, the system's own files, and broken copies of both.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod all_registers;
 mod common;
 mod elf;
 mod frame_pointer_rules;

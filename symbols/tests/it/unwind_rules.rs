@@ -14,7 +14,7 @@ use symbols::unwind_rows::UnwindTable;
 use tempfile::TempDir;
 
 /// Compiles a source (its name says the language) into a shared library.
-fn library(name: &str, source: &str, options: &[&str]) -> (TempDir, PathBuf) {
+pub(crate) fn library(name: &str, source: &str, options: &[&str]) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let (source_path, library) = (folder.path().join(name), folder.path().join("library.so"));
     fs::write(&source_path, source).unwrap();
@@ -29,20 +29,21 @@ fn library(name: &str, source: &str, options: &[&str]) -> (TempDir, PathBuf) {
 }
 
 /// A function of this name that says this of each of its bytes.
-fn function(name: &str, cfi: &str) -> String {
+pub(crate) fn function(name: &str, cfi: &str) -> String {
     format!(
         ".p2align 4\n.globl {name}\n.type {name}, @function\n{name}:\n.cfi_startproc\n{cfi}\nnop\nnop\n\
          .cfi_endproc\n.size {name}, .-{name}\n"
     )
 }
 
-const DEREF_RSP: &str = ".cfi_escape 0x0f, 0x06, 0x77, 0xf8, 0x00, 0x06, 0x23, 0x08"; // *(rsp + 120) + 8
+pub(crate) const DEREF_RSP: &str = ".cfi_escape 0x0f, 0x06, 0x77, 0xf8, 0x00, 0x06, 0x23, 0x08"; // *(rsp + 120) + 8
 const DEREF_RBP: &str = ".cfi_escape 0x0f, 0x03, 0x76, 0x78, 0x06"; // *(rbp - 8)
 const RBP_AT_RBP: &str = ".cfi_escape 0x10, 0x06, 0x02, 0x76, 0x70"; // rbp at *(rbp - 16)
 const RBP_AT_RSP: &str = ".cfi_escape 0x10, 0x06, 0x02, 0x77, 0x18"; // rbp at *(rsp + 24)
-const PLT: &str = ".cfi_escape 0x0f, 0x0b, 0x77, 0x08, 0x80, 0x00, 0x3f, 0x1a, 0x3b, 0x2a, 0x33, 0x24, 0x22";
+pub(crate) const PLT: &str =
+    ".cfi_escape 0x0f, 0x0b, 0x77, 0x08, 0x80, 0x00, 0x3f, 0x1a, 0x3b, 0x2a, 0x33, 0x24, 0x22";
 /// CFA = rsp + 8 + rcx * 8, as no rule says.
-const SCALED: &str = ".cfi_escape 0x0f, 0x07, 0x77, 0x08, 0x72, 0x00, 0x38, 0x1e, 0x22";
+pub(crate) const SCALED: &str = ".cfi_escape 0x0f, 0x07, 0x77, 0x08, 0x72, 0x00, 0x38, 0x1e, 0x22";
 
 #[test]
 fn every_kind_of_rule_is_read_as_it_is_written() {
