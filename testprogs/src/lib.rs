@@ -6,12 +6,12 @@
 //!
 //! This package serves tests: where a program cannot be built it panics and says what is missing.
 
-use std::fmt::Debug;
-use std::hash::{DefaultHasher, Hash, Hasher};
+mod compile;
+
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::{env, fs, process};
+
+use compile::Language;
+pub use compile::build;
 
 /// A program of this package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,9 +30,33 @@ pub enum Program {
     Syscalls,
     /// C: code made at run time, named in /tmp/perf-PID.map. `jit [SECONDS=5]`
     Jit,
+    /// C: a signal handler over an interrupted function. `signals [ALTERNATE=0] [SECONDS=5]`
+    Signals,
+    /// C: calls through the procedure linkage table. `plt [REBIND=0] [SECONDS=5]`
+    Plt,
+    /// C: aligned stacks and alloca. `realigned [SECONDS=5]`
+    Realigned,
+    /// C: a call that does not return at a function's end. `noreturn [SECONDS=5]`
+    Noreturn,
+    /// C: a child in its parent's address space. `vforked [SECONDS=5]`
+    Vforked,
+    /// C: sibling calls. `tail_calls [SECONDS=5]`
+    TailCalls,
+    /// C++: exceptions in flight. `exceptions [SECONDS=5]`
+    Exceptions,
+    /// C: a library that is loaded and unloaded. `plugin [SECONDS=5]`
+    Plugin,
+    /// C: functions without unwind information among others. `sorted [KEEPS_FRAME=1] [SECONDS=5]`
+    Sorted,
+    /// C and assembler: unusual call frame information. `assembler [SECONDS=5]`
+    Assembler,
+    /// Go. `goroutines [SECONDS=5]`
+    Goroutines,
+    /// C: a thread at the end of its stack. `nearly_full [SECONDS=5]`
+    NearlyFull,
 }
 
-/// How a program is built. All variants are optimised and carry a build ID.
+/// How a program is built. All variants are optimised and, but for Go's, carry a build ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Variant {
     /// Every function keeps a frame pointer, leaf functions too; with debug info.
@@ -43,18 +67,46 @@ pub enum Variant {
     Static,
     /// Like `FramePointers`, without symbol table and debug info.
     Stripped,
+    /// Like `NoFramePointers`, linked statically, at any address.
+    StaticPie,
+    /// Like `NoFramePointers`, without symbol table and debug info.
+    StrippedNoFramePointers,
+    /// Like `NoFramePointers`; call frame information is in the debug info (.debug_frame) only.
+    DebugFrame,
+    /// Like `NoFramePointers`, without any call frame information, nor debug info.
+    NoUnwindInfo,
 }
 
-#[derive(Clone, Copy)]
-enum Language {
-    C,
-    Cpp,
-    Rust,
+use Variant::{
+    DebugFrame, FramePointers, NoFramePointers, NoUnwindInfo, Static, StaticPie, Stripped,
+    StrippedNoFramePointers,
+};
+
+/// What there is to know of a program.
+struct Facts {
+    name: &'static str,
+    language: Language,
+    /// Flags of its own, behind those of its variant.
+    flags: &'static [&'static str],
+    /// Another source file in its folder, in the same executable.
+    part: Option<&'static str>,
+    /// The source file of a library in its folder, which is built to NAME.so beside the executable.
+    library: Option<&'static str>,
+    variants: &'static [Variant],
 }
+
+impl Facts {
+    const fn new(name: &'static str, language: Language, variants: &'static [Variant]) -> Self {
+        Self { name, language, flags: &[], part: None, library: None, variants }
+    }
+}
+
+const PLAIN: &[Variant] = &[FramePointers, NoFramePointers, Static, Stripped];
+const BOTH: &[Variant] = &[FramePointers, NoFramePointers];
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 19] = [
         Self::Shares,
         Self::Recursion,
         Self::Threads,
@@ -62,168 +114,107 @@ impl Program {
         Self::ShortLived,
         Self::Syscalls,
         Self::Jit,
+        Self::Signals,
+        Self::Plt,
+        Self::Realigned,
+        Self::Noreturn,
+        Self::Vforked,
+        Self::TailCalls,
+        Self::Exceptions,
+        Self::Plugin,
+        Self::Sorted,
+        Self::Assembler,
+        Self::Goroutines,
+        Self::NearlyFull,
     ];
 
-    /// Name of its folder, its executable and its process.
-    pub fn name(self) -> &'static str {
+    fn facts(self) -> Facts {
+        use Language::{C, Cpp, Go, Rust};
         match self {
-            Self::Shares => "shares",
-            Self::Recursion => "recursion",
-            Self::Threads => "threads",
-            Self::Inlines => "inlines",
-            Self::ShortLived => "short_lived",
-            Self::Syscalls => "syscalls",
-            Self::Jit => "jit",
+            Self::Shares => Facts::new("shares", C, &Variant::ALL),
+            Self::Recursion => Facts::new("recursion", C, PLAIN),
+            Self::Threads => Facts::new("threads", Cpp, PLAIN),
+            Self::Inlines => {
+                Facts::new("inlines", Rust, &[FramePointers, NoFramePointers, Static, Stripped, DebugFrame])
+            }
+            Self::ShortLived => Facts::new("short_lived", C, PLAIN),
+            Self::Syscalls => Facts::new("syscalls", C, PLAIN),
+            Self::Jit => Facts::new("jit", C, PLAIN),
+            Self::Signals => Facts::new("signals", C, BOTH),
+            Self::Plt => Facts { flags: &["-Wl,-z,lazy"], ..Facts::new("plt", C, BOTH) },
+            Self::Realigned => Facts::new("realigned", C, BOTH),
+            Self::Noreturn => Facts::new("noreturn", C, BOTH),
+            Self::Vforked => Facts::new("vforked", C, BOTH),
+            Self::TailCalls => {
+                Facts { flags: &["-foptimize-sibling-calls"], ..Facts::new("tail_calls", C, BOTH) }
+            }
+            Self::Exceptions => Facts::new("exceptions", Cpp, &[FramePointers, NoFramePointers, Static]),
+            Self::Plugin => {
+                Facts { flags: &["-ldl"], library: Some("library.c"), ..Facts::new("plugin", C, BOTH) }
+            }
+            Self::Sorted => Facts::new("sorted", C, BOTH),
+            Self::Assembler => Facts {
+                flags: &["-pthread"],
+                part: Some("functions.S"),
+                ..Facts::new("assembler", C, &[NoFramePointers])
+            },
+            Self::Goroutines => Facts::new("goroutines", Go, &[FramePointers, Stripped]),
+            Self::NearlyFull => Facts { flags: &["-pthread"], ..Facts::new("nearly_full", C, BOTH) },
         }
     }
 
-    /// Its one source file.
+    /// Name of its folder, its executable and its process.
+    pub fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The variants it can be built in.
+    pub fn variants(self) -> &'static [Variant] {
+        self.facts().variants
+    }
+
+    /// Its source file; the first, where it has more.
     pub fn source(self) -> PathBuf {
         package().join(self.relative_source())
     }
 
     fn relative_source(self) -> String {
-        let extension = match self.language() {
-            Language::C => "c",
-            Language::Cpp => "cpp",
-            Language::Rust => "rs",
-        };
-        format!("{0}/{0}.{extension}", self.name())
-    }
-
-    fn language(self) -> Language {
-        match self {
-            Self::Threads => Language::Cpp,
-            Self::Inlines => Language::Rust,
-            _ => Language::C,
-        }
+        let Facts { name, language, .. } = self.facts();
+        format!("{name}/{name}.{}", language.extension())
     }
 }
 
 impl Variant {
     /// Every variant.
-    pub const ALL: [Self; 4] = [Self::FramePointers, Self::NoFramePointers, Self::Static, Self::Stripped];
+    pub const ALL: [Self; 8] = [
+        FramePointers,
+        NoFramePointers,
+        Static,
+        Stripped,
+        StaticPie,
+        StrippedNoFramePointers,
+        DebugFrame,
+        NoUnwindInfo,
+    ];
 
     fn name(self) -> &'static str {
         match self {
-            Self::FramePointers => "frame_pointers",
-            Self::NoFramePointers => "no_frame_pointers",
-            Self::Static => "static",
-            Self::Stripped => "stripped",
+            FramePointers => "frame_pointers",
+            NoFramePointers => "no_frame_pointers",
+            Static => "static",
+            Stripped => "stripped",
+            StaticPie => "static_pie",
+            StrippedNoFramePointers => "stripped_no_frame_pointers",
+            DebugFrame => "debug_frame",
+            NoUnwindInfo => "no_unwind_info",
         }
     }
-}
 
-/// Path of the program's executable, built by the machine's compiler on first use and kept under
-/// `target/testprogs` by the hash of its source, flags and compiler. Safe to call from many processes at once.
-///
-/// # Panics
-/// Where the compiler is missing or rejects the source.
-pub fn build(program: Program, variant: Variant) -> PathBuf {
-    let (compiler, flags) = command_line(program.language(), variant);
-    let hash = content_hash(program, compiler, &flags);
-    let home = target().join("testprogs");
-    let finished = home.join(format!("{}-{}-{hash:016x}", program.name(), variant.name()));
-    let executable = finished.join(program.name());
-    if executable.exists() {
-        return executable;
+    fn keeps_frame_pointers(self) -> bool {
+        matches!(self, FramePointers | Static | Stripped)
     }
-    // Built aside and renamed as a whole folder: whoever comes second finds the first one's.
-    static SEQUENCE: AtomicU32 = AtomicU32::new(0);
-    let aside = home.join(format!(".{}-{}", process::id(), SEQUENCE.fetch_add(1, Ordering::Relaxed)));
-    done(fs::create_dir_all(&aside), "create", &aside);
-    compile(program, compiler, &flags, &aside.join(program.name()));
-    if fs::rename(&aside, &finished).is_err() {
-        assert!(executable.exists(), "cannot move {} to {}", aside.display(), finished.display());
-        done(fs::remove_dir_all(&aside), "remove", &aside);
-    }
-    executable
-}
-
-fn command_line(language: Language, variant: Variant) -> (&'static str, Vec<&'static str>) {
-    let compiler = match language {
-        Language::C => "gcc",
-        Language::Cpp => "g++",
-        Language::Rust => "rustc",
-    };
-    let mut flags = match language {
-        Language::C => vec!["-std=gnu17", "-D_GNU_SOURCE"],
-        Language::Cpp => vec!["-std=c++17", "-pthread"],
-        Language::Rust => {
-            vec!["--edition=2024", "-O", "-g", "-Cpanic=abort", "-Clink-arg=-Wl,--build-id=sha1"]
-        }
-    };
-    if matches!(language, Language::Rust) {
-        flags.push(match variant {
-            Variant::NoFramePointers => "-Cforce-frame-pointers=no",
-            _ => "-Cforce-frame-pointers=yes",
-        });
-        flags.extend(match variant {
-            Variant::Static => Some("-Ctarget-feature=+crt-static"),
-            Variant::Stripped => Some("-Cstrip=symbols"),
-            _ => None,
-        });
-    } else {
-        flags.extend(["-O2", "-g", "-Wall", "-Wextra", "-Icommon", "-fno-optimize-sibling-calls"]);
-        flags.push("-Wl,--build-id=sha1");
-        flags.extend(match variant {
-            Variant::NoFramePointers => ["-fomit-frame-pointer"].as_slice(),
-            // Shrink-wrapping would set the frame pointer up late, or not on every path.
-            _ => &["-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer", "-fno-shrink-wrap"],
-        });
-        flags.extend(match variant {
-            Variant::Static => Some("-static"),
-            Variant::Stripped => Some("-s"),
-            _ => None,
-        });
-    }
-    (compiler, flags)
-}
-
-fn content_hash(program: Program, compiler: &str, flags: &[&str]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (program.name(), compiler, flags).hash(&mut hasher);
-    run(compiler, Command::new(compiler).arg("--version")).hash(&mut hasher);
-    for path in [program.source(), package().join("common/run_for.h")] {
-        done(fs::read(&path), "read", &path).hash(&mut hasher);
-    }
-    hasher.finish()
-}
-
-fn compile(program: Program, compiler: &str, flags: &[&str], output: &Path) {
-    let mut command = Command::new(compiler);
-    command.current_dir(package()).args(flags).arg(program.relative_source()).arg("-o").arg(output);
-    run(compiler, &mut command);
-}
-
-/// Standard output of a compiler's run that went well.
-fn run(compiler: &str, command: &mut Command) -> Vec<u8> {
-    let output = match command.output() {
-        Ok(output) => output,
-        Err(error) => panic!(
-            "the compiler `{compiler}`, which the test programs need, cannot be run: {error}; \
-             `apt install gcc g++` or rustup provides it"
-        ),
-    };
-    let messages = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?} failed ({}):\n{messages}", output.status);
-    output.stdout
 }
 
 fn package() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn target() -> PathBuf {
-    match env::var_os("CARGO_TARGET_DIR") {
-        Some(path) => path.into(),
-        None => package().with_file_name("target"),
-    }
-}
-
-fn done<T: Debug>(result: std::io::Result<T>, action: &str, path: &Path) -> T {
-    match result {
-        Ok(value) => value,
-        Err(error) => panic!("cannot {action} {}: {error}", path.display()),
-    }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use testprogs::{Program, Variant};
+use testprogs::Program;
 
 use crate::process::{as_root, cargo, is_root, output, run, say};
 use crate::setup::{self, Scope};
@@ -83,7 +83,7 @@ pub(crate) fn test(suites: &[Suite]) -> Result<()> {
 /// Builds what tests would build on first use, so that those run by sudo leave nothing of root's in `target`.
 fn build_test_programs() {
     for program in Program::ALL {
-        for variant in Variant::ALL {
+        for &variant in program.variants() {
             testprogs::build(program, variant);
         }
     }

@@ -12,7 +12,7 @@ use symbols::stack_ends::StackEnds;
 use testprogs::{Program, Variant, build};
 
 fn every_program() -> impl Iterator<Item = std::path::PathBuf> {
-    let built = |program| Variant::ALL.map(|variant| build(program, variant));
+    let built = |program: Program| program.variants().iter().map(move |&variant| build(program, variant));
     [Program::Shares, Program::Threads, Program::Inlines].into_iter().flat_map(built)
 }
 
