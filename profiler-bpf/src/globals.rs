@@ -42,6 +42,8 @@ globals! {
     WATCHED_ONLY, watched_only: u32;
     /// Least time between two copies of user stacks on a CPU, nanoseconds.
     COPY_INTERVAL_NS, copy_interval_ns: u64;
+    /// 1: the parts of each run are measured.
+    MEASURED, measured: u32;
     /// Bytes in the ring buffer beyond which the agent is woken.
     WAKE_BYTES, wake_bytes: u64;
 }

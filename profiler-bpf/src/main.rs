@@ -14,6 +14,7 @@
 mod globals;
 mod kernel_stack;
 mod maps;
+mod measure;
 mod output;
 mod sample;
 mod scratch;

@@ -11,9 +11,11 @@ use aya_ebpf::{
     },
     programs::PerfEventContext,
 };
-use profiler_abi::{Counter, Mode, RecordKind, Sample, WalkEnd};
+use profiler_abi::{Counter, Mode, Part, RecordKind, Sample, WalkEnd};
 
-use crate::{globals, kernel_stack, output, scratch, stack_copy, task::Task, user_stack, watch};
+use crate::{
+    globals, kernel_stack, measure::Laps, output, scratch, stack_copy, task::Task, user_stack, watch,
+};
 
 /// Takes a sample of this CPU and says what became of it.
 #[inline(always)]
@@ -27,20 +29,26 @@ pub(crate) fn take(ctx: &PerfEventContext) -> Counter {
     if globals::watched_only() != 0 && !watch::is_sampled(pid) {
         return Counter::FilteredOut;
     }
+    let mut laps = Laps::start();
     let Some(scratch) = scratch::current() else { return Counter::LostNoScratch };
     let sample = &mut scratch.sample;
     let task = Task::current();
     identify(sample, task, id);
     let has_user_stack = registers(ctx, sample, task);
+    laps.end(Part::Identity, 0);
     if sample.header.mode != Mode::User as u8 {
         kernel_stack::walk(ctx, sample);
+        laps.end(Part::KernelStack, sample.header.kernel_frames.max(0) as u64);
     }
     if has_user_stack {
         user_stack::walk(scratch, task);
+        laps.end(Part::UserStack, scratch.turns.frames as u64);
     }
     let sent = output::send(&mut scratch.sample);
+    laps.end(Part::Output, 0);
     if sent == Counter::Emitted && has_user_stack && scratch.turns.missed != 0 {
         stack_copy::send(&scratch.sample.header, task);
+        laps.end(Part::StackCopy, 0);
     }
     sent
 }

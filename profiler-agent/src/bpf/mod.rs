@@ -2,6 +2,7 @@
 
 mod attach;
 mod btf;
+mod parts;
 mod record;
 mod tables;
 
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 pub(crate) use attach::CpuEvent;
 pub(crate) use btf::{Btf, BtfError};
+pub(crate) use parts::{PartCosts, PartSummary};
 pub(crate) use record::{RawRecord, RawSample, RawStack, RecordError, StackCopy};
 pub(crate) use tables::TableMaps;
 
@@ -96,6 +98,8 @@ pub(crate) struct SamplingOptions {
     pub(crate) frequency_hz: u64,
     /// Only processes in the set of [`KernelProgram::watched`].
     pub(crate) watched_only: bool,
+    /// Whether the program's parts are measured.
+    pub(crate) measured: bool,
 }
 
 /// What became of the program's runs so far, summed over CPUs.
@@ -136,6 +140,7 @@ pub(crate) struct KernelProgram {
     counts: PerCpuArray<MapData, u64>,
     watched: Option<Watched>,
     tables: Option<TableMaps>,
+    part_costs: Option<PartCosts>,
     events: attach::Attachments,
     /// While this is open the kernel counts run times.
     _stats: Option<OwnedFd>,
@@ -171,6 +176,8 @@ impl KernelProgram {
         let copy_interval = copy_interval_ns(possible_cpus()?);
         loader.override_global("COPY_INTERVAL_NS", &copy_interval, true);
         loader.override_global("WATCHED_ONLY", &watched_only, true);
+        let measured = u32::from(options.measured);
+        loader.override_global("MEASURED", &measured, true);
         loader.map_max_entries("SAMPLES", ring_bytes);
         let mut ebpf = loader.load(OBJECT).map_err(|error| BpfError::Load(Box::new(error)))?;
         let program: &mut PerfEvent = program(&mut ebpf, "sample_cpu")?;
@@ -191,6 +198,7 @@ impl KernelProgram {
                 HashMap::try_from(take(&mut ebpf, "WATCHED")?).map_err(map_error("WATCHED"))?,
             )),
             tables: Some(TableMaps::take_from(&mut ebpf)?),
+            part_costs: parts::PartCosts::take_from(&mut ebpf, options.measured)?,
             events: attach::Attachments::new(options.frequency_hz),
             // Without it (kernels before 5.8) the cost is shown as unknown.
             _stats: aya::sys::enable_stats(aya::sys::Stats::RunTime).ok(),
@@ -206,6 +214,11 @@ impl KernelProgram {
     /// The maps of unwind tables, to be taken once by whoever fills them.
     pub(crate) fn tables(&mut self) -> Result<TableMaps, BpfError> {
         self.tables.take().ok_or(BpfError::Missing("SLABS"))
+    }
+
+    /// What the program's parts take, to be taken once by whoever shows it; none if they are not measured.
+    pub(crate) fn part_costs(&mut self) -> Option<PartCosts> {
+        self.part_costs.take()
     }
 
     /// Starts sampling on CPUs that are online and not sampled yet, stops on those that went away. To be called

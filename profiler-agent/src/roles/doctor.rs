@@ -150,7 +150,7 @@ fn judge_capabilities(effective: u64) -> Finding {
 
 /// The proof of the pudding: the program is loaded and attached, and taken away again.
 fn program() -> Vec<Finding> {
-    let options = SamplingOptions { frequency_hz: DEFAULT_FREQUENCY_HZ, watched_only: true };
+    let options = SamplingOptions { frequency_hz: DEFAULT_FREQUENCY_HZ, watched_only: true, measured: false };
     let mut program = match KernelProgram::load(options) {
         Ok(program) => program,
         Err(error) => {

@@ -13,11 +13,11 @@ use crate::{
 };
 
 /// The loaded kernel program, and what profiles of it say of themselves.
-fn load(frequency_hz: u64, watched_only: bool) -> Result<(KernelProgram, Origin), Failure> {
+fn load(options: SamplingOptions) -> Result<(KernelProgram, Origin), Failure> {
     raise_file_limit();
-    let program = KernelProgram::load(SamplingOptions { frequency_hz, watched_only })?;
+    let program = KernelProgram::load(options)?;
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Ok((program, Origin { host, period_ns: (1_000_000_000 / frequency_hz) as i64 }))
+    Ok((program, Origin { host, period_ns: (1_000_000_000 / options.frequency_hz) as i64 }))
 }
 
 /// Mapped files are kept open; the soft limit of 1,024 is for programs that use select().

@@ -17,7 +17,7 @@ use ui::render::{Format, RenderOptions, TopTable};
 
 use crate::{
     account::{self, Totals},
-    bpf::Watched,
+    bpf::{PartSummary, SamplingOptions, Watched},
     capture::Progress,
     cli::RecordArgs,
     config::{self, DEFAULT_FREQUENCY_HZ},
@@ -50,6 +50,7 @@ struct Summary {
     duration_s: f64,
     agent_cpu_s: f64,
     bpf_ns_per_sample: Option<u64>,
+    bpf_parts: Vec<PartSummary>,
     rss_bytes: u64,
     frequency_hz: u64,
     event: &'static str,
@@ -69,7 +70,9 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     }
     let stop = StopRequest::listen().map_err(Failure::error)?;
     let frequency_hz = args.frequency.unwrap_or(DEFAULT_FREQUENCY_HZ);
-    let (mut program, origin) = load(frequency_hz, !args.pid.is_empty() || !args.command.is_empty())?;
+    let watched_only = !args.pid.is_empty() || !args.command.is_empty();
+    let (mut program, origin) = load(SamplingOptions { frequency_hz, watched_only, measured: args.measure })?;
+    let part_costs = program.part_costs();
     let mut watched = program.watched()?;
     for pid in &args.pid {
         watched.add(*pid)?;
@@ -104,6 +107,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
         duration_s: round(duration.as_secs_f64()),
         agent_cpu_s: round(account::cpu_seconds()),
         bpf_ns_per_sample: totals.bpf_ns_per_sample(),
+        bpf_parts: part_costs.map(|costs| costs.read()).transpose()?.unwrap_or_default(),
         rss_bytes: account::rss_bytes(),
         frequency_hz,
         event: info.event.name(),
@@ -314,6 +318,15 @@ fn told(summary: &Summary, totals: &Totals) -> String {
         summary.agent_cpu_s,
         summary.rss_bytes as f64 / 1e6
     );
+    for part in &summary.bpf_parts {
+        let PartSummary { part, runs, ns_per_run, frames_per_run } = part;
+        let us = *ns_per_run as f64 / 1e3;
+        let _ = writeln!(
+            text,
+            "  {}: {us:.2} µs, {runs} times, {frames_per_run:.1} frames a time",
+            part.replace('_', " ")
+        );
+    }
     if let Some(exit) = &summary.command_exit {
         let _ = writeln!(text, "the command ended with {exit}");
     }

@@ -13,6 +13,7 @@ use ui::http::{AgentStatus, AgentView, Limits, ServerConfig, serve};
 
 use crate::{
     account::{self, Account},
+    bpf::SamplingOptions,
     capture::CaptureInfo,
     cli::RunArgs,
     config::RunConfig,
@@ -38,7 +39,8 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
     // The cheap refusals first: nothing is changed by a start that fails.
     let listener = bind(config.listen)?;
     let address = listener.local_addr().map_err(Failure::error)?;
-    let (program, origin) = load(config.frequency_hz, false)?;
+    let (program, origin) =
+        load(SamplingOptions { frequency_hz: config.frequency_hz, watched_only: false, measured: false })?;
     let store = Store::open_writer(&config.data_dir)?;
     let host = origin.host.clone();
     let options = PipelineOptions { window: config.window, table_bytes: config.unwind_table_bytes, origin };

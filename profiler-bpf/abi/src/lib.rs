@@ -5,11 +5,13 @@
 #![no_std]
 
 mod counters;
+mod parts;
 mod sample;
 mod status;
 mod tables;
 
 pub use counters::{COUNTERS, Counter};
+pub use parts::{PARTS, Part, PartCost};
 pub use sample::{
     COMM_BYTES, FRAME_ADDRESS_BITS, FRAME_SLOTS, HEADER_BYTES, KERNEL_FRAMES_MAX, Mode, PT_REGS_WORDS,
     RecordKind, STACK_BYTES_MAX, STACK_HEADER_BYTES, STACK_RECORDS_MAX, Sample, SampleHeader, StackHeader,
