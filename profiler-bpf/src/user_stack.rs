@@ -3,7 +3,7 @@
 use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
-use profiler_abi::{FRAME_SLOTS, Method, Mode, USER_FRAMES_MAX, WalkEnd, tagged_frame_raw};
+use profiler_abi::{FRAME_SLOTS, Method, Mode, SampleHeader, USER_FRAMES_MAX, WalkEnd, tagged_frame_raw};
 use profiler_unwind::{Memory, Rule, Walk, registers};
 
 use crate::{
@@ -11,9 +11,6 @@ use crate::{
     tables::{self, Found},
     task::Task,
 };
-
-const UNREADABLE: u8 = WalkEnd::UnreadableStack as u8;
-const NOT_ASCENDING: u8 = WalkEnd::NotAscending as u8;
 
 /// The current process's memory, read without faulting.
 struct UserMemory;
@@ -136,14 +133,15 @@ pub(crate) fn walk(mut scratch: &mut Scratch, task: Task) {
     header.user_frames = scratch.turns.frames;
     header.walk_end = scratch.turns.end;
     header.end_by_rule = scratch.turns.by_rule;
-    // In an exit the memory is gone; in an exec there is new memory already, in which the old stack is not mapped.
-    let found_nothing = header.user_frames == 1 && header.mode == Mode::Kernel as u8;
-    let is_gone = match header.walk_end {
-        UNREADABLE => task.has_no_memory() || (found_nothing && UserMemory.word(header.sp).is_none()),
-        NOT_ASCENDING => found_nothing && UserMemory.word(header.sp).is_none(),
-        _ => false,
-    };
-    if is_gone {
+    if header.walk_end != WalkEnd::Proven as u8 && is_gone(header, task) {
         header.walk_end = WalkEnd::AddressSpaceGone as u8;
     }
+}
+
+/// Whether there is no stack any more: in an exit the memory is gone; in an exec there is new memory already, in which
+/// the old stack is not mapped.
+#[inline(always)]
+fn is_gone(header: &SampleHeader, task: Task) -> bool {
+    let in_kernel = header.mode == Mode::Kernel as u8;
+    in_kernel && (task.has_no_memory() || (header.user_frames == 1 && UserMemory.word(header.sp).is_none()))
 }
