@@ -28,6 +28,26 @@ fn every_sample_taken_is_stored_or_lost_for_a_reason() {
 }
 
 #[test]
+fn the_parts_of_the_kernel_program_are_measured_on_demand() {
+    let _quiet = quiet();
+    let shares = program(Program::Shares, FramePointers);
+    let recording = record(&["--measure", "--frequency", "499"], &[&shares, "1"]);
+    let parts = recording.summary["bpf_parts"].as_array().unwrap();
+    let part =
+        |name: &str| parts.iter().find(|part| part["part"] == name).unwrap_or_else(|| panic!("{parts:?}"));
+    for name in ["identity", "output"] {
+        // Each sample goes through them, and so may one that is sent after the last look.
+        assert!(part(name)["runs"].as_u64().unwrap() >= recording.number("samples_taken"), "{parts:?}");
+    }
+    let user = part("user_stack");
+    assert!(user["ns_per_run"].as_u64().unwrap() > 100, "{parts:?}");
+    // A function, its caller, main, and what starts it; the dynamic linker goes a little deeper.
+    assert!((3.0..12.0).contains(&user["frames_per_run"].as_f64().unwrap()), "{parts:?}");
+    let plain = record(&["--duration", "1s"], &[&shares, "1"]);
+    assert_eq!(plain.summary["bpf_parts"], serde_json::json!([]));
+}
+
+#[test]
 fn the_whole_machine_is_recorded_unless_processes_are_named() {
     let _quiet = quiet();
     let load = Background::start(&program(Program::Shares, FramePointers), &["20"]);
