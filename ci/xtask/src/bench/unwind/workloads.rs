@@ -2,7 +2,7 @@
 //!
 //! Scripts get the variables CPUS (number of CPUs), DIR (a scratch folder, kept between runs), PORT (a free port of
 //! the loopback address), BENCH (this repository's ci/bench), ZSTD_SOURCE and REGEX_SOURCE (folders of crates that
-//! are real C and Rust sources at hand).
+//! are real C and Rust sources at hand), SHORT_LIVED (a test program).
 
 /// A program that must be on the PATH, and the Debian package that has it.
 #[derive(Debug, PartialEq)]
@@ -20,6 +20,16 @@ pub(super) enum Kind {
     Hard,
 }
 
+impl Kind {
+    /// The most broken stacks that Vesta aims at, in percent.
+    pub(super) fn broken_percent_goal(self) -> f64 {
+        match self {
+            Kind::Native => 0.1,
+            Kind::Hard => 2.0,
+        }
+    }
+}
+
 /// One workload.
 #[derive(Debug, PartialEq)]
 pub(super) struct Workload {
@@ -28,6 +38,8 @@ pub(super) struct Workload {
     pub(super) kind: Kind,
     /// Runs only when named.
     pub(super) optional: bool,
+    /// A name that only its processes have, where they live too short to be met by looking.
+    pub(super) process: Option<&'static str>,
     pub(super) needs: &'static [Need],
     /// A shell script run once before, not measured; empty for none.
     pub(super) prepare: &'static str,
@@ -52,6 +64,7 @@ pub(super) static WORKLOADS: [Workload; 12] = [
         what: "redis-server under redis-benchmark",
         kind: Kind::Native,
         optional: false,
+        process: None,
         needs: &[need("redis-server", "redis-server"), need("redis-benchmark", "redis-tools")],
         prepare: "",
         script: r#"redis-server --port "$PORT" --bind 127.0.0.1 --save '' --appendonly no --dir "$DIR" >/dev/null &
@@ -62,6 +75,7 @@ pub(super) static WORKLOADS: [Workload; 12] = [
         what: "Debian's python3 running ci/bench/work.py",
         kind: Kind::Native,
         optional: false,
+        process: None,
         needs: &[need("/usr/bin/python3", "python3")],
         prepare: "",
         script: r#"for cpu in $(seq "$CPUS"); do /usr/bin/python3 -S "$BENCH/work.py" & done; wait"#,
@@ -71,6 +85,7 @@ pub(super) static WORKLOADS: [Workload; 12] = [
         what: "Node.js minifying TypeScript's compiler with terser",
         kind: Kind::Hard,
         optional: false,
+        process: None,
         needs: &[need("node", "nodejs"), need("npm", "npm")],
         prepare: r#"test -d "$DIR/js/node_modules/terser" || npm --prefix "$DIR/js" install --no-audit --no-fund --no-save terser@5 typescript@5"#,
         script: r#"cd "$DIR/js/node_modules"
@@ -83,6 +98,7 @@ pub(super) static WORKLOADS: [Workload; 12] = [
         what: "gcc -O2 on zstd's C files",
         kind: Kind::Native,
         optional: false,
+        process: None,
         needs: &[need("gcc", "gcc")],
         prepare: "",
         script: r#"for cpu in $(seq "$CPUS"); do
@@ -96,6 +112,7 @@ pub(super) static WORKLOADS: [Workload; 12] = [
         what: "rg counting a regular expression in 64 MB of source code",
         kind: Kind::Native,
         optional: false,
+        process: None,
         needs: &[need("rg", "ripgrep")],
         prepare: CORPUS,
         script: r#"while :; do rg --threads "$CPUS" --no-config -c '\b[a-z]+(_[a-z0-9]+)+\s*\(.*[0-9a-f]{2,}' "$DIR/corpus" "$DIR/corpus" >/dev/null; done"#,
@@ -105,6 +122,7 @@ pub(super) static WORKLOADS: [Workload; 12] = [
         what: "zstd -19 on 64 MB of source code",
         kind: Kind::Native,
         optional: false,
+        process: None,
         needs: &[need("zstd", "zstd")],
         prepare: CORPUS,
         script: r#"for cpu in $(seq "$CPUS"); do while :; do zstd -19 -q -c "$DIR/corpus" >/dev/null; done & done; wait"#,
@@ -114,6 +132,7 @@ pub(super) static WORKLOADS: [Workload; 12] = [
         what: "nginx under wrk",
         kind: Kind::Native,
         optional: false,
+        process: None,
         needs: &[need("nginx", "nginx"), need("wrk", "wrk")],
         prepare: "",
         script: r#"mkdir -p "$DIR/nginx" && head -c 4000 /dev/zero >"$DIR/nginx/page" && chmod -R a+rX "$DIR/nginx"
@@ -131,6 +150,7 @@ END
         what: "rustc -O on regex-syntax",
         kind: Kind::Hard,
         optional: false,
+        process: None,
         needs: &[need("rustc", "rustup")],
         prepare: "",
         script: r#"for cpu in $(seq "$CPUS"); do
@@ -144,6 +164,7 @@ END
         what: "processes that live 30 ms (testprogs/short_lived)",
         kind: Kind::Native,
         optional: false,
+        process: Some("short_lived"),
         needs: &[],
         prepare: "",
         script: r#""$SHORT_LIVED" $((CPUS * 30)) 3600"#,
@@ -153,6 +174,7 @@ END
         what: "sqlite3 sorting and joining in memory",
         kind: Kind::Native,
         optional: true,
+        process: None,
         needs: &[need("sqlite3", "sqlite3")],
         prepare: "",
         script: r#"for cpu in $(seq "$CPUS"); do while :; do sqlite3 :memory: 'with recursive n(i) as (select 1 union all
@@ -164,6 +186,7 @@ END
         what: "openssl speed: hand-written assembler",
         kind: Kind::Native,
         optional: true,
+        process: None,
         needs: &[need("openssl", "openssl")],
         prepare: "",
         script: r#"while :; do openssl speed -multi "$CPUS" -seconds 1 rsa2048 aes-256-gcm sha256 ecdhp256 >/dev/null 2>&1; done"#,
@@ -173,6 +196,7 @@ END
         what: "a Java program that sorts, hashes and builds strings (ci/bench/Work.java)",
         kind: Kind::Hard,
         optional: true,
+        process: None,
         needs: &[need("javac", "default-jdk-headless")],
         prepare: r#"javac -d "$DIR" "$BENCH/Work.java""#,
         script: r#"for cpu in $(seq "$CPUS"); do java -XX:+UseSerialGC -cp "$DIR" Work & done; wait"#,
