@@ -3,6 +3,7 @@
 
 mod errors;
 mod help;
+mod known_stacks;
 mod record;
 mod run;
 mod stacks;

@@ -1,0 +1,180 @@
+//! Stacks of all the kinds that are hard to walk, each of a program that has nothing else: the heads of their sources
+//! say what they are. All programs run at once, in one recording.
+
+use std::{fs, os::unix::fs::symlink};
+
+use testprogs::{
+    Program,
+    Variant::{
+        self, DebugFrame, FramePointers, NoFramePointers, NoUnwindInfo, Static, StaticPie, Stripped,
+        StrippedNoFramePointers,
+    },
+};
+
+use crate::vesta::{Recording, Stack, plain, program, quiet, record};
+
+/// Slow enough that each sample of a program whose tables are not there yet comes with a copy of its stack.
+const FREQUENCY: &str = "149";
+/// Wall time of the programs: some eighty samples of each, when two CPUs have nothing else to do.
+const SECONDS: &str = "10";
+/// Samples that make a finding one, of a busy machine, too: each has to be exactly right.
+const ENOUGH: u64 = 3;
+
+/// What has to hold for the samples of a kind of stack.
+enum Expected {
+    /// This part of a hundred, or more, is complete.
+    Whole(u64),
+    /// All are incomplete, with this mark for this part of a hundred or more.
+    Marked(&'static str, u64),
+    /// All are complete, or have this mark.
+    WholeOrMarked(&'static str),
+}
+use Expected::{Marked, Whole, WholeOrMarked};
+
+/// A kind of stack: the program's own functions in it, the outermost first. The last one tells it from others; on top
+/// of it, and between them, may lie functions that are not named here. Without any functions: all of a process.
+struct Kind {
+    chain: &'static [&'static str],
+    expected: Expected,
+}
+
+struct Case {
+    /// The process's name, at most 15 bytes.
+    name: &'static str,
+    program: (Program, Variant),
+    /// Those before the number of seconds.
+    arguments: &'static [&'static str],
+    kinds: &'static [Kind],
+}
+
+const fn kind(chain: &'static [&'static str], expected: Expected) -> Kind {
+    Kind { chain, expected }
+}
+
+/// Most of what comes before the tables is whole, too: by copies. What is not is of the first milliseconds.
+const NEARLY_ALL: Expected = Whole(95);
+/// Copies are bounded: on a busy machine two samples may lie too close together.
+const BY_COPIES: Expected = Whole(80);
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    Case { name: "signal", program: (Program::Signals, NoFramePointers), arguments: &["0"], kinds: &[kind(TRAPPED, NEARLY_ALL)] },
+    // A copy holds one stack, not the other: before the tables such a stack ends where the signal came.
+    Case { name: "signal_stack", program: (Program::Signals, NoFramePointers), arguments: &["1"], kinds: &[kind(TRAPPED, WholeOrMarked("[unreadable stack]"))] },
+    Case { name: "plt", program: (Program::Plt, NoFramePointers), arguments: &["0"], kinds: &[kind(&["main", "call_often"], NEARLY_ALL)] },
+    // The linker's entry to its binding code finds its frame by rbx: what it calls is walked from copies.
+    Case { name: "plt_rebind", program: (Program::Plt, NoFramePointers), arguments: &["1"], kinds: &[kind(&[], BY_COPIES)] },
+    Case { name: "realigned", program: (Program::Realigned, NoFramePointers), arguments: &[], kinds: &[kind(ALIGNED, NEARLY_ALL)] },
+    Case { name: "realigned_fp", program: (Program::Realigned, FramePointers), arguments: &[], kinds: &[kind(ALIGNED, NEARLY_ALL)] },
+    Case { name: "noreturn", program: (Program::Noreturn, NoFramePointers), arguments: &[], kinds: &[kind(&["main", "give_up", "burn_and_exit"], NEARLY_ALL)] },
+    Case { name: "vforked", program: (Program::Vforked, NoFramePointers), arguments: &[], kinds: &[kind(&["main", "share_memory", "burn_in_child"], NEARLY_ALL)] },
+    Case { name: "tail_calls", program: (Program::TailCalls, NoFramePointers), arguments: &[], kinds: &[kind(&["main", "calls", "third"], NEARLY_ALL)] },
+    Case { name: "deep", program: (Program::Recursion, NoFramePointers), arguments: &["5000"], kinds: &[kind(&["descend", "burn_at_bottom"], Marked("[depth limit]", 100))] },
+    Case { name: "exceptions", program: (Program::Exceptions, NoFramePointers), arguments: &[], kinds: &[kind(&["main", "catch_them(unsigned long)"], NEARLY_ALL)] },
+    Case { name: "exceptions_fp", program: (Program::Exceptions, FramePointers), arguments: &[], kinds: &[kind(&["main", "catch_them(unsigned long)"], NEARLY_ALL)] },
+    Case { name: "exceptions_st", program: (Program::Exceptions, Static), arguments: &[], kinds: &[kind(&["main", "catch_them(unsigned long)"], NEARLY_ALL)] },
+    Case { name: "plugin", program: (Program::Plugin, NoFramePointers), arguments: &[], kinds: &[kind(&["main", "load_and_call", "plugin_entry", "plugin_burn"], NEARLY_ALL)] },
+    Case { name: "sorted", program: (Program::Sorted, NoFramePointers), arguments: &["1"], kinds: &[kind(&["main", "sort_with_frame", "compare_slowly"], NEARLY_ALL)] },
+    Case { name: "sorted_fp", program: (Program::Sorted, FramePointers), arguments: &["1"], kinds: &[kind(&["main", "sort_with_frame", "compare_slowly"], NEARLY_ALL)] },
+    Case { name: "sorted_no_frame", program: (Program::Sorted, NoFramePointers), arguments: &["0"], kinds: &[kind(&["sort_without_frame", "compare_slowly"], Marked("[not ascending]", 95))] },
+    Case { name: "assembler", program: (Program::Assembler, NoFramePointers), arguments: &[], kinds: &[
+        kind(&["worker", "cfa_in_rax"], NEARLY_ALL),
+        kind(&["worker", "cfa_in_r10"], NEARLY_ALL),
+        kind(&["worker", "cfa_in_r13"], NEARLY_ALL),
+        kind(&["worker", "cfa_in_r13_calls"], BY_COPIES),
+        kind(&["worker", "cfa_behind_rsp"], NEARLY_ALL),
+        kind(&["worker", "cfa_behind_rsp_calls"], NEARLY_ALL),
+        kind(&["worker", "rbp_by_expression", "saves_rbp_by_expression"], NEARLY_ALL),
+        kind(&["worker", "return_address_in_rdx"], NEARLY_ALL),
+        kind(&["worker", "cfa_in_r11_traps", "on_trap", "burn_in_handler"], NEARLY_ALL),
+    ] },
+    Case { name: "goroutines", program: (Program::Goroutines, FramePointers), arguments: &[], kinds: &[
+        kind(&["runtime.goexit", "runtime.main", "main.main", "main.outer"], NEARLY_ALL),
+        kind(&["runtime.goexit", "main.main.func2", "main.other"], NEARLY_ALL),
+    ] },
+    // Go's functions without a frame of their own have no frame pointer: without call frame information their callers
+    // are not found, so that none of these may be called complete.
+    Case { name: "goroutines_s", program: (Program::Goroutines, Stripped), arguments: &[], kinds: &[kind(&[], Marked("[end not proven]", 90))] },
+    Case { name: "nearly_full", program: (Program::NearlyFull, NoFramePointers), arguments: &[], kinds: &[kind(&["fill_stack", "descend_to_the_end", "burn_at_the_end"], NEARLY_ALL)] },
+    Case { name: "static_pie", program: (Program::Shares, StaticPie), arguments: &[], kinds: &[kind(&["main", "work"], NEARLY_ALL)] },
+    Case { name: "stripped", program: (Program::Shares, StrippedNoFramePointers), arguments: &[], kinds: &[kind(&[], NEARLY_ALL)] },
+    Case { name: "debug_frame", program: (Program::Shares, DebugFrame), arguments: &[], kinds: &[kind(&["main", "work"], NEARLY_ALL)] },
+    Case { name: "no_unwind_info", program: (Program::Shares, NoUnwindInfo), arguments: &[], kinds: &[
+        kind(&["burn_seventy"], Marked("[not ascending]", 95)),
+    ] },
+    Case { name: "rust_abort", program: (Program::Inlines, NoFramePointers), arguments: &[], kinds: &[kind(&["main", "inlines::main", "inlines::burn_all"], NEARLY_ALL)] },
+    Case { name: "rust_debug", program: (Program::Inlines, DebugFrame), arguments: &[], kinds: &[kind(&["main", "inlines::main", "inlines::burn_all"], NEARLY_ALL)] },
+];
+
+const TRAPPED: &[&str] = &["main", "provoke", "trap_at_once", "on_trap", "burn_in_handler"];
+const ALIGNED: &[&str] = &["main", "forced", "grown", "aligned", "aligned_and_grown", "burn_aligned"];
+
+/// Functions that lie beside those of a chain, or have left it: in no stack.
+const NEVER: [&str; 4] = ["not_interrupted", "next_door", "first", "second"];
+
+fn recorded() -> Recording {
+    let folder = tempfile::tempdir().unwrap();
+    let mut script = String::new();
+    for Case { name, program: (of, variant), arguments, .. } in CASES {
+        assert!(name.len() <= 15, "{name}");
+        // Under a name of its own, which becomes the process's.
+        let path = folder.path().join(name);
+        symlink(fs::canonicalize(program(*of, *variant)).unwrap(), &path).unwrap();
+        script.push_str(&format!("{} {} {SECONDS} & ", path.display(), arguments.join(" ")));
+    }
+    script.push_str("wait");
+    record(&["--frequency", FREQUENCY], &["sh", "-c", &script])
+}
+
+/// The functions of a stack that the test knows, the outermost first, repeated ones once.
+fn known<'a>(stack: &'a Stack, chain: &[&str]) -> Vec<&'a str> {
+    let mut names: Vec<_> = stack.frames.iter().map(|frame| plain(frame)).collect();
+    names.retain(|name| chain.contains(name) || NEVER.contains(name));
+    names.dedup();
+    names
+}
+
+/// What is wrong with a case's stacks of a kind; none if nothing is.
+fn complaint(recording: &Recording, name: &str, Kind { chain, expected }: &Kind) -> Option<String> {
+    let is_of_kind =
+        |stack: &&Stack| stack.process == name && chain.last().is_none_or(|innermost| stack.has(innermost));
+    let stacks: Vec<_> = recording.stacks.iter().filter(is_of_kind).collect();
+    let count = |passes: &dyn Fn(&Stack) -> bool| {
+        stacks.iter().filter(|stack| passes(stack)).map(|stack| stack.samples).sum::<u64>()
+    };
+    let all = count(&|_| true);
+    let whole = count(&|stack| stack.is_whole());
+    let marked = |mark: &str| count(&|stack| stack.frames.first().is_some_and(|frame| frame == mark));
+    // However a stack ends, the frames it has are right.
+    let wrong = count(&|stack| {
+        let known = known(stack, chain);
+        if stack.is_whole() { known != *chain } else { !chain.ends_with(&known) }
+    });
+    let holds = match expected {
+        Whole(percent) => whole * 100 >= all * percent,
+        Marked(mark, percent) => whole == 0 && marked(mark) * 100 >= all * percent,
+        WholeOrMarked(mark) => whole + marked(mark) == all && whole > 0,
+    };
+    if all >= ENOUGH && wrong == 0 && holds {
+        return None;
+    }
+    let mut lines = vec![format!("{name} {chain:?}: {all} samples, {whole} whole, {wrong} wrong")];
+    lines.extend(stacks.iter().map(|stack| format!("  {} {}", stack.samples, stack.frames.join(";"))));
+    Some(lines.join("\n"))
+}
+
+#[test]
+fn the_stacks_of_every_program_are_as_its_source_says() {
+    let _quiet = quiet();
+    let recording = recorded();
+    let kinds = CASES.iter().flat_map(|case| case.kinds.iter().map(move |kind| (case.name, kind)));
+    let complaints: Vec<_> = kinds.filter_map(|(name, kind)| complaint(&recording, name, kind)).collect();
+    assert!(complaints.is_empty(), "{}\n{}", complaints.join("\n"), recording.summary);
+    // The linkage table's code is on top of some of the stacks through it.
+    let in_table = recording.samples(|stack| {
+        let on_top = stack.frames.iter().skip_while(|frame| *frame != "call_often").nth(1);
+        stack.process == "plt"
+            && on_top.is_some_and(|frame| !frame.starts_with("ffs") && !frame.ends_with("_[k]"))
+    });
+    assert!(in_table > 0, "no sample in the procedure linkage table");
+}
