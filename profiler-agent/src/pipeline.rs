@@ -102,8 +102,9 @@ fn name_windows(windows: &Receiver<ToName>, origin: Origin, mut sink: Box<dyn Si
     let mut cpu_ns = 0;
     while let Ok(message) = windows.recv() {
         match message {
+            ToName::Stacks(stacks) => namer.walk(stacks),
             ToName::Open { window, account } => {
-                let (mut builder, tally) = namer.name(window);
+                let (mut builder, tally) = namer.name_open(window);
                 write_account(&mut builder, &host, &account, &tally, 0);
                 sink.show(builder.finish(account.start_ms, account.end_ms));
             }

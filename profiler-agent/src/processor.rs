@@ -16,7 +16,7 @@ use crate::{
     live::LiveInterest,
     processes::{ProcessCounts, ProcessTable, vdso_image},
     unwind_tables::{TableCounts, UnwindTables},
-    window::{ClockOffset, Window},
+    window::{ClockOffset, Unfinished, Window},
 };
 
 /// Windows under way to naming. One is being named, one waits; while both are taken the open window stays open.
@@ -49,6 +49,8 @@ pub(crate) enum ToName {
     Window { window: Window, account: WindowAccount },
     /// The open window, for those who watch.
     Open { window: Window, account: WindowAccount },
+    /// Samples of the open window whose stacks are to be walked; they are counted with it.
+    Stacks(Vec<Unfinished>),
 }
 
 /// Settings of the processor.
@@ -145,6 +147,7 @@ impl Processor {
         self.account.after = batch.totals;
         self.account.tables = self.tables.counts();
         self.account.processes = self.table.counts();
+        self.hand_over_stacks();
         if batch.last || unix_ms() >= self.ends_ms {
             self.close(batch.last)?;
         } else if self.live.wanted() && self.live_sent.elapsed() >= LIVE_INTERVAL {
@@ -159,6 +162,17 @@ impl Processor {
             self.tables.forget(&self.table);
         }
         Ok(())
+    }
+
+    /// Copied stacks are large: naming walks them as they come. If it is busy, they wait.
+    fn hand_over_stacks(&mut self) {
+        let Some(stacks) = self.window.take_unfinished() else { return };
+        if let Err(
+            TrySendError::Full(ToName::Stacks(stacks)) | TrySendError::Disconnected(ToName::Stacks(stacks)),
+        ) = self.out.try_send(ToName::Stacks(stacks))
+        {
+            self.window.put_back(stacks);
+        }
     }
 
     /// Hands the window over and opens the next; while naming is busy the window stays open and grows.

@@ -59,8 +59,10 @@ pub(crate) struct Unfinished {
     pub(crate) user: Vec<RawFrame>,
 }
 
-/// Bytes of stacks of the unfinished samples of one window. Others keep what the kernel side found.
-const UNFINISHED_BYTES_MAX: usize = 16 << 20;
+/// Bytes of copied stacks that are handed to naming before the window ends, so that they do not pile up.
+const HAND_OVER_BYTES: usize = 4 << 20;
+/// Bytes of copied stacks held while naming is busy. Others keep what the kernel side found.
+const UNFINISHED_BYTES_MAX: usize = 24 << 20;
 
 /// Turns sample times into Unix time.
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +155,21 @@ impl Window {
             self.count(key, exact, &sample.kernel, &user);
             self.scratch = user;
         }
+    }
+
+    /// Samples with copied stacks, when they have become many.
+    pub(crate) fn take_unfinished(&mut self) -> Option<Vec<Unfinished>> {
+        if self.unfinished_bytes < HAND_OVER_BYTES {
+            return None;
+        }
+        self.unfinished_bytes = 0;
+        Some(std::mem::take(&mut self.unfinished))
+    }
+
+    /// Takes samples back that nobody could take.
+    pub(crate) fn put_back(&mut self, unfinished: Vec<Unfinished>) {
+        self.unfinished_bytes += unfinished.iter().map(|sample| sample.stack.bytes.len()).sum::<usize>();
+        self.unfinished.extend(unfinished);
     }
 
     /// Counts a sample whose stack is known: kernel addresses and user frames, both leaf first. The key's node is found

@@ -6,6 +6,7 @@ use std::{os::unix::fs::FileExt, path::Path};
 use profiler_abi::{Method, USER_FRAMES_MAX, WalkEnd};
 use profiler_unwind::{Memory, Walk};
 use rustc_hash::FxHashMap;
+use store::model::Exact;
 use symbols::{elf::FileFacts, unwind_rows::UnwindTable};
 
 use super::{all_registers, files::KnownFiles};
@@ -32,6 +33,36 @@ pub(super) struct Walked {
     pub(super) end_by_rule: bool,
 }
 
+impl Walked {
+    fn goes_through(&self, binary: BinaryHandle) -> bool {
+        self.frames
+            .iter()
+            .any(|frame| matches!(frame, RawFrame::File { binary: used, .. } if *used == binary))
+    }
+}
+
+/// A sample whose stack was walked here.
+#[derive(Clone)]
+pub(super) struct Finished {
+    key: RawKey,
+    exact: Exact,
+    /// Leaf first, as `user`.
+    kernel: Vec<u64>,
+    user: Vec<RawFrame>,
+    /// Those that the stack goes through.
+    files: Vec<(BinaryHandle, MappedFile)>,
+}
+
+impl Finished {
+    /// Counts it in its window.
+    pub(super) fn count(self, window: &mut Window) {
+        for (binary, file) in self.files {
+            window.files.entry(binary).or_insert(file);
+        }
+        window.count(self.key, self.exact, &self.kernel, &self.user);
+    }
+}
+
 /// Tables of the files that copied stacks went through.
 #[derive(Default)]
 pub(super) struct Finisher {
@@ -40,30 +71,25 @@ pub(super) struct Finisher {
 }
 
 impl Finisher {
-    /// Finishes the stacks of a window and counts their samples.
-    pub(super) fn finish(&mut self, window: &mut Window, files: &mut KnownFiles) {
-        for unfinished in std::mem::take(&mut window.unfinished) {
-            let Unfinished { key, exact, kernel, stack, code, user } = unfinished;
-            let memory = Copied { stack: &stack, code: &code };
-            let mut walk = self.walk(&memory);
-            if matches!(walk.end, WalkEnd::UnknownRegister | WalkEnd::UnsupportedRule) {
-                walk = all_registers::walk(&memory, files);
-            }
-            let Walked { frames: walked, end, end_by_rule } = walk;
-            // A copy ends somewhere: what the kernel side found without it may reach farther.
-            if end == WalkEnd::Proven || walked.len() >= user.len() {
-                for range in &code.ranges {
-                    let CodeBacking::File(binary, file) = &range.backing else { continue };
-                    let is_used = |frame: &RawFrame| matches!(frame, RawFrame::File { binary: used, .. } if used == binary);
-                    if walked.iter().any(is_used) {
-                        window.files.entry(*binary).or_insert_with(|| file.clone());
-                    }
-                }
-                window.count(RawKey { walk_end: end, end_by_rule, ..key }, exact, &kernel, &walked);
-            } else {
-                window.count(key, exact, &kernel, &user);
-            }
+    /// Finishes the stack of a sample.
+    pub(super) fn finish(&mut self, unfinished: Unfinished, files: &mut KnownFiles) -> Finished {
+        let Unfinished { key, exact, kernel, stack, code, user } = unfinished;
+        let memory = Copied { stack: &stack, code: &code };
+        let mut walk = self.walk(&memory);
+        if matches!(walk.end, WalkEnd::UnknownRegister | WalkEnd::UnsupportedRule) {
+            walk = all_registers::walk(&memory, files);
         }
+        // A copy ends somewhere: what the kernel side found without it may reach farther.
+        if walk.end != WalkEnd::Proven && walk.frames.len() < user.len() {
+            return Finished { key, exact, kernel, user, files: Vec::new() };
+        }
+        let used = code.ranges.iter().filter_map(|range| match &range.backing {
+            CodeBacking::File(binary, file) if walk.goes_through(*binary) => Some((*binary, file.clone())),
+            _ => None,
+        });
+        let files = used.collect();
+        let key = RawKey { walk_end: walk.end, end_by_rule: walk.end_by_rule, ..key };
+        Finished { key, exact, kernel, user: walk.frames, files }
     }
 
     fn walk(&mut self, memory: &Copied<'_>) -> Walked {

@@ -18,10 +18,10 @@ use symbols::symbolizer::unknown_name;
 
 use crate::{
     processes::{BinaryHandle, ProcessHandle, ProcessLabels, VDSO, vdso_image},
-    window::{RawFrame, RawKey, Window},
+    window::{RawFrame, RawKey, Unfinished, Window},
 };
 use files::KnownFiles;
-use finish::Finisher;
+use finish::{Finished, Finisher};
 use names::{NameCache, Place};
 use truth::{Status, Verdict, judge};
 
@@ -61,6 +61,8 @@ pub(crate) struct Namer {
     files: KnownFiles,
     names: NameCache,
     finisher: Finisher,
+    /// Samples of the open window whose stacks were walked here.
+    finished: Vec<Finished>,
     windows: u64,
     last_used: FxHashMap<BinaryHandle, u64>,
 }
@@ -81,15 +83,36 @@ impl Namer {
             files,
             names: NameCache::new(),
             finisher: Finisher::default(),
+            finished: Vec::new(),
             windows: 0,
             last_used: FxHashMap::default(),
         }
     }
 
-    /// The profile of a window that covers `start_ms..end_ms`, without accounts, still open for them.
+    /// Walks copied stacks of the window that is still open.
+    pub(crate) fn walk(&mut self, stacks: Vec<Unfinished>) {
+        for stack in stacks {
+            let finished = self.finisher.finish(stack, &mut self.files);
+            self.finished.push(finished);
+        }
+    }
+
+    /// The profile of the open window as it is now.
+    pub(crate) fn name_open(&mut self, window: Window) -> (ProfileBuilder, Tally) {
+        let finished = self.finished.clone();
+        let named = self.name(window);
+        self.finished = finished;
+        named
+    }
+
+    /// The profile of a window, without accounts, still open for them.
     pub(crate) fn name(&mut self, mut window: Window) -> (ProfileBuilder, Tally) {
         self.windows += 1;
-        self.finisher.finish(&mut window, &mut self.files);
+        let unfinished = std::mem::take(&mut window.unfinished);
+        self.walk(unfinished);
+        for finished in self.finished.drain(..) {
+            finished.count(&mut window);
+        }
         self.files.add(&window.files);
         self.last_used.extend(window.files.keys().map(|binary| (*binary, self.windows)));
         let places: FxHashSet<Place> =
