@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::bench::Bench;
 use crate::setup::Scope;
 use crate::test::Suite;
-use crate::{bench, lint, process, run, setup, test, tidy};
+use crate::{bench, lint, process, run, setup, test, tidy, vm};
 
 const HELP: &str = "\
 Builds, runs and checks Vesta.
@@ -18,6 +18,7 @@ Commands:
   setup   only install what is missing
   lint    formatting and lints of the Rust code and the page
   tidy    rules of the house: dependency arrows, file sizes, licences, the BPF object
+  vm      Vesta on other kernels, in virtual machines
   bench   measurements of real programs, beside other profilers
   help    this text
 
@@ -27,11 +28,12 @@ const SETUP_HELP: &str = "\
 Installs what is missing on a Debian-like machine that has rustup's stable toolchain, and says what and why.
 Looks first: where nothing is missing it changes nothing and is done at once.
 
-Usage: cargo xtask setup [--only build|test] [--dry-run]
+Usage: cargo xtask setup [--only build|test|vm] [--dry-run]
 
 Options:
   --only build   only what building and running needs (no browser, Go, Python)
   --only test    everything, as without --only: tests need the build, too
+  --only vm      what building and `cargo xtask vm` need
   --dry-run      print what would be installed, and the commands; change nothing
 
 For the BPF program one of these is enough; setup installs the last if none is there:
@@ -89,6 +91,7 @@ pub(crate) enum Command {
     },
     Lint,
     Tidy,
+    Vm(vm::Options),
     Bench(Bench),
     /// What cargo is told to run test programs with; for nobody to type.
     RunTestProgram {
@@ -108,6 +111,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
         "test" => TEST_HELP,
         "lint" => LINT_HELP,
         "tidy" => TIDY_HELP,
+        "vm" => vm::HELP,
         "bench" => return bench::parse(rest).map(Command::Bench),
         test::RUNNER => return Ok(Command::RunTestProgram { arguments: rest.to_vec() }),
         _ => return Err(format!("no command `{name}`; `cargo xtask help` lists them")),
@@ -119,6 +123,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
         "setup" => parse_setup(rest),
         "run" => parse_run(rest),
         "test" => parse_test(rest),
+        "vm" => vm::Options::parse(rest).map(Command::Vm),
         "lint" => nothing_more(rest, name, Command::Lint),
         _ => nothing_more(rest, name, Command::Tidy),
     }
@@ -134,7 +139,8 @@ fn parse_setup(arguments: &[String]) -> Result<Command, String> {
                 scope = match arguments.next().map(String::as_str) {
                     Some("build") => Scope::Build,
                     Some("test") => Scope::Test,
-                    _ => return Err("`--only` wants `build` or `test`".into()),
+                    Some("vm") => Scope::Vm,
+                    _ => return Err("`--only` wants `build`, `test` or `vm`".into()),
                 }
             }
             other => return Err(unexpected(other, "setup")),
@@ -197,6 +203,7 @@ pub(crate) fn execute(command: Command) -> Result<()> {
         Command::Test { suites } => test::test(&suites)?,
         Command::Lint => lint::lint()?,
         Command::Tidy => tidy::tidy()?,
+        Command::Vm(options) => vm::run(&options)?,
         Command::Bench(bench) => bench::run(bench)?,
         Command::RunTestProgram { arguments } => test::run_test_program(&arguments)?,
     }
@@ -213,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_command_has_its_own_help() {
-        for name in ["setup", "run", "test", "lint", "tidy"] {
+        for name in ["setup", "run", "test", "lint", "tidy", "vm"] {
             let Ok(Command::Help(text)) = parsed(&format!("{name} --help")) else {
                 panic!("{name} has no help");
             };

@@ -1,6 +1,7 @@
 //! `cargo xtask`: what a developer or CI types, so that one command leads from a bare machine to the result.
 #![expect(clippy::print_stdout, reason = "a command-line tool speaks on standard output")]
 
+mod apt;
 mod bench;
 mod commands;
 mod e2e;
@@ -12,6 +13,7 @@ mod run;
 mod setup;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 

@@ -31,14 +31,18 @@ pub(crate) fn venv() -> PathBuf {
     target().join("venv")
 }
 
-/// Where setup builds bpf-linker, and profiler-agent's build script looks for it. Outside the checkout, so that a
-/// fresh clone does not build it again.
-pub(crate) fn toolchain() -> Option<PathBuf> {
+/// What is kept outside the checkout, so that a fresh clone does not build or fetch it again.
+pub(crate) fn cache() -> Option<PathBuf> {
     let cache = match std::env::var_os("XDG_CACHE_HOME").filter(|dir| Path::new(dir).is_absolute()) {
         Some(dir) => PathBuf::from(dir),
         None => PathBuf::from(std::env::var_os("HOME")?).join(".cache"),
     };
-    Some(cache.join("vesta/toolchain"))
+    Some(cache.join("vesta"))
+}
+
+/// Where setup builds bpf-linker, and profiler-agent's build script looks for it.
+pub(crate) fn toolchain() -> Option<PathBuf> {
+    Some(cache()?.join("toolchain"))
 }
 
 /// The program of this name on the PATH.

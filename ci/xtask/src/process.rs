@@ -46,7 +46,8 @@ pub(crate) fn line(command: &Command) -> String {
     words.map(|word| quoted(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
 }
 
-fn quoted(word: &str) -> String {
+/// A word as a shell reads it.
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+~".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

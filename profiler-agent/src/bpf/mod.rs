@@ -6,7 +6,7 @@ mod parts;
 mod record;
 mod tables;
 
-use std::{os::fd::OwnedFd, path::Path, time::Duration};
+use std::{collections::BTreeMap, os::fd::OwnedFd, path::Path, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -264,9 +264,13 @@ impl KernelProgram {
         program.info().ok().map(|info| info.run_time())
     }
 
-    /// Instructions the verifier looked at: how far the program is from its limit of a million.
-    pub(crate) fn verified_instructions(&self) -> Option<u32> {
-        self.ebpf.program("sample_cpu")?.info().ok()?.verified_instruction_count()
+    /// Instructions the verifier looked at in each program: how far it is from the limit of a million. Nothing of
+    /// programs whose kernel does not say.
+    pub(crate) fn verified_instructions(&self) -> BTreeMap<String, u32> {
+        let counted = self.ebpf.programs().filter_map(|(name, program)| {
+            Some((name.to_owned(), program.info().ok()?.verified_instruction_count()?))
+        });
+        counted.collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! `vesta doctor`: what this machine offers a profiler, what is missing, what still works, and what to type.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::Serialize;
 
@@ -38,6 +38,8 @@ struct Finding {
 #[derive(Debug, Serialize)]
 struct Findings {
     ok: bool,
+    /// Verified instructions by program.
+    instructions: BTreeMap<String, u32>,
     findings: Vec<Finding>,
 }
 
@@ -56,12 +58,13 @@ impl Finding {
 /// Runs the command.
 pub(crate) fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     let mut findings = vec![kernel(&symbols::kernel::release()), btf(), capabilities()];
-    findings.extend(program());
+    let (programs, instructions) = program();
+    findings.extend(programs);
     findings.extend([process_events(), lockdown(), perf_settings(), sample_rate(), jit(), kernel_symbols()]);
     findings.extend([cgroups(), tracefs(), debug_info()]);
     let ok = findings.iter().all(|finding| finding.verdict != Verdict::Missing);
     if args.json {
-        print_json(&Findings { ok, findings })?;
+        print_json(&Findings { ok, instructions, findings })?;
     } else {
         print_text(&told(&findings, ok))?;
     }
@@ -148,8 +151,8 @@ fn judge_capabilities(effective: u64) -> Finding {
     }
 }
 
-/// The proof of the pudding: the program is loaded and attached, and taken away again.
-fn program() -> Vec<Finding> {
+/// The proof of the pudding: the program is loaded and attached, and taken away again. With what the verifier looked at.
+fn program() -> (Vec<Finding>, BTreeMap<String, u32>) {
     let options = SamplingOptions { frequency_hz: DEFAULT_FREQUENCY_HZ, watched_only: true, measured: false };
     let mut program = match KernelProgram::load(options) {
         Ok(program) => program,
@@ -159,12 +162,16 @@ fn program() -> Vec<Finding> {
             } else {
                 "please report this with the output of `uname -a`"
             };
-            return vec![Finding::missing("BPF program", error.to_string(), advice)];
+            return (vec![Finding::missing("BPF program", error.to_string(), advice)], BTreeMap::new());
         }
     };
-    let instructions =
-        program.verified_instructions().map_or_else(String::new, |n| format!(", {n} instructions verified"));
-    let mut findings = vec![Finding::ok("BPF program", format!("loads{instructions}"))];
+    let instructions = program.verified_instructions();
+    let counts: Vec<String> = instructions.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let mut loads = String::from("loads");
+    if !counts.is_empty() {
+        loads.push_str(&format!("; instructions verified: {}", counts.join(", ")));
+    }
+    let mut findings = vec![Finding::ok("BPF program", loads)];
     findings.push(match program.attach() {
         Ok((event, cpus)) => Finding::ok("sampling", format!("{} on {cpus} CPUs", event.name())),
         Err(error) => Finding::missing("sampling", error.to_string(), "perf events are needed on every CPU"),
@@ -176,7 +183,7 @@ fn program() -> Vec<Finding> {
             "the cost of sampling will be shown as unknown",
         ));
     }
-    findings
+    (findings, instructions)
 }
 
 fn process_events() -> Finding {
@@ -304,6 +311,8 @@ mod tests {
 
     #[test]
     fn this_machine_can_be_profiled() {
-        assert!(program().iter().all(|finding| finding.verdict != Verdict::Missing), "{:?}", program());
+        let (findings, instructions) = program();
+        assert!(findings.iter().all(|finding| finding.verdict != Verdict::Missing), "{findings:?}");
+        assert!(instructions["sample_cpu"] > 0, "{instructions:?}");
     }
 }

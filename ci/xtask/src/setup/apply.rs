@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::plan::{Action, PYTHON_PACKAGES, Step, apt_packages, other_ways};
 use super::probe::{Probe, llvm_of_library};
+use crate::apt::{Apt, archive, codename};
 use crate::paths;
 use crate::process::{cargo, line, output, run, run_with_retries, say};
 
@@ -31,6 +32,7 @@ pub(super) fn apply(steps: &[Step], probe: &Probe) -> Result<()> {
     for step in steps {
         match step.action {
             Action::Apt(_) => {}
+            Action::Backports(packages) => backports(packages)?,
             Action::Rustup(components) => run_with_retries(&mut rustup(components))?,
             Action::BpfLinker => bpf_linker(probe)?,
             Action::Python => python()?,
@@ -49,6 +51,10 @@ pub(super) fn commands(steps: &[Step], probe: &Probe) -> Result<Vec<String>> {
     for step in steps {
         match step.action {
             Action::Apt(_) => {}
+            Action::Backports(packages) => {
+                let (apt, suites) = backports_apt()?;
+                lines.push(line(&install_backports(&apt, &suites[1], packages)));
+            }
             Action::Rustup(components) => lines.push(line(&rustup(components))),
             Action::BpfLinker => {
                 let rustc = probe.bpf_rustc.filter(|_| !packages.contains(&"rustc-web"));
@@ -73,6 +79,29 @@ fn apt(packages: &[&str], root: bool) -> [Command; 2] {
     let mut install = apt_get(&["install", "--yes", "--no-install-recommends", "--no-remove"]);
     install.args(packages);
     [apt_get(&["update", "--quiet"]), install]
+}
+
+/// Lists of our own with the release and its backports: a machine that did not ask for backports is not given them
+/// for good.
+fn backports_apt() -> Result<(Apt, [String; 2])> {
+    let cache = paths::cache().context("neither XDG_CACHE_HOME nor HOME says where to keep package lists")?;
+    let codename = codename().context("/etc/os-release names no release")?;
+    let suites = [codename.clone(), format!("{codename}-backports")];
+    let apt = Apt::new(&cache.join("backports"), &archive()?, &[&suites[0], &suites[1]])?;
+    Ok((apt, suites))
+}
+
+fn backports(packages: &[&str]) -> Result<()> {
+    let (apt, suites) = backports_apt()?;
+    apt.update()?;
+    run_with_retries(&mut install_backports(&apt, &suites[1], packages))
+}
+
+fn install_backports(apt: &Apt, suite: &str, packages: &[&str]) -> Command {
+    let mut install = apt.command_as_root("apt-get");
+    install.args(["-o", "DPkg::Lock::Timeout=300", "install", "--yes", "--no-install-recommends"]);
+    install.args(["--no-remove", "--target-release", suite]).args(packages);
+    install
 }
 
 fn apt_help(packages: &[&str]) -> String {

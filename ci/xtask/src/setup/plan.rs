@@ -22,6 +22,8 @@ pub(crate) enum Scope {
     Build,
     /// To build, run and test.
     Test,
+    /// To build, and to boot other kernels.
+    Vm,
 }
 
 /// One thing to install.
@@ -37,6 +39,8 @@ pub(super) struct Step {
 pub(super) enum Action {
     /// Packages of the distribution.
     Apt(&'static [&'static str]),
+    /// Packages of the distribution's backports, which need not be among the machine's package sources.
+    Backports(&'static [&'static str]),
     /// bpf-linker from its source, for the LLVM of the distribution's rustc.
     BpfLinker,
     /// Components of the rustup toolchain.
@@ -77,6 +81,23 @@ pub(super) fn plan(probe: &Probe, scope: Scope) -> Result<Vec<Step>> {
         let why = "other readers of Vesta's Parquet files, in target/venv";
         need(probe.python_packages, "pyarrow, duckdb", why, Action::Python);
     }
+    if scope == Scope::Vm {
+        need(
+            probe.busybox,
+            "busybox-static",
+            "the shell in virtual machines",
+            Action::Apt(&["busybox-static"]),
+        );
+        let why = "virtual machines, to boot other kernels";
+        let packages: &[_] = &["qemu-system-x86"];
+        if probe.qemu_backported {
+            let why =
+                "virtual machines; from backports, as the installed qemu-utils, which goes with no other";
+            need(probe.qemu, "qemu-system-x86", why, Action::Backports(packages));
+        } else {
+            need(probe.qemu, "qemu-system-x86", why, Action::Apt(packages));
+        }
+    }
     check_rights(probe, &steps)?;
     Ok(steps)
 }
@@ -116,12 +137,16 @@ pub(super) fn other_ways() -> &'static str {
 
 /// Whether the machine lets us install packages at all.
 fn check_rights(probe: &Probe, steps: &[Step]) -> Result<()> {
-    let packages = apt_packages(steps);
+    let mut packages = apt_packages(steps);
+    packages.extend(steps.iter().flat_map(|step| match step.action {
+        Action::Backports(packages) => packages,
+        _ => &[],
+    }));
     if packages.is_empty() || (probe.apt && (probe.root || probe.sudo)) {
         return Ok(());
     }
     let mut message = String::from("missing on this machine:\n");
-    for step in steps.iter().filter(|step| matches!(step.action, Action::Apt(_))) {
+    for step in steps.iter().filter(|step| matches!(step.action, Action::Apt(_) | Action::Backports(_))) {
         writeln!(message, "  {:<24} {}", step.what, step.why)?;
     }
     if probe.apt {
@@ -133,7 +158,7 @@ fn check_rights(probe: &Probe, steps: &[Step]) -> Result<()> {
     bail!("{message}There is no apt-get; install these the way of your system.\n{}", other_ways());
 }
 
-/// The packages of all steps that need apt-get.
+/// The packages of all steps that apt-get installs as the machine is.
 pub(super) fn apt_packages(steps: &[Step]) -> Vec<&'static str> {
     let packages = steps.iter().filter_map(|step| match step.action {
         Action::Apt(packages) => Some(packages),
@@ -165,6 +190,8 @@ mod tests {
             go: true,
             python_venv: true,
             python_packages: true,
+            qemu: true,
+            busybox: true,
             ..Probe::default()
         }
     }
@@ -200,7 +227,29 @@ mod tests {
 
     #[test]
     fn a_complete_machine_gets_nothing_and_needs_no_rights() {
-        assert_eq!(planned(&complete(), Scope::Test), [""; 0]);
+        for scope in [Scope::Build, Scope::Test, Scope::Vm] {
+            assert_eq!(planned(&complete(), scope), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn virtual_machines_need_qemu_and_no_test_tools() {
+        let without =
+            Probe { qemu: false, busybox: false, chromium: false, apt: true, root: true, ..complete() };
+        assert_eq!(planned(&without, Scope::Vm), ["busybox-static", "qemu-system-x86"]);
+        assert!(!planned(&without, Scope::Test).contains(&"qemu-system-x86"));
+    }
+
+    #[test]
+    fn qemu_comes_from_where_its_other_packages_came_from() {
+        let probe = Probe { qemu: false, qemu_backported: true, apt: true, root: true, ..complete() };
+        let steps = plan(&probe, Scope::Vm).unwrap();
+        assert!(
+            matches!(steps[..], [Step { action: Action::Backports(["qemu-system-x86"]), .. }]),
+            "{steps:?}"
+        );
+        let error = plan(&Probe { root: false, ..probe }, Scope::Vm).unwrap_err().to_string();
+        assert!(error.contains("qemu-system-x86"), "{error}");
     }
 
     #[test]

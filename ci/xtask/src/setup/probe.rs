@@ -42,6 +42,10 @@ pub(super) struct Probe {
     pub(super) python_venv: bool,
     /// The environment of the tests holds the packages of the current requirements.
     pub(super) python_packages: bool,
+    pub(super) qemu: bool,
+    /// Another package of QEMU's is installed from the release's backports, and does not go with its own.
+    pub(super) qemu_backported: bool,
+    pub(super) busybox: bool,
 }
 
 /// Versions of the distribution's rustc.
@@ -76,6 +80,9 @@ impl Probe {
             go: has("go"),
             python_venv: python_venv(),
             python_packages: python_packages(),
+            qemu: has("qemu-system-x86_64"),
+            qemu_backported: is_backport(&version_of("qemu-utils")),
+            busybox: has("busybox"),
         }
     }
 }
@@ -139,6 +146,17 @@ fn node_major(version: &str) -> Option<u32> {
     version.trim().strip_prefix('v')?.split('.').next()?.parse().ok()
 }
 
+/// The version of an installed package; empty if it is not there.
+fn version_of(package: &str) -> String {
+    let query = ["--show", "--showformat", "${Version}", package];
+    process::output(Command::new("dpkg-query").args(query)).unwrap_or_default()
+}
+
+/// Debian marks backports in the version, as in `1:10.0.2+ds-2~bpo12+1`.
+fn is_backport(version: &str) -> bool {
+    version.contains("~bpo")
+}
+
 /// A Python that can make an environment with pip in it: Debian's python3 alone cannot.
 fn python_venv() -> bool {
     paths::venv().join("bin/python").exists()
@@ -169,6 +187,12 @@ mod tests {
         assert_eq!(llvm_of_library("libLLVM-14.0.6.so.1"), Some(14));
         assert_eq!(llvm_of_library("libLLVM.so"), None);
         assert_eq!(llvm_of_library("libc.so.6"), None);
+    }
+
+    #[test]
+    fn backports_are_told_by_their_version() {
+        assert!(is_backport("1:10.0.2+ds-2+deb13u1~bpo12+1"));
+        assert!(!is_backport("1:7.2+dfsg-7+deb12u18") && !is_backport(""));
     }
 
     #[test]
