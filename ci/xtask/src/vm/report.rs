@@ -127,7 +127,7 @@ impl Report {
         }
         let stacks_name = format!("{program}.stack");
         for expected in case.expected {
-            let found = share(Answers(answers.0).lines(&stacks_name), expected.frames);
+            let found = share(Answers(answers.0).lines(&stacks_name), program, expected.frames);
             if !expected.percent.contains(&found) {
                 let frames = expected.frames.join(";");
                 wrong(format!("{found:.1} % of samples have {frames}, not {:?} %", expected.percent));
