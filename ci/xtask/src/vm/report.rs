@@ -136,6 +136,12 @@ impl Report {
         self.recordings.push(recording);
     }
 
+    /// True if a program got too little CPU to say anything: of its stacks most are of its start.
+    pub(super) fn is_starved(&self) -> bool {
+        let few = |recording: &Recording| (1..LEAST_SAMPLES).contains(&recording.taken);
+        self.recordings.iter().any(few)
+    }
+
     pub(super) fn is_good(&self) -> bool {
         self.failures.is_empty()
     }
@@ -282,6 +288,13 @@ kernel          loads  verified  program   samples  lost  complete
         let report = judged(&format!("kernel 6.1\ndoctor.exit 3\ndoctor {doctor}\n"));
         assert!(report.failures()[0].contains("R1 !read_ok"), "{:?}", report.failures());
         assert!(table(&[report]).contains("NO"));
+    }
+
+    #[test]
+    fn few_samples_are_told_from_none() {
+        assert!(!judged(&answers()).is_starved());
+        assert!(judged(&answers().replace("\"samples_taken\":500", "\"samples_taken\":50")).is_starved());
+        assert!(!judged(&answers().replace("\"samples_taken\":500", "\"samples_taken\":0")).is_starved());
     }
 
     #[test]
