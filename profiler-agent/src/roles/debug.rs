@@ -51,6 +51,7 @@ fn print_stats(args: &UnwindTableArgs, table: &UnwindTable, build_cpu_s: f64) ->
             "runs": table.runs().len(),
             "gap_rows": stats.gap_rows,
             "entries": stats.entries,
+            "entries_of_go": stats.entries_of_go,
             "broken_entries": stats.broken_entries,
             "overlapping_entries": stats.overlapping_entries,
             "unsupported_rows": stats.unsupported_rows.iter().sum::<u64>(),
@@ -58,7 +59,7 @@ fn print_stats(args: &UnwindTableArgs, table: &UnwindTable, build_cpu_s: f64) ->
     }
     print_text(&format!(
         "{} rows, {} rules, {} runs\n{} bytes in the kernel's maps, {bytes_per_row:.2} a row\n\
-         made of {} bytes of .eh_frame and {} of .debug_frame, {} entries ({} broken, {} overlapping)\n\
+         made of {} bytes of .eh_frame and {} of .debug_frame, {} entries ({} of Go's, {} broken, {} overlapping)\n\
          {} rows begin a gap, {} cannot be expressed\nbuilt in {:.1} ms of CPU time\n",
         stats.rows,
         stats.rules,
@@ -67,6 +68,7 @@ fn print_stats(args: &UnwindTableArgs, table: &UnwindTable, build_cpu_s: f64) ->
         stats.eh_frame_bytes,
         stats.debug_frame_bytes,
         stats.entries,
+        stats.entries_of_go,
         stats.broken_entries,
         stats.overlapping_entries,
         stats.gap_rows,

@@ -18,9 +18,18 @@ const CIE_AT_MOST: u32 = 4096;
 pub(super) struct Entry {
     pub(super) start: u64,
     pub(super) end: u64,
-    /// In its section, in bytes.
+    /// In its section, in bytes; of Go's functions the number.
     pub(super) offset: u32,
-    pub(super) in_debug_frame: bool,
+    pub(super) source: Source,
+}
+
+/// What an entry comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    EhFrame,
+    DebugFrame,
+    /// Go's own table of functions.
+    Go,
 }
 
 /// The common entries (CIEs) of a section, parsed once.
@@ -68,6 +77,7 @@ pub(super) fn list<'a, S: UnwindSection<Bytes<'a>>>(
     end_is_known: bool,
     bases: &BaseAddresses,
     code: &[Range<u64>],
+    source: Source,
     stats: &mut Stats,
 ) -> Vec<Entry>
 where
@@ -96,7 +106,7 @@ where
             continue;
         }
         // Fits: a section is far smaller than 4 GiB.
-        list.push(Entry { start, end, offset: offset as u32, in_debug_frame: false });
+        list.push(Entry { start, end, offset: offset as u32, source });
     }
     stats.broken_entries += u64::from(starts.is_broken);
     list
@@ -143,23 +153,18 @@ impl Iterator for Starts<'_> {
     }
 }
 
-/// All entries by address: those of .eh_frame, and those of .debug_frame where the other has none.
-pub(super) fn merge(mut eh_frame: Vec<Entry>, debug_frame: Vec<Entry>, stats: &mut Stats) -> Vec<Entry> {
-    eh_frame.sort_unstable();
-    if debug_frame.is_empty() {
-        return eh_frame;
+/// All entries by address. What a source describes is left to it by those after it.
+pub(super) fn merge(sources: [Vec<Entry>; 3]) -> Vec<Entry> {
+    let mut merged: Vec<Entry> = Vec::new();
+    for source in sources {
+        let is_free = |entry: &Entry| {
+            let after = merged.partition_point(|other| other.start < entry.end);
+            after.checked_sub(1).is_none_or(|last| merged[last].end <= entry.start)
+        };
+        let free: Vec<Entry> =
+            source.into_iter().filter(|entry| merged.is_empty() || is_free(entry)).collect();
+        merged.extend(free);
+        merged.sort_unstable();
     }
-    let before = eh_frame.len();
-    let is_free = |entry: &Entry| {
-        let after = eh_frame.partition_point(|other| other.start < entry.end);
-        after.checked_sub(1).is_none_or(|last| eh_frame[last].end <= entry.start)
-    };
-    let mut free: Vec<Entry> = debug_frame.into_iter().filter(is_free).collect();
-    for entry in &mut free {
-        entry.in_debug_frame = true;
-    }
-    eh_frame.extend(free);
-    stats.entries_of_debug_frame = (eh_frame.len() - before) as u64;
-    eh_frame.sort_unstable();
-    eh_frame
+    merged
 }

@@ -10,7 +10,8 @@ use gimli::{
 use profiler_unwind::Rule;
 
 use super::blocks::Encoder;
-use super::entries::{self, Cies, Entry};
+use super::entries::{self, Cies, Entry, Source};
+use super::go_functions::GoFunctions;
 use super::rules::Reader;
 use super::sections::CallFrameInfo;
 use super::{Stats, UnwindRowsError};
@@ -46,13 +47,25 @@ pub(super) fn encode(
     let eh_frame = EhFrame::new(&info.eh_frame, LittleEndian);
     let debug_frame = DebugFrame::new(&info.debug_frame, LittleEndian);
     let (bases, code) = (&info.bases, info.code.as_slice());
-    let of_eh_frame =
-        entries::list(&eh_frame, &info.eh_frame, info.eh_frame_end_is_known, bases, code, stats);
-    let of_debug_frame = entries::list(&debug_frame, &info.debug_frame, true, bases, code, stats);
-    let entries = entries::merge(of_eh_frame, of_debug_frame, stats);
+    let of_eh_frame = entries::list(
+        &eh_frame,
+        &info.eh_frame,
+        info.eh_frame_end_is_known,
+        bases,
+        code,
+        Source::EhFrame,
+        stats,
+    );
+    let of_debug_frame =
+        entries::list(&debug_frame, &info.debug_frame, true, bases, code, Source::DebugFrame, stats);
+    let go = GoFunctions::parse(&info.go_functions, info.go_text_start());
+    let of_go = go.as_ref().map(|go| go.entries(code)).unwrap_or_default();
+    let entries = entries::merge([of_eh_frame, of_debug_frame, of_go]);
     stats.entries = entries.len() as u64;
+    let of = |source| entries.iter().filter(|entry| entry.source == source).count() as u64;
+    (stats.entries_of_debug_frame, stats.entries_of_go) = (of(Source::DebugFrame), of(Source::Go));
 
-    let mut work = (info.eh_frame.len() + info.debug_frame.len()).saturating_mul(WORK_PER_BYTE);
+    let mut work = info.size().saturating_mul(WORK_PER_BYTE);
     let mut of_eh_frame = Section::new(&eh_frame, &info.eh_frame, bases);
     let mut of_debug_frame = Section::new(&debug_frame, &info.debug_frame, bases);
     let mut rest = entries.as_slice();
@@ -62,11 +75,19 @@ pub(super) fn encode(
         rest = after;
         for (number, entry) in here.iter().enumerate() {
             let next = here.get(number + 1).map_or(area.end, |next| next.start);
-            let spent = if entry.in_debug_frame {
-                of_debug_frame.rows(entry, next, encoder, stats)
-            } else {
-                of_eh_frame.rows(entry, next, encoder, stats)
+            let within = entry.start..entry.end.min(next);
+            let (spent, reached) = match entry.source {
+                Source::EhFrame => of_eh_frame.rows(entry, &within, encoder),
+                Source::DebugFrame => of_debug_frame.rows(entry, &within, encoder),
+                Source::Go => go.as_ref().map_or((0, within.start), |go| {
+                    go.rows(entry, &within, |address, rule| encoder.row(address, rule))
+                }),
             };
+            // From a broken instruction on nothing is known.
+            if reached < within.end {
+                stats.broken_entries += 1;
+                encoder.row(reached, Rule::NONE);
+            }
             work = work
                 .checked_sub(spent)
                 .ok_or_else(|| UnwindRowsError::TooCostly { path: path.to_owned() })?;
@@ -111,20 +132,8 @@ where
         Self { section, bases, cies: Cies::new(bytes), context: Box::new(UnwindContext::new_in()) }
     }
 
-    /// Encodes the rows of an entry up to the next one, and says how many bytes were evaluated. From a broken
-    /// instruction on nothing is known.
-    fn rows(&mut self, entry: &Entry, next: u64, encoder: &mut Encoder, stats: &mut Stats) -> usize {
-        let within = entry.start..entry.end.min(next);
-        let (spent, reached) = self.rows_within(entry, &within, encoder);
-        if reached < within.end {
-            stats.broken_entries += 1;
-            encoder.row(reached, Rule::NONE);
-        }
-        spent
-    }
-
-    /// The bytes evaluated, and the address up to which they said something.
-    fn rows_within(&mut self, entry: &Entry, within: &Range<u64>, encoder: &mut Encoder) -> (usize, u64) {
+    /// Encodes the rows of an entry. The bytes evaluated, and the address up to which they said something.
+    fn rows(&mut self, entry: &Entry, within: &Range<u64>, encoder: &mut Encoder) -> (usize, u64) {
         let (section, bases, cies) = (self.section, self.bases, &mut self.cies);
         let fde = section.fde_from_offset(
             bases,

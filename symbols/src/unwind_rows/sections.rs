@@ -16,6 +16,8 @@ use crate::elf::{FileFacts, Headers, Segment};
 
 /// Each of .eh_frame and .debug_frame above this is refused: four times that of the largest known server or browser.
 const SECTION_AT_MOST: u64 = 128 * 1024 * 1024;
+/// Names of the section of Go's functions, in fixed and in position-independent programs.
+const GO_FUNCTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
 /// Code above this is not covered: an index of 4 MiB.
 const CODE_AT_MOST: u64 = 2 << 30;
 
@@ -25,6 +27,10 @@ pub(super) struct CallFrameInfo {
     /// Whether the section's end is known. Where it is not, a zero length ends it.
     pub(super) eh_frame_end_is_known: bool,
     pub(super) debug_frame: Vec<u8>,
+    /// Go's table of functions; empty in other programs.
+    pub(super) go_functions: Vec<u8>,
+    /// Where .text starts; 0 if there is none.
+    pub(super) text: u64,
     pub(super) bases: BaseAddresses,
     /// Where code lies, in ascending order; no two share a block.
     pub(super) code: Vec<Range<u64>>,
@@ -54,12 +60,25 @@ impl CallFrameInfo {
             Some(section) => debug_frame(&image, section)?,
             None => Vec::new(),
         };
+        let go_functions = match GO_FUNCTIONS.into_iter().find_map(stored) {
+            Some(section) => section.bytes(&image, SECTION_AT_MOST, ".gopclntab")?,
+            None => Vec::new(),
+        };
         let address = |name| stored(name).map_or(0, |section| section.address);
-        let bases = BaseAddresses::default()
-            .set_eh_frame(eh_frame_address)
-            .set_text(address(".text"))
-            .set_got(address(".got"));
-        Ok(Self { eh_frame, eh_frame_end_is_known, debug_frame, bases, code })
+        let text = address(".text");
+        let bases =
+            BaseAddresses::default().set_eh_frame(eh_frame_address).set_text(text).set_got(address(".got"));
+        Ok(Self { eh_frame, eh_frame_end_is_known, debug_frame, go_functions, text, bases, code })
+    }
+
+    /// Bytes of all that rows are made from.
+    pub(super) fn size(&self) -> usize {
+        self.eh_frame.len() + self.debug_frame.len() + self.go_functions.len()
+    }
+
+    /// Where Go's code starts, if it is known without Go's saying so: in a program without any C.
+    pub(super) fn go_text_start(&self) -> Option<u64> {
+        (self.eh_frame.is_empty() && self.text != 0).then_some(self.text)
     }
 }
 
