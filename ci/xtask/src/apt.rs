@@ -3,7 +3,7 @@
 //! Where the archive is, and whose key signs it, is what the machine's own package sources say.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -116,19 +116,13 @@ fn stanza(lines: &[&str]) -> Option<Entry> {
 /// apt with package lists of its own, in a folder.
 pub(crate) struct Apt {
     folder: PathBuf,
+    sources: String,
 }
 
 impl Apt {
     /// apt that knows the packages of these suites of the archive, once it was updated.
-    pub(crate) fn new(folder: &Path, archive: &Archive, suites: &[&str]) -> Result<Apt> {
-        for part in ["sources", "lists/partial", "cache/archives/partial"] {
-            let path = folder.join(part);
-            fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        }
-        let path = folder.join("sources/debian.sources");
-        fs::write(&path, sources(archive, suites))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Apt { folder: folder.to_path_buf() })
+    pub(crate) fn new(folder: PathBuf, archive: &Archive, suites: &[&str]) -> Apt {
+        Apt { folder, sources: sources(archive, suites) }
     }
 
     /// A command of apt's, `apt-get` or `apt-cache`, that looks at these lists only.
@@ -145,9 +139,22 @@ impl Apt {
         command
     }
 
-    /// Fetches the lists.
+    /// What fetches the lists.
+    pub(crate) fn update_command(&self) -> Command {
+        let mut update = self.command("apt-get");
+        update.args(["update", "--quiet"]);
+        update
+    }
+
+    /// Fetches the lists, from where the machine's package sources say today.
     pub(crate) fn update(&self) -> Result<()> {
-        run_with_retries(self.command("apt-get").args(["update", "--quiet"]))
+        for part in ["sources", "lists/partial", "cache/archives/partial"] {
+            let path = self.folder.join(part);
+            fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        }
+        let path = self.folder.join("sources/debian.sources");
+        fs::write(&path, &self.sources).with_context(|| format!("cannot write {}", path.display()))?;
+        run_with_retries(&mut self.update_command())
     }
 
     fn options(&self) -> Vec<String> {

@@ -53,6 +53,7 @@ pub(super) fn commands(steps: &[Step], probe: &Probe) -> Result<Vec<String>> {
             Action::Apt(_) => {}
             Action::Backports(packages) => {
                 let (apt, suites) = backports_apt()?;
+                lines.push(line(&apt.update_command()));
                 lines.push(line(&install_backports(&apt, &suites[1], packages)));
             }
             Action::Rustup(components) => lines.push(line(&rustup(components))),
@@ -87,7 +88,7 @@ fn backports_apt() -> Result<(Apt, [String; 2])> {
     let cache = paths::cache().context("neither XDG_CACHE_HOME nor HOME says where to keep package lists")?;
     let codename = codename().context("/etc/os-release names no release")?;
     let suites = [codename.clone(), format!("{codename}-backports")];
-    let apt = Apt::new(&cache.join("backports"), &archive()?, &[&suites[0], &suites[1]])?;
+    let apt = Apt::new(cache.join("backports"), &archive()?, &[&suites[0], &suites[1]]);
     Ok((apt, suites))
 }
 

@@ -85,7 +85,7 @@ impl Kernels {
     /// Asks the archive, at most once a day.
     fn list(cache: &Path) -> Result<Kernels> {
         let folder = cache.join("kernels");
-        let apt = Apt::new(&folder.join("apt"), &apt::archive()?, &SUITES)?;
+        let apt = Apt::new(folder.join("apt"), &apt::archive()?, &SUITES);
         let path = folder.join(LIST);
         let age = fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
         if age.and_then(|time| time.elapsed().ok()).is_none_or(|age| age > LIST_AGE) {

@@ -70,6 +70,8 @@ pub(super) enum Console {
 pub(super) struct Machine<'a> {
     pub(super) kernel: &'a Path,
     pub(super) initrd: &'a Path,
+    /// More of the kernel's command line.
+    pub(super) append: &'a str,
     /// Where the answers and the console are kept.
     pub(super) folder: &'a Path,
     pub(super) accelerator: Accelerator,
@@ -105,7 +107,8 @@ impl Machine<'_> {
         command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initrd);
         // A panic restarts the machine at once, which ends it. The check whether timer interrupts come in time fails
         // where an emulated machine has to wait for a CPU, and is a panic.
-        command.args(["-append", "console=ttyS0 quiet panic=-1 no_timer_check"]);
+        let words = format!("console=ttyS0 quiet panic=-1 no_timer_check {}", self.append);
+        command.args(["-append", words.trim_end()]);
         let console = match self.console {
             Console::Kept => format!("file:{}", self.log().display()),
             Console::Terminal => "stdio".to_owned(),
@@ -173,6 +176,7 @@ mod tests {
         Machine {
             kernel: Path::new("/k/vmlinuz"),
             initrd: Path::new("/i/initrd"),
+            append: "nosmt",
             folder: Path::new("/f"),
             accelerator: Accelerator::Tcg,
             console,
@@ -185,6 +189,7 @@ mod tests {
         let kept = line(&machine(Console::Kept).command());
         assert!(kept.contains("-serial file:/f/console -serial file:/f/answers"), "{kept}");
         assert!(kept.contains("-accel tcg,thread=single") && kept.contains("-kernel /k/vmlinuz"), "{kept}");
+        assert!(kept.contains(" nosmt'"), "{kept}");
         let shown = line(&machine(Console::Terminal).command());
         assert!(shown.contains("-serial stdio -serial file:/f/answers"), "{shown}");
     }

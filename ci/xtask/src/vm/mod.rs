@@ -27,13 +27,14 @@ Boots kernels of Debian in QEMU, as they come, and runs Vesta in them: the verif
 the stacks of test programs have to be the known ones. Prints a line for each, with the instructions that the verifier
 looked at.
 
-Usage: cargo xtask vm [KERNEL]... [--json] [-- COMMAND]
+Usage: cargo xtask vm [KERNEL]... [--json] [--append WORDS] [-- COMMAND]
 
   KERNEL    6.1, 6.12.107 or the like: the newest one whose version begins so
             newest: the newest there is
             a path with a `/`: a kernel image of your own
             [default: 6.1 6.12 6.18 newest]
   --json    results as one line of JSON, the last line of standard output
+  --append  more words for the kernel's command line, such as lockdown=confidentiality
   COMMAND   run this in the machine instead, with this terminal as its console. `vesta`, the test programs `shares`,
             `syscalls` and `jit`, busybox and files that the command names by absolute path are there.
 
@@ -59,6 +60,8 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(12 * 60 * 60);
 pub(crate) struct Options {
     kernels: Vec<Wanted>,
     json: bool,
+    /// More of the kernel's command line.
+    append: String,
     /// Run in each machine instead of the checks.
     command: Vec<String>,
 }
@@ -69,9 +72,14 @@ impl Options {
         let end = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
         let command = arguments.get(end + 1..).unwrap_or_default().to_vec();
         let (mut names, mut json) = (Vec::new(), false);
-        for argument in &arguments[..end] {
+        let mut append = String::new();
+        let mut arguments_before = arguments[..end].iter();
+        while let Some(argument) = arguments_before.next() {
             match argument.as_str() {
                 "--json" => json = true,
+                "--append" => {
+                    append.clone_from(arguments_before.next().ok_or("`--append` wants words")?);
+                }
                 name => names.push(name),
             }
         }
@@ -85,7 +93,7 @@ impl Options {
             Wanted::from_argument(name)
                 .ok_or_else(|| format!("`{name}` is no kernel; see `cargo xtask vm --help`"))
         };
-        Ok(Options { kernels: names.iter().map(kernel).collect::<Result<_, _>>()?, json, command })
+        Ok(Options { kernels: names.iter().map(kernel).collect::<Result<_, _>>()?, json, append, command })
     }
 }
 
@@ -114,6 +122,7 @@ fn boot_all(options: &Options, kernels: &[PathBuf], folder: &Path) -> Result<()>
         let mut machine = Machine {
             kernel,
             initrd: &initrd,
+            append: &options.append,
             folder,
             accelerator,
             console: Console::Kept,
@@ -217,6 +226,8 @@ mod tests {
         assert_eq!(options.kernels, [Wanted::Version(vec![6, 1])]);
         assert_eq!(options.command, ["vesta", "doctor", "--json"]);
         assert!(!options.json);
+        assert_eq!(parsed("6.1 --append lockdown=integrity -- true").unwrap().append, "lockdown=integrity");
+        assert!(parsed("6.1 --append").unwrap_err().contains("--append"));
         assert!(parsed("6.1 --").unwrap_err().contains("`--`"));
     }
 
