@@ -59,9 +59,7 @@ impl Failure {
 
 impl From<BpfError> for Failure {
     fn from(error: BpfError) -> Self {
-        // The error of a program holds the verifier's whole log, of which its message has told enough.
-        let mut message =
-            if matches!(error, BpfError::Program { .. }) { error.to_string() } else { chain(&error) };
+        let mut message = bpf_message(&error);
         if error.is_permission() && !rustix::process::geteuid().is_root() {
             message = format!(
                 "sampling the whole machine needs privileges: run it with sudo, or give it CAP_BPF and CAP_PERFMON\n({message})"
@@ -92,6 +90,12 @@ impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
         Self::new(Code::Store, error)
     }
+}
+
+/// An error of the kernel program and its causes. That of a program that is refused holds the verifier's whole log, of
+/// which its message has told enough.
+pub(crate) fn bpf_message(error: &BpfError) -> String {
+    if matches!(error, BpfError::Program { .. }) { error.to_string() } else { chain(error) }
 }
 
 /// An error and its causes, each once, on one line.

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 use serde::Serialize;
 
 use crate::{
-    bpf::{BTF_PATH, Btf, KernelProgram, SamplingOptions, online_cpus},
+    bpf::{BTF_PATH, BpfError, Btf, KernelProgram, SamplingOptions, online_cpus},
     cli::DoctorArgs,
     config::DEFAULT_FREQUENCY_HZ,
-    exit::{Code, Failure},
+    exit::{Code, Failure, bpf_message},
     processes::Sideband,
     roles::{print_json, print_text},
 };
@@ -80,7 +80,9 @@ fn told(findings: &[Finding], ok: bool) -> String {
             Verdict::Warning => "warning",
             Verdict::Missing => "MISSING",
         };
-        text.push_str(&format!("{mark}  {:width$}  {}\n", finding.name, finding.found));
+        // A refused program comes with lines of the verifier's log.
+        let found = finding.found.replace('\n', &format!("\n{:7}  {:width$}  ", "", ""));
+        text.push_str(&format!("{mark}  {:width$}  {found}\n", finding.name));
         for line in finding.advice.lines() {
             text.push_str(&format!("{:7}  {:width$}  → {line}\n", "", ""));
         }
@@ -110,7 +112,12 @@ fn btf() -> Finding {
     match read {
         Ok(_) => Finding::ok("BTF", BTF_PATH),
         Err(error) => {
-            Finding::missing("BTF", error.to_string(), "use a kernel built with CONFIG_DEBUG_INFO_BTF=y")
+            let advice = if Path::new("/sys/kernel").exists() {
+                "use a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+            } else {
+                "/sys is not mounted: mount -t sysfs sysfs /sys"
+            };
+            Finding::missing("BTF", error.to_string(), advice)
         }
     }
 }
@@ -128,7 +135,17 @@ const CAPABILITIES: [(u32, &str, &str, bool); 6] = [
 const CAP_SYS_ADMIN: u32 = 21;
 
 fn capabilities() -> Finding {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = match fs::read_to_string("/proc/self/status") {
+        Ok(status) => status,
+        Err(error) => {
+            let found = format!("unknown: /proc/self/status cannot be read: {error}");
+            return Finding::warning(
+                "capabilities",
+                found,
+                "mount /proc: without it most processes stay without names",
+            );
+        }
+    };
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
     judge_capabilities(effective)
@@ -157,12 +174,13 @@ fn program() -> (Vec<Finding>, BTreeMap<String, u32>) {
     let mut program = match KernelProgram::load(options) {
         Ok(program) => program,
         Err(error) => {
+            let message = bpf_message(&error);
             let advice = if error.is_permission() {
                 "the kernel denies it: run it with sudo"
             } else {
-                "please report this with the output of `uname -a`"
+                advice(&error, &message)
             };
-            return (vec![Finding::missing("BPF program", error.to_string(), advice)], BTreeMap::new());
+            return (vec![Finding::missing("BPF program", message, advice)], BTreeMap::new());
         }
     };
     let instructions = program.verified_instructions();
@@ -174,7 +192,9 @@ fn program() -> (Vec<Finding>, BTreeMap<String, u32>) {
     let mut findings = vec![Finding::ok("BPF program", loads)];
     findings.push(match program.attach() {
         Ok((event, cpus)) => Finding::ok("sampling", format!("{} on {cpus} CPUs", event.name())),
-        Err(error) => Finding::missing("sampling", error.to_string(), "perf events are needed on every CPU"),
+        Err(error) => {
+            Finding::missing("sampling", bpf_message(&error), "perf events at 99 Hz are needed on every CPU")
+        }
     });
     if program.run_time().is_none() {
         findings.push(Finding::warning(
@@ -184,6 +204,18 @@ fn program() -> (Vec<Finding>, BTreeMap<String, u32>) {
         ));
     }
     (findings, instructions)
+}
+
+/// What to do about a program that does not load, other than having more privileges.
+fn advice(error: &BpfError, message: &str) -> &'static str {
+    if matches!(error, BpfError::Btf(_)) {
+        "it needs the kernel's BTF, see there"
+    } else if message.contains("unknown func bpf_probe_read") {
+        // The verifier's words where lockdown takes the functions away that read memory.
+        "the kernel is locked down so that BPF may not read memory, see lockdown"
+    } else {
+        "please report this with the output of `uname -a`"
+    }
 }
 
 fn process_events() -> Finding {
@@ -200,18 +232,33 @@ fn process_events() -> Finding {
     }
 }
 
+/// Where the kernel tells its lockdown mode, if securityfs is mounted there.
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
 fn lockdown() -> Finding {
-    let text = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-    let mode =
-        text.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("none", |(mode, _)| mode);
-    if mode == "confidentiality" {
-        return Finding::missing(
+    judge_lockdown(
+        fs::read_to_string(LOCKDOWN).ok().as_deref(),
+        Path::new("/sys/kernel/security/lsm").exists(),
+    )
+}
+
+/// `text` is like `none [integrity] confidentiality`, the mode in brackets; without it, and where securityfs is
+/// mounted, the kernel knows no lockdown.
+fn judge_lockdown(text: Option<&str>, securityfs: bool) -> Finding {
+    let in_brackets = |text: &str| Some(text.split_once('[')?.1.split_once(']')?.0.to_owned());
+    match text.and_then(in_brackets) {
+        Some(mode) if mode == "confidentiality" => Finding::missing(
             "lockdown",
             mode,
             "BPF may not read memory in this mode; boot with lockdown=integrity, or without lockdown",
-        );
+        ),
+        Some(mode) => Finding::ok("lockdown", mode),
+        None if securityfs => Finding::ok("lockdown", "none"),
+        None => Finding::ok(
+            "lockdown",
+            "unknown: securityfs is not mounted (`mount -t securityfs securityfs /sys/kernel/security` shows it)",
+        ),
     }
-    Finding::ok("lockdown", mode)
 }
 
 fn sysctl(name: &str) -> Option<String> {
@@ -226,13 +273,20 @@ fn perf_settings() -> Finding {
 }
 
 fn sample_rate() -> Finding {
-    let rate = sysctl("kernel.perf_event_max_sample_rate").unwrap_or_default();
-    let found = format!("kernel.perf_event_max_sample_rate is {rate}");
-    match rate.parse::<u64>() {
-        Ok(hz) if hz < DEFAULT_FREQUENCY_HZ => Finding::warning(
+    judge_sample_rate(sysctl("kernel.perf_event_max_sample_rate").as_deref())
+}
+
+/// The kernel refuses events above its limit, whoever asks for them. It lowers the limit by itself where sampling takes
+/// it too long.
+fn judge_sample_rate(limit: Option<&str>) -> Finding {
+    let limit = limit.unwrap_or("unknown");
+    let found = format!("kernel.perf_event_max_sample_rate is {limit}");
+    match limit.parse::<u64>() {
+        Ok(hz) if hz < DEFAULT_FREQUENCY_HZ => Finding::missing(
             "sample rate",
             found,
-            "the default of 99 Hz is above it: sudo sysctl kernel.perf_event_max_sample_rate=1000",
+            "the kernel refuses the default of 99 Hz: sudo sysctl kernel.perf_event_max_sample_rate=1000, or a\n\
+             --frequency that is not above it",
         ),
         _ => Finding::ok("sample rate", found),
     }
@@ -307,6 +361,29 @@ mod tests {
         assert!(without_syslog.found.contains("CAP_SYSLOG"));
         let admin = 1 << CAP_SYS_ADMIN | 1 << 19 | 1 << 2 | 1 << 34;
         assert_eq!(judge_capabilities(admin).verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn lockdown_is_judged_by_its_mode_and_unknown_is_not_none() {
+        let verdict = |text| judge_lockdown(Some(text), true).verdict;
+        assert_eq!(verdict("none integrity [confidentiality]\n"), Verdict::Missing);
+        assert_eq!(verdict("none [integrity] confidentiality\n"), Verdict::Ok);
+        assert_eq!(judge_lockdown(None, true).found, "none");
+        assert!(judge_lockdown(None, false).found.starts_with("unknown"));
+    }
+
+    #[test]
+    fn a_limit_below_the_default_frequency_is_more_than_a_warning() {
+        assert_eq!(judge_sample_rate(Some("98")).verdict, Verdict::Missing);
+        assert_eq!(judge_sample_rate(Some("99")).verdict, Verdict::Ok);
+        assert!(judge_sample_rate(None).found.ends_with("unknown"));
+    }
+
+    #[test]
+    fn lines_of_a_log_stay_in_their_column() {
+        let text = told(&[Finding::missing("a", "first\nsecond", "help")], false);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[..3], ["MISSING  a  first", "            second", "            → help"]);
     }
 
     #[test]

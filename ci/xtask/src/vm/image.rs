@@ -13,13 +13,14 @@ use crate::paths;
 use crate::process::{line, output};
 
 /// What is mounted, in this order: type, and where.
-const MOUNTS: [(&str, &str); 6] = [
+const MOUNTS: [(&str, &str); 7] = [
     ("proc", "/proc"),
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
     ("tmpfs", "/tmp"),
     ("cgroup2", "/sys/fs/cgroup"),
     ("tracefs", "/sys/kernel/tracing"),
+    ("securityfs", "/sys/kernel/security"),
 ];
 /// The serial port that answers are written to; the first one is the console.
 const ANSWERS: &str = "/dev/ttyS1";
