@@ -5,6 +5,7 @@ mod all_registers;
 mod common;
 mod elf;
 mod frame_pointer_rules;
+mod gdb_oracle;
 mod go_functions;
 mod kernel_names;
 mod live_stacks;

@@ -75,7 +75,9 @@ pub(super) fn plan(probe: &Probe, scope: Scope) -> Result<Vec<Step>> {
         need(probe.rustfmt_and_clippy, "rustfmt, clippy", "formatting and lints", components);
         let chromium = Action::Apt(&["chromium"]);
         need(probe.chromium, "chromium", "end-to-end tests of the page, headless", chromium);
-        need(probe.go, "golang-go", "`go tool pprof` opens what Vesta exports", Action::Apt(&["golang-go"]));
+        let why = "`go tool pprof` opens what Vesta exports; test programs in Go";
+        need(probe.go, "golang-go", why, Action::Apt(&["golang-go"]));
+        need(probe.gdb, "gdb", "walks the test programs' stacks, too", Action::Apt(&["gdb"]));
         let venv = Action::Apt(&["python3", "python3-venv"]);
         need(probe.python_venv, "python3-venv", "an environment for the tests' Python packages", venv);
         let why = "other readers of Vesta's Parquet files, in target/venv";
@@ -188,6 +190,7 @@ mod tests {
             rustfmt_and_clippy: true,
             chromium: true,
             go: true,
+            gdb: true,
             python_venv: true,
             python_packages: true,
             qemu: true,
@@ -213,6 +216,7 @@ mod tests {
             "rustfmt, clippy",
             "chromium",
             "golang-go",
+            "gdb",
             "python3-venv",
             "pyarrow, duckdb",
         ];

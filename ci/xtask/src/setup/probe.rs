@@ -39,6 +39,7 @@ pub(super) struct Probe {
     pub(super) rustfmt_and_clippy: bool,
     pub(super) chromium: bool,
     pub(super) go: bool,
+    pub(super) gdb: bool,
     pub(super) python_venv: bool,
     /// The environment of the tests holds the packages of the current requirements.
     pub(super) python_packages: bool,
@@ -78,6 +79,7 @@ impl Probe {
             rustfmt_and_clippy: toolchain_has("cargo-fmt") && toolchain_has("cargo-clippy"),
             chromium: ["chromium", "chromium-browser", "google-chrome"].into_iter().any(has),
             go: has("go"),
+            gdb: has("gdb"),
             python_venv: python_venv(),
             python_packages: python_packages(),
             qemu: has("qemu-system-x86_64"),
