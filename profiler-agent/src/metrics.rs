@@ -1,6 +1,8 @@
 //! The agent's figures as Prometheus text. Names and meanings are documented in docs/operations.md.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
+
+use ui::truth::reasons;
 
 use crate::account::{self, Totals};
 
@@ -52,7 +54,10 @@ pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
         "User stacks whose end is proven and that miss no caller.",
         totals.tally.complete as f64,
     );
-    let incomplete = by_reason(&mut totals.tally.incomplete.iter());
+    // A counter that appears with its first event hides that event from rate().
+    let none = reasons::INCOMPLETE.iter().map(|reason| (reason.code, 0));
+    let incomplete: BTreeMap<_, _> = none.chain(totals.tally.incomplete.clone()).collect();
+    let incomplete = by_reason(&mut incomplete.iter());
     text.metric("counter", "vesta_stacks_incomplete_total", "Other user stacks, by reason.", &incomplete);
     text.counter("vesta_agent_cpu_seconds_total", "CPU time of this process.", account::cpu_seconds());
     if let Some(ns) = totals.bpf_ns {
@@ -120,11 +125,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_of_loss_is_there_from_the_start() {
-        let text = prometheus(&Totals::default(), 1.5);
-        for reason in ["ring_full", "no_scratch", "queue_full", "malformed", "store_failed"] {
-            assert!(text.contains(&format!("vesta_samples_lost_total{{reason=\"{reason}\"}} 0\n")), "{text}");
-        }
+    fn every_reason_is_there_from_the_start_and_has_words() {
+        let mut totals = Totals::default();
+        totals.tally.incomplete.insert("depth_limit", 7);
+        let text = prometheus(&totals, 1.5);
+        let lost = |code: &str| (format!("vesta_samples_lost_total{{reason=\"{code}\"}}"), 0);
+        let incomplete = |code: &str| {
+            let samples = if code == "depth_limit" { 7 } else { 0 };
+            (format!("vesta_stacks_incomplete_total{{reason=\"{code}\"}}"), samples)
+        };
+        let expected: BTreeMap<_, _> = reasons::LOST
+            .iter()
+            .map(|reason| lost(reason.code))
+            .chain(reasons::INCOMPLETE.iter().map(|reason| incomplete(reason.code)))
+            .collect();
+        let found: BTreeMap<_, _> = text
+            .lines()
+            .filter(|line| line.contains("{reason="))
+            .filter_map(|line| line.rsplit_once(' '))
+            .map(|(name, value)| (name.to_owned(), value.parse::<u64>().unwrap()))
+            .collect();
+        assert_eq!(found, expected, "each reason that is counted has words, and each with words is counted");
         assert!(text.contains("\nvesta_uptime_seconds 1.5\n"));
     }
 }

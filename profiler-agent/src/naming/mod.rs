@@ -23,7 +23,7 @@ use crate::{
 use files::KnownFiles;
 use finish::{Finished, Finisher};
 use names::{NameCache, Place};
-use truth::{Status, Verdict, judge};
+use truth::{Status, judge};
 
 /// What every profile of this agent says of itself.
 #[derive(Clone, Debug)]
@@ -237,17 +237,20 @@ impl<'a> WindowNaming<'a> {
         let raw: Vec<RawFrame> = ids.iter().map(|id| self.raw[id.0 as usize]).collect();
         let kernel = raw.iter().take_while(|frame| matches!(frame, RawFrame::Kernel { .. })).count();
         let verdict = judge(&raw[kernel..], key.walk_end, key.end_by_rule, &mut self.namer.files);
-        let status = whole_status(&verdict, key, kernel);
+        let kernel_gap = kernel_gap(key, kernel);
+        let status = kernel_gap.unwrap_or(verdict.status);
         let mut node = NodeId::ROOT;
-        // From the outermost caller to the leaf; the mark stands where callers are missing.
+        // From the outermost caller to the leaf; a mark stands where callers are missing.
         for i in (0..=verdict.keep).rev() {
-            if status != Status::Complete && i == verdict.gap {
-                let mark = self.mark(status);
-                node = self.builder.child(node, mark);
+            if verdict.status != Status::Complete && i == verdict.gap {
+                node = self.mark(node, verdict.status);
             }
             if i > 0 {
                 node = self.push(node, ids[kernel + i - 1], &raw[kernel + i - 1]);
             }
+        }
+        if let Some(reason) = kernel_gap {
+            node = self.mark(node, reason);
         }
         for i in (0..kernel).rev() {
             node = self.push(node, ids[i], &raw[i]);
@@ -268,9 +271,9 @@ impl<'a> WindowNaming<'a> {
         frames.iter().rev().fold(parent, |node, frame| self.builder.child(node, *frame))
     }
 
-    fn mark(&mut self, status: Status) -> FrameId {
-        let function = self.builder.string(&status.label());
-        self.builder.frame(Frame {
+    fn mark(&mut self, parent: NodeId, reason: Status) -> NodeId {
+        let function = self.builder.string(&reason.label());
+        let mark = self.builder.frame(Frame {
             kind: FrameKind::Truncated,
             unwound: Unwound::Synthetic,
             function,
@@ -279,7 +282,8 @@ impl<'a> WindowNaming<'a> {
             line: 0,
             binary: None,
             address: 0,
-        })
+        });
+        self.builder.child(parent, mark)
     }
 
     /// The frames of a place: inlined functions, innermost first, then the function itself.
@@ -374,13 +378,13 @@ fn unwound(method: Method) -> Unwound {
     }
 }
 
-/// The status of a sample's whole stack: the kernel's part must be whole, too.
-fn whole_status(user: &Verdict, key: &RawKey, kernel_frames: usize) -> Status {
+/// Why the kernel's part of a sample's stack is not whole; it then tells the status of all of it.
+fn kernel_gap(key: &RawKey, kernel_frames: usize) -> Option<Status> {
     if key.kernel_stack_failed || (key.mode != Mode::User && kernel_frames == 0) {
-        Status::KernelStackFailed
+        Some(Status::KernelStackFailed)
     } else if kernel_frames >= KERNEL_FRAMES_MAX {
-        Status::KernelDepthLimit
+        Some(Status::KernelDepthLimit)
     } else {
-        user.status
+        None
     }
 }

@@ -27,11 +27,29 @@ pub(crate) enum Status {
     KernelStackFailed,
     /// The kernel's part is deeper than its limit.
     KernelDepthLimit,
+    /// The file says nothing about the code, and following the frame pointer led nowhere.
     NoUnwindRow,
     UnsupportedRule,
 }
 
 impl Status {
+    /// Every reason why a stack is incomplete.
+    #[cfg(test)]
+    const INCOMPLETE: [Self; 12] = [
+        Self::NoFramePointer,
+        Self::EndNotProven,
+        Self::DepthLimit,
+        Self::UnreadableStack,
+        Self::NotAscending,
+        Self::BadReturnAddress,
+        Self::AddressSpaceGone,
+        Self::NoRegisters,
+        Self::KernelStackFailed,
+        Self::KernelDepthLimit,
+        Self::NoUnwindRow,
+        Self::UnsupportedRule,
+    ];
+
     /// The name in Parquet, JSON and selectors.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -125,6 +143,13 @@ pub(crate) fn judge(
                 if !end_by_rule && end != WalkEnd::AddressSpaceGone =>
             {
                 return verdict(Status::NoFramePointer, user.len(), gap);
+            }
+            // That the frame pointer led nowhere is no reason: nobody said that there is one.
+            None if !end_by_rule
+                && end != WalkEnd::AddressSpaceGone
+                && matches!(last, RawFrame::File { .. }) =>
+            {
+                return verdict(Status::NoUnwindRow, user.len(), gap);
             }
             _ => {}
         }
@@ -262,6 +287,29 @@ mod tests {
         assert_eq!(judged(&[(401, Leaf)], WalkEnd::AddressSpaceGone).0, Status::AddressSpaceGone);
         assert_eq!(judged(&[], WalkEnd::NoRegisters), (Status::NoRegisters, 0, 0));
         assert_eq!(judged(&[], WalkEnd::NoUserStack).0, Status::Complete);
+    }
+
+    #[test]
+    fn code_that_no_file_tells_of_is_the_reason_why_its_frame_pointer_leads_nowhere() {
+        for end in [WalkEnd::ZeroFramePointer, WalkEnd::UnreadableStack, WalkEnd::BadReturnAddress] {
+            assert_eq!(judged(&[(101, Leaf), (1, Fp)], end), (Status::NoUnwindRow, 2, 2));
+        }
+        assert_eq!(judged(&[(1, Leaf)], WalkEnd::UnsupportedRule).0, Status::UnsupportedRule);
+        assert_eq!(judged(&[(1, Leaf)], WalkEnd::AddressSpaceGone).0, Status::AddressSpaceGone);
+        assert_eq!(judged(&[(1, Leaf)], WalkEnd::DepthLimit).0, Status::DepthLimit);
+        // Code made at run time has no file that could tell.
+        let made = [RawFrame::Anonymous { address: 7, method: Leaf }];
+        let verdict = judge(&made, WalkEnd::UnreadableStack, false, &mut ByOffset);
+        assert_eq!(verdict.status, Status::UnreadableStack);
+    }
+
+    #[test]
+    fn every_reason_has_words_for_users() {
+        let mut codes: Vec<_> = Status::INCOMPLETE.iter().map(|status| status.name()).collect();
+        let mut told: Vec<_> = ui::truth::reasons::INCOMPLETE.iter().map(|reason| reason.code).collect();
+        codes.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(codes, told);
     }
 
     #[test]

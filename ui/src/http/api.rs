@@ -6,9 +6,10 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Value, json};
 use store::model::Keep;
-use store::{Answer, Selector, TimeRange};
+use store::{Answer, Selector, Skipped, TimeRange};
 
 use super::counters::Kind;
 use super::error::ApiError;
@@ -16,7 +17,8 @@ use super::params::Params;
 use super::run::{into_bytes, run};
 use super::{AppState, now_ms};
 use crate::flame::{self, GroupBy};
-use crate::render::{DEFAULT_MAX_NODES, FlameJson, Format, RenderOptions};
+use crate::render::{DEFAULT_MAX_NODES, FlameJson, Format, RenderOptions, period_ns};
+use crate::truth::Truth;
 
 type Shared = State<Arc<AppState>>;
 
@@ -27,6 +29,8 @@ const DEFAULT_BUCKETS: i64 = 300;
 /// Groups of a timeline when nobody asks for a number, and at most.
 const DEFAULT_TOP: usize = 8;
 const MAX_TOP: usize = 100;
+/// Files behind a reason that an answer names when nobody asks for a number.
+const DEFAULT_BEHIND: usize = 10;
 /// Values of a label that an answer names.
 const MAX_VALUES: usize = 1000;
 
@@ -85,6 +89,31 @@ pub(super) async fn flame(State(state): Shared, params: Params) -> Result<Respon
         flame_json(state, &answer, &by, max_nodes)
     });
     Ok(json_body(body.await?))
+}
+
+/// `GET /api/v1/truth`
+pub(super) async fn truth(State(state): Shared, params: Params) -> Result<Response, ApiError> {
+    let params = params.only(&["query", "from", "until", "top"])?;
+    let (selector, range) = (params.selector()?, params.range(now_ms())?);
+    let top = params.number("top", MAX_TOP)?.unwrap_or(DEFAULT_BEHIND);
+    let body = run(&state, Kind::Truth, move |state| {
+        let Answer { profile, skipped, .. } = answer(state, &selector, range, false)?;
+        let truth = Truth::new(&profile, top);
+        let (from_ms, until_ms) = (profile.start_ms, profile.end_ms);
+        let json = TruthJson { from_ms, until_ms, period_ns: period_ns(&profile), truth, skipped: &skipped };
+        into_bytes(state.limits.answer_bytes, |out| Ok(serde_json::to_writer(out, &json)?))
+    });
+    Ok(json_body(body.await?))
+}
+
+#[derive(Serialize)]
+struct TruthJson<'a> {
+    from_ms: i64,
+    until_ms: i64,
+    period_ns: i64,
+    #[serde(flatten)]
+    truth: Truth,
+    skipped: &'a [Skipped],
 }
 
 /// `GET /api/v1/labels`

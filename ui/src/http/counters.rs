@@ -11,17 +11,19 @@ use store::Stats;
 pub(super) enum Kind {
     Timeline,
     Flame,
+    Truth,
     Labels,
     Export,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Timeline, Self::Flame, Self::Labels, Self::Export];
+    const ALL: [Self; 5] = [Self::Timeline, Self::Flame, Self::Truth, Self::Labels, Self::Export];
 
     fn name(self) -> &'static str {
         match self {
             Self::Timeline => "timeline",
             Self::Flame => "flame",
+            Self::Truth => "truth",
             Self::Labels => "labels",
             Self::Export => "export",
         }
@@ -38,7 +40,7 @@ struct PerKind {
 /// Counters of the server, all since its start.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    kinds: [PerKind; 4],
+    kinds: [PerKind; 5],
     rejected: AtomicU64,
     timed_out: AtomicU64,
     skipped: AtomicU64,

@@ -189,6 +189,7 @@ fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/timeline", get(api::timeline))
         .route("/api/v1/flame", get(api::flame))
+        .route("/api/v1/truth", get(api::truth))
         .route("/api/v1/labels", get(api::labels))
         .route("/api/v1/labels/{name}/values", get(api::values))
         .route("/api/v1/query", get(api::query))

@@ -25,6 +25,7 @@ use crate::flame::{self, GroupBy};
 
 pub use folded::folded;
 pub use json::{FlameJson, incomplete, lost, period_ns, taken};
+pub(crate) use names::printable;
 pub use pprof::pprof;
 pub use svg::svg;
 pub use top::{TopRow, TopTable};

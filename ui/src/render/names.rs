@@ -15,7 +15,7 @@ pub(super) fn plain(kind: NodeKind, function: &str) -> String {
 
 /// Text on one line, without control characters: names come from the machine's processes and end up in
 /// terminals and XML.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let unprintable = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
     text.chars().map(|c| if unprintable(c) { ' ' } else { c }).collect()
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::support::{Maker, PERIOD_NS, REDIS, START_MS, Who, native};
+use crate::truth::reasons::{INCOMPLETE, LOST, known};
 
 #[test]
 fn status_tells_of_data_and_agent() {
@@ -73,6 +74,42 @@ fn flame_is_the_tree_of_what_is_selected() {
     assert_eq!(flame["nodes"]["total"], json!([10, 10]));
     assert_eq!((&flame["pruned"], &flame["nodes"]["pruned"]), (&json!(10), &json!([0, 10])));
     assert!(flame["strings"].as_array().unwrap().contains(&json!("worker")));
+}
+
+#[test]
+fn truth_names_the_files_behind_incomplete_stacks() {
+    let server = Server::start(&[two_processes()]);
+    let truth = server.get_range("/api/v1/truth").json();
+    let reason = known("no_frame_pointer", &INCOMPLETE).unwrap();
+    let loss = known("ring_full", &LOST).unwrap();
+    let expected = json!({
+        "from_ms": START_MS, "until_ms": START_MS + 10_000, "period_ns": PERIOD_NS, "samples": 40, "complete": 30,
+        "reasons": [{
+            "reason": "no_frame_pointer", "title": reason.title, "text": reason.text, "advice": reason.advice,
+            "samples": 10,
+            "binaries": [{
+                "binary": "/usr/bin/app", "kind": "native", "samples": 10,
+                "functions": [{"name": "eval", "samples": 10}], "processes": [{"name": "python3", "samples": 10}],
+            }],
+            "other": {"binaries": 0, "samples": 0},
+        }],
+        "taken": 42,
+        "losses": [{
+            "reason": "ring_full", "title": loss.title, "text": loss.text, "advice": loss.advice, "samples": 2,
+        }],
+        "skipped": [],
+    });
+    assert_eq!(truth, expected);
+    let redis = server.get_range("/api/v1/truth?query=process%3D%22redis-server%22&top=1").json();
+    assert_eq!(
+        (&redis["samples"], &redis["complete"], &redis["reasons"]),
+        (&json!(30), &json!(30), &json!([]))
+    );
+    let reply = server.get_range("/api/v1/truth?top=101");
+    assert_eq!(
+        (reply.status, reply.error()),
+        (400, "top must be a whole number from 1 to 100, not `101`".into())
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! `vesta record`: one profile to a file, and what it says of itself.
 
+mod summary;
+
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     io::{BufWriter, IsTerminal, Write},
     path::{Path, PathBuf},
@@ -11,13 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
 use store::model::Profile;
-use ui::render::{Format, RenderOptions, TopTable};
+use ui::{
+    render::{Format, RenderOptions, TopTable},
+    truth::Truth,
+};
 
 use crate::{
-    account::{self, Totals},
-    bpf::{PartSummary, SamplingOptions, Watched},
+    account,
+    bpf::{SamplingOptions, Watched},
     capture::Progress,
     cli::RecordArgs,
     config::{self, DEFAULT_FREQUENCY_HZ},
@@ -28,37 +31,18 @@ use crate::{
     signals::StopRequest,
     sink::MergeSink,
 };
+use summary::Summary;
 
 /// How long to record when nobody says.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 /// Rows of the table in the summary.
 const TOP_ROWS: usize = 15;
+/// Files behind incomplete stacks that the summary names for each reason.
+const TOP_BEHIND: usize = 5;
 /// How often the command and the signals are looked at.
 const TICK: Duration = Duration::from_millis(20);
 /// How long a command may take to end after SIGTERM.
 const END_GRACE: Duration = Duration::from_secs(2);
-
-/// The summary; its keys are documented in docs/operations.md and do not change.
-#[derive(Debug, Serialize)]
-struct Summary {
-    samples_taken: u64,
-    samples_stored: u64,
-    lost: BTreeMap<&'static str, u64>,
-    user_stacks: u64,
-    complete: u64,
-    incomplete: BTreeMap<&'static str, u64>,
-    duration_s: f64,
-    agent_cpu_s: f64,
-    bpf_ns_per_sample: Option<u64>,
-    bpf_parts: Vec<PartSummary>,
-    rss_bytes: u64,
-    frequency_hz: u64,
-    event: &'static str,
-    cpus: usize,
-    output: Option<PathBuf>,
-    command_exit: Option<String>,
-    top: TopTable,
-}
 
 /// Runs the command.
 pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
@@ -97,6 +81,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
         output.write(&profile)?;
     }
     let totals = account.totals();
+    let truth = Truth::new(&profile, TOP_BEHIND);
     let summary = Summary {
         samples_taken: totals.samples_taken,
         samples_stored: totals.samples_stored,
@@ -104,6 +89,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
         user_stacks: totals.tally.user_stacks,
         complete: totals.tally.complete,
         incomplete: totals.tally.incomplete.clone(),
+        incomplete_binaries: summary::binaries(&truth),
         duration_s: round(duration.as_secs_f64()),
         agent_cpu_s: round(account::cpu_seconds()),
         bpf_ns_per_sample: totals.bpf_ns_per_sample(),
@@ -116,7 +102,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
         command_exit: ends.command.map(|status| status.to_string()),
         top: TopTable::new(&profile, TOP_ROWS),
     };
-    if args.json { print_json(&summary) } else { print_text(&told(&summary, &totals)) }
+    if args.json { print_json(&summary) } else { print_text(&summary.told(&truth)) }
 }
 
 fn round(seconds: f64) -> f64 {
@@ -280,62 +266,4 @@ impl ProgressLine {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
-}
-
-fn told(summary: &Summary, totals: &Totals) -> String {
-    use std::fmt::Write;
-    let mut text = String::new();
-    let percent = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        text,
-        "{} samples in {:.1} s ({} Hz {} on {} CPUs), {} lost",
-        summary.samples_stored,
-        summary.duration_s,
-        summary.frequency_hz,
-        summary.event,
-        summary.cpus,
-        totals.lost_samples(),
-    );
-    for (reason, lost) in summary.lost.iter().filter(|(_, lost)| **lost > 0) {
-        let _ = writeln!(text, "  lost, {}: {lost}", reason.replace('_', " "));
-    }
-    let _ = writeln!(
-        text,
-        "{:.1} % of {} user stacks complete",
-        percent(summary.complete, summary.user_stacks),
-        summary.user_stacks
-    );
-    for (reason, samples) in &summary.incomplete {
-        let share = percent(*samples, summary.user_stacks);
-        let _ = writeln!(text, "  incomplete, {}: {samples} ({share:.1} %)", reason.replace('_', " "));
-    }
-    let bpf =
-        summary.bpf_ns_per_sample.map_or_else(|| "unknown".into(), |ns| format!("{:.1} µs", ns as f64 / 1e3));
-    let _ = writeln!(
-        text,
-        "cost: {bpf} of BPF per sample, {:.2} s CPU and {:.0} MB of memory for the agent",
-        summary.agent_cpu_s,
-        summary.rss_bytes as f64 / 1e6
-    );
-    for part in &summary.bpf_parts {
-        let PartSummary { part, runs, ns_per_run, frames_per_run } = part;
-        let us = *ns_per_run as f64 / 1e3;
-        let _ = writeln!(
-            text,
-            "  {}: {us:.2} µs, {runs} times, {frames_per_run:.1} frames a time",
-            part.replace('_', " ")
-        );
-    }
-    if let Some(exit) = &summary.command_exit {
-        let _ = writeln!(text, "the command ended with {exit}");
-    }
-    let _ = write!(text, "\n{}", summary.top);
-    match &summary.output {
-        Some(path) => {
-            let _ = writeln!(text, "\nwritten to {}", path.display());
-        }
-        None => text.push_str("\nnothing is written; `--output profile.pb.gz` keeps the profile\n"),
-    }
-    text
 }
