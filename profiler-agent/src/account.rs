@@ -54,11 +54,6 @@ impl Totals {
     pub(crate) fn bpf_ns_per_sample(&self) -> Option<u64> {
         self.bpf_ns.map(|ns| ns / self.samples_taken.max(1))
     }
-
-    /// All losses.
-    pub(crate) fn lost_samples(&self) -> u64 {
-        self.lost.values().sum()
-    }
 }
 
 /// The totals, shared with those who show them.
@@ -131,7 +126,8 @@ mod tests {
         account.add(&after(13, 3), &tally(10), true, 0);
         account.add(&after(20, 5), &tally(5), false, 0);
         let totals = account.totals();
-        assert_eq!((totals.samples_taken, totals.samples_stored, totals.lost_samples()), (20, 10, 10));
+        let lost: u64 = totals.lost.values().sum();
+        assert_eq!((totals.samples_taken, totals.samples_stored, lost), (20, 10, 10));
         assert_eq!(totals.lost[STORE_FAILED], 5);
         assert_eq!(totals.tally.complete, 10);
     }

@@ -26,6 +26,8 @@ const DATA_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Longer than the browser's tests take.
 const LOAD_SECONDS: &str = "600";
+/// Frames of stacks that are cut at the limit of 1,024, for the page to tell of; seconds of them.
+const DEEP: [&str; 2] = ["5000", "10"];
 
 /// Runs the page's browser tests against a Vesta of this checkout.
 pub(crate) fn test() -> Result<()> {
@@ -46,10 +48,17 @@ pub(crate) fn test() -> Result<()> {
 fn with_vesta(folder: &Path, artifacts: &Path) -> Result<()> {
     let mut vesta = Vesta::start(folder, &artifacts.join("vesta.log"))?;
     let tested = vesta.address(START_LIMIT).and_then(|address| {
-        wait_for_process(&address, Program::Shares.name())?;
+        let deep =
+            Command::new(testprogs::build(Program::Recursion, Variant::FramePointers)).args(DEEP).spawn();
+        let deep = Running(deep.context("cannot start the deep stacks")?);
+        for program in [Program::Shares, Program::Recursion] {
+            wait_for_process(&address, program.name())?;
+        }
+        drop(deep);
         let mut browser = page::npm(&["run", "e2e"]);
         browser.env("VESTA_URL", format!("http://{address}"));
-        browser.env("VESTA_E2E_PROCESS", Program::Shares.name()).env("VESTA_ARTIFACTS", artifacts);
+        browser.env("VESTA_E2E_PROCESS", Program::Shares.name());
+        browser.env("VESTA_E2E_DEEP", Program::Recursion.name()).env("VESTA_ARTIFACTS", artifacts);
         run(&mut browser)
     });
     // A Vesta that does not end cleanly is a failure of its own, but the first one explains more.

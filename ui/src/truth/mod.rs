@@ -9,6 +9,7 @@ pub mod reasons;
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use serde::Serialize;
@@ -122,7 +123,7 @@ impl Truth {
             .filter(|(_, samples)| *samples > 0)
             .map(|(code, samples)| Lost { reason: Told::new(code, &reasons::LOST), samples })
             .collect();
-        losses.sort_by(|a, b| b.samples.cmp(&a.samples));
+        losses.sort_by_key(|loss| Reverse(loss.samples));
         Self {
             samples: profile.samples(),
             complete: profile.complete_samples(),

@@ -13,8 +13,11 @@ fn who<'a>(status: &'a str, process: &'a str) -> Who<'a> {
     Who { status, process, ..REDIS }
 }
 
-/// (file, kind, samples) of each reason.
-fn behind(profile: &Profile) -> Vec<(String, Vec<(String, &'static str, u64)>)> {
+/// (path, kind, samples).
+type File = (String, &'static str, u64);
+
+/// The files behind each reason.
+fn behind(profile: &Profile) -> Vec<(String, Vec<File>)> {
     let files = |reason: &Incomplete| {
         reason.binaries.iter().map(|file| (file.binary.clone(), file.kind, file.samples)).collect()
     };

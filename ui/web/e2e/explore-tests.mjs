@@ -17,7 +17,7 @@ export function reader(page) {
   };
 }
 
-export function exploreTests({ base, page, guard, picture, process: wanted }) {
+export function exploreTests({ base, page, picture, process: wanted }) {
   const see = reader(page);
   /** The span of all data so far; it stays the same for the whole run. */
   let all;
@@ -221,32 +221,6 @@ export function exploreTests({ base, page, guard, picture, process: wanted }) {
         const shown = await page.locator("tr[data-function]").first().getAttribute("data-function");
         assert.ok(rows.some((row) => row.name === shown && row[key] === most), `${shown} is no function with ${most} samples`);
       }
-    }],
-
-    ["the truth drawer has the server's counts", async () => {
-      await open();
-      const answer = await flame(base, await allTime());
-      await page.keyboard.press("t");
-      const drawer = page.locator(".drawer");
-      await drawer.getByText("How true is this view?").waitFor();
-      const lead = percent(answer.complete, answer.samples);
-      assert.ok((await drawer.locator(".lead").textContent()).startsWith(lead), `starts with ${lead}`);
-      const reasons = Object.entries(answer.incomplete).filter(([, count]) => count > 0);
-      const shown = await drawer.locator("tr[data-reason]").evaluateAll((found) =>
-        found.map((row) => [row.dataset.reason, Number(row.cells[2].textContent.replace(/\D/g, ""))]));
-      assert.deepEqual(Object.fromEntries(shown), Object.fromEntries(reasons));
-      await picture("truth");
-      if (reasons.length > 0) {
-        // Only the stacks of that reason keep their colour: the picture of the graph changes, and changes back.
-        const image = () => see.graph.evaluate((canvas) => canvas.toDataURL());
-        const plain = await image();
-        await drawer.locator("tr[data-reason]").first().hover();
-        await eventually("its stacks stand out", async () => (await image()) !== plain);
-        await drawer.locator("h2").hover();
-        await eventually("all stacks are back", async () => (await image()) === plain);
-      }
-      await page.keyboard.press("Escape");
-      await drawer.waitFor({ state: "detached" });
     }],
   ];
 }

@@ -48,6 +48,7 @@ async function answer(request, state) {
   if (selection.error) return json(selection.error, 400);
   if (path === "timeline") return json(timeline(selection, url.searchParams));
   if (path === "flame") return json(flame(selection, url.searchParams));
+  if (path === "truth") return json(truth(selection));
   if (path === "labels") return json({ labels: ["event", "exe", "host", "process", "status", "thread"] });
   const label = /^labels\/(.+)\/values$/.exec(path)?.[1];
   if (label) return json(values(selection, decodeURIComponent(label)));
@@ -91,6 +92,7 @@ const MATCHER = /^\s*([a-z_]+)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)/;
 function select(params, state) {
   const query = params.get("query") ?? "";
   const tests = [];
+  const stackTests = [];
   let rest = query;
   while (rest.trim()) {
     const found = MATCHER.exec(rest);
@@ -102,7 +104,9 @@ function select(params, state) {
     const value = raw.replace(/\\(.)/g, "$1");
     const positive = operator === "=" ? (v) => v === value : operator === "!=" ? (v) => v !== value
       : operator === "=~" ? (v) => new RegExp(`^(?:${value})$`).test(v) : (v) => !new RegExp(`^(?:${value})$`).test(v);
-    tests.push((labels) => positive(labels[label] ?? ""));
+    // A process has stacks of many a status; all other labels are its own.
+    if (label === "status") stackTests.push((stack) => positive(stack.reason || "complete"));
+    else tests.push((labels) => positive(labels[label] ?? ""));
     rest = rest.slice(whole.length);
   }
   const time = (text, fallback) => {
@@ -116,7 +120,7 @@ function select(params, state) {
   const start = state.empty ? until : Math.max(from, state.started);
   const end = Math.min(until, Date.now() - 1000);
   const groups = state.stacks.processes.filter((process) => tests.every((test) => test(process.labels)));
-  return { from, until, start, end, groups, state };
+  return { from, until, start, end, groups, state, keeps: (stack) => stackTests.every((test) => test(stack)) };
 }
 
 // Samples of a process in the second that starts at `second`: a wave, noise of a hash, bursts and a gap.
@@ -222,6 +226,7 @@ function flame(selection, params) {
     for (const process of processes) {
       const samples = end > start ? between(process, start, end) : 0;
       for (const [stack, count] of spread(process, samples)) {
+        if (!selection.keeps(stack)) continue;
         if (stack.reason) incomplete[stack.reason] = (incomplete[stack.reason] ?? 0) + count;
         else complete += count;
         let at = root;
@@ -250,6 +255,52 @@ function flame(selection, params) {
   return {
     from_ms: from, until_ms: until, period_ns: PERIOD, samples: root.total, complete, incomplete,
     taken: root.total + lost, lost: lost ? { ring_full: lost } : {}, pruned: 0, skipped: [], kinds: KINDS, strings, frames, nodes,
+  };
+}
+
+function truth(selection) {
+  const { from, until, start, end, groups, state } = selection;
+  const reasons = new Map();
+  let samples = 0;
+  let complete = 0;
+  const add = (list, name, count) => {
+    const known = list.find((entry) => entry.name === name);
+    if (known) known.samples += count;
+    else list.push({ name, samples: count });
+  };
+  for (const process of groups) {
+    for (const [stack, count] of spread(process, end > start ? between(process, start, end) : 0)) {
+      if (!selection.keeps(stack)) continue;
+      samples += count;
+      if (!stack.reason) {
+        complete += count;
+        continue;
+      }
+      const binaries = reasons.get(stack.reason) ?? reasons.set(stack.reason, new Map()).get(stack.reason);
+      const { kind, binary, name } = stack.frames[1];
+      const behind = binaries.get(binary) ?? { binary, kind: kind === "inlined" ? "native" : kind, samples: 0, functions: [], processes: [] };
+      binaries.set(binary, behind);
+      behind.samples += count;
+      add(behind.functions, name, count);
+      add(behind.processes, process.labels.process, count);
+    }
+  }
+  const most = (list) => list.sort((a, b) => b.samples - a.samples);
+  const sum = (list) => list.reduce((all, entry) => all + entry.samples, 0);
+  const lost = state.empty ? 0 : lostIn(start, end);
+  const told = (reason) => ({ reason, title: reason.replace(/_/g, " "), text: "What happened is told here.", advice: "What helps is told here, as `--this`." });
+  return {
+    from_ms: from, until_ms: until, period_ns: PERIOD, samples, complete,
+    reasons: most([...reasons].map(([reason, binaries]) => {
+      const all = most([...binaries.values()]);
+      for (const behind of all) {
+        behind.functions = most(behind.functions).slice(0, 3);
+        behind.processes = most(behind.processes).slice(0, 3);
+      }
+      const left = all.slice(10);
+      return { ...told(reason), samples: sum(all), binaries: all.slice(0, 10), other: { binaries: left.length, samples: sum(left) } };
+    })),
+    taken: samples + lost, losses: lost ? [{ ...told("ring_full"), samples: lost }] : [], skipped: [],
   };
 }
 

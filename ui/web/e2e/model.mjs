@@ -27,6 +27,20 @@ export const matching = (answer, test) =>
   stacks(answer).filter(({ stack }) => stack.some((frame) => frame.kind !== "root" && test(frame)))
     .reduce((sum, { self }) => sum + self, 0);
 
+/** Incomplete stacks by reason and by binary: that of the frame whose caller is missing. */
+export function gaps(answer) {
+  const reasons = new Map();
+  for (const { self, stack } of stacks(answer)) {
+    const mark = stack.findLastIndex(({ kind }) => kind === "truncated");
+    if (mark < 0 || self === 0) continue;
+    const reason = stack[mark].name.replace(/^\[|\]$/g, "").replace(/ /g, "_");
+    const binary = stack[mark + 1]?.binary ?? "";
+    const binaries = reasons.get(reason) ?? reasons.set(reason, new Map()).get(reason);
+    binaries.set(binary, (binaries.get(binary) ?? 0) + self);
+  }
+  return reasons;
+}
+
 /** Self and total samples by function name. */
 export function byFunction(answer) {
   const rows = new Map();

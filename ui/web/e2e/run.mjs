@@ -1,5 +1,6 @@
 // Looks at a Vesta through a real browser. VESTA_URL names one that runs; without it, generated data is served.
-// VESTA_E2E_PROCESS: a process that must be there. VESTA_ARTIFACTS: where pictures go.
+// VESTA_E2E_PROCESS: a process that must be there. VESTA_E2E_DEEP: one whose stacks are deeper than the limit.
+// VESTA_ARTIFACTS: where pictures go.
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,6 +9,7 @@ import { startFixture } from "./fixture-server.mjs";
 import { exploreTests } from "./explore-tests.mjs";
 import { lookTests } from "./look-tests.mjs";
 import { stateTests } from "./state-tests.mjs";
+import { truthTests } from "./truth-tests.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const artifacts = process.env.VESTA_ARTIFACTS || join(here, "../../../ci/artifacts");
@@ -25,8 +27,8 @@ async function main() {
     page.setDefaultTimeout(60_000);
     const guard = watch(page, new URL(base).origin);
     const picture = (name) => page.screenshot({ path: join(artifacts, `page-${name}.png`) });
-    const world = { base, page, guard, picture, process: process.env.VESTA_E2E_PROCESS };
-    const failed = await runTests([...exploreTests(world), ...stateTests(world), ...lookTests(world)], (name) =>
+    const world = { base, page, guard, picture, process: process.env.VESTA_E2E_PROCESS, deep: process.env.VESTA_E2E_DEEP, fixture };
+    const failed = await runTests([...exploreTests(world), ...truthTests(world), ...stateTests(world), ...lookTests(world)], (name) =>
       picture(`failed-${name.replace(/\W+/g, "-")}`));
     process.exitCode = failed ? 1 : 0;
   } finally {

@@ -1,6 +1,6 @@
 /** Requests to the server. */
 
-import type { Flame, LabelValues, Status, Timeline } from "./types";
+import type { Flame, LabelValues, Status, Timeline, Truth } from "./types";
 
 /** The server refused, failed, or was not reached. */
 export class ApiError extends Error {
@@ -71,6 +71,8 @@ export const fetchTimeline = (at: Selection, by: string, step: number, top?: num
 
 export const fetchFlame = (at: Selection, by: string, nodes?: number, signal?: AbortSignal) =>
   get<Flame>("flame", { ...selectionParams(at), by, max_nodes: nodes }, signal);
+
+export const fetchTruth = (at: Selection, signal?: AbortSignal) => get<Truth>("truth", selectionParams(at), signal);
 
 export const fetchValues = (label: string, at: Selection, signal?: AbortSignal) =>
   get<LabelValues>(`labels/${encodeURIComponent(label)}/values`, selectionParams(at), signal);

@@ -90,6 +90,54 @@ export interface Flame {
   nodes: { parent: number[]; frame: number[]; self: number[]; total: number[]; pruned?: number[] };
 }
 
+/** A reason in words. */
+export interface Reason {
+  /** Its name in the label `status`, or among the losses. */
+  reason: string;
+  title: string;
+  /** What happened; empty for a reason that the server does not know. */
+  text: string;
+  /** What helps, with code between backticks; empty where nothing does. */
+  advice: string;
+  samples: number;
+}
+
+/** A function or a process, and its samples. */
+export interface Named {
+  name: string;
+  samples: number;
+}
+
+/** A binary behind incomplete stacks. */
+export interface Behind {
+  /** Its path; empty for code outside any file. */
+  binary: string;
+  /** `kernel`, `native`, `jit`, `interpreted`; empty where there was no frame at all. */
+  kind: string;
+  samples: number;
+  functions: Named[];
+  processes: Named[];
+}
+
+/** The incomplete stacks of one reason. */
+export interface Incomplete extends Reason {
+  binaries: Behind[];
+  other: { binaries: number; samples: number };
+}
+
+/** `GET /api/v1/truth`. */
+export interface Truth {
+  from_ms: number;
+  until_ms: number;
+  period_ns: number;
+  samples: number;
+  complete: number;
+  reasons: Incomplete[];
+  taken: number;
+  losses: Reason[];
+  skipped: Skipped[];
+}
+
 /** `GET /api/v1/labels/{name}/values`. */
 export interface LabelValues {
   values: { value: string; samples: number }[];

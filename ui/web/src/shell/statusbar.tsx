@@ -8,7 +8,7 @@ import { bytes, cores, count, share } from "../format/number";
 import { duration, zone } from "../format/time";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
-import { ownCores, truthOf } from "../state/truth";
+import { completeShare, lostSamples, ownCores } from "../state/truth";
 import { FrameSwatch } from "./swatch";
 
 const KEY: [FrameKind, string, string][] = [
@@ -40,9 +40,9 @@ const LATE_WINDOWS = 3;
 
 export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () => number | undefined }): JSX.Element {
   const { explore } = props;
-  const truth = createMemo(() => {
-    const answer = explore.graph()?.answer;
-    return answer && answer.samples > 0 ? truthOf(answer) : undefined;
+  const answer = createMemo(() => {
+    const found = explore.graph()?.answer;
+    return found && found.samples > 0 ? found : undefined;
   });
   /** How old the newest data is, where that is more than the agent's windows explain. */
   const behind = () => {
@@ -58,15 +58,17 @@ export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () 
         type="button" class="truth-button" aria-expanded={explore.view().truth} title="How true is this view? (T)"
         onClick={() => explore.update({ truth: !explore.view().truth }, true)}
       >
-        <span class="meter" classList={{ none: !truth() }} aria-hidden="true"><i style={{ width: `${(truth()?.share ?? 0) * 100}%` }} /></span>
-        <span data-complete={truth()?.complete}>
-          {truth() ? `${share(truth()!.share)} of stacks complete` : "No stacks in view"}
+        <span class="meter" classList={{ none: !answer() }} aria-hidden="true">
+          <i style={{ width: `${answer() ? completeShare(answer()!) * 100 : 0}%` }} />
+        </span>
+        <span data-complete={answer()?.complete}>
+          {answer() ? `${share(completeShare(answer()!))} of stacks complete` : "No stacks in view"}
         </span>
       </button>
-      <Show when={truth()}>
+      <Show when={answer()}>
         {(found) => (
           <>
-            <span class="wide">{count(found().lost, "sample")} lost</span>
+            <span class="wide">{count(lostSamples(found().lost), "sample")} lost</span>
             <span class="wide" data-samples={found().samples}>
               {count(found().samples, "sample")}
               <Show when={explore.status()}>

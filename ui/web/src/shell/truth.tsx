@@ -1,30 +1,22 @@
 /** The drawer that says how complete the view is, what was lost, and what watching costs. */
 
-import { For, type JSX, Show, createEffect, createMemo, onCleanup, onMount } from "solid-js";
+import { For, type JSX, Show, createEffect, createMemo, onMount } from "solid-js";
+import type { Truth } from "../api/types";
 import { tokens } from "../color/tokens";
-import { reasonName } from "../flame/names";
-import type { Frame } from "../flame/tree";
 import { bytes, cores, count, share, thousands } from "../format/number";
 import { hourMinute } from "../format/time";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
-import { type Truth, truthOf } from "../state/truth";
+import { behindName, completeShare, largestGap, shownReason, wholeQuery } from "../state/truth";
 import { createSize, prepared } from "./canvas";
+import { Gaps } from "./gaps";
 import { Icon } from "./icons";
-import { FrameSwatch } from "./swatch";
-
-const TRUNCATED: Frame = {
-  kind: "truncated", name: "", binary: "", systemName: "", file: "", line: 0, buildId: "", unwound: "",
-};
 
 export function TruthDrawer(props: { explore: Explore; theme: ThemeState; own: () => number | undefined }): JSX.Element {
   const { explore } = props;
   let closer!: HTMLButtonElement;
-  const truth = createMemo(() => {
-    const answer = explore.graph()?.answer;
-    return answer && answer.samples > 0 ? truthOf(answer) : undefined;
-  });
   const close = () => explore.update({ truth: false }, true);
+  const narrowed = () => shownReason(explore.view().query);
   onMount(() => closer.focus());
   return (
     <aside
@@ -35,26 +27,15 @@ export function TruthDrawer(props: { explore: Explore; theme: ThemeState; own: (
         <h2>How true is this view?</h2>
         <button ref={closer} type="button" class="button ghost" aria-label="Close" onClick={close}><Icon name="close" /></button>
       </header>
-      <Show when={truth()} fallback={<p class="lead">No samples in view.</p>}>
-        {(found) => (
-          <>
-            <Lead truth={found()} />
-            <Reasons truth={found()} dark={props.theme.dark()} point={explore.setPointedReason} />
-            <Show when={explore.series()}><OverTime explore={explore} theme={props.theme} /></Show>
-            <section>
-              <h3>Samples</h3>
-              <dl class="pairs">
-                <dt>In this view</dt><dd>{thousands(found().samples)}</dd>
-                <dt>Lost in this range</dt><dd>{thousands(found().lost)}</dd>
-                <For each={found().losses}>
-                  {(loss) => <><dt class="deeper">{reasonName(loss.code)}</dt><dd>{thousands(loss.samples)}</dd></>}
-                </For>
-                <Show when={explore.graph()!.answer.pruned > 0}>
-                  <dt>In frames too narrow to send</dt><dd>{thousands(explore.graph()!.answer.pruned)}</dd>
-                </Show>
-              </dl>
-            </section>
-          </>
+      <Show when={explore.truth()} fallback={<p class="lead quiet">Counting stacks…</p>}>
+        {(truth) => (
+          <Show when={truth().samples > 0} fallback={<p class="lead">No samples in view.</p>}>
+            <Lead truth={truth()} />
+            <Show when={narrowed()}>{(reason) => <Narrowed explore={explore} truth={truth()} reason={reason()} />}</Show>
+            <Gaps explore={explore} truth={truth()} dark={props.theme.dark()} />
+            <Show when={!narrowed() && explore.series()}><OverTime explore={explore} theme={props.theme} /></Show>
+            <Samples explore={explore} truth={truth()} />
+          </Show>
         )}
       </Show>
       <Cost explore={explore} own={props.own} />
@@ -62,48 +43,60 @@ export function TruthDrawer(props: { explore: Explore; theme: ThemeState; own: (
   );
 }
 
+const lostOf = (truth: Truth) => truth.losses.reduce((sum, { samples }) => sum + samples, 0);
+
 function Lead(props: { truth: Truth }): JSX.Element {
-  const lost = () => (props.truth.lost === 0 ? "and no sample was lost" : `and ${count(props.truth.lost, "sample")} ${props.truth.lost === 1 ? "was" : "were"} lost`);
-  const points = () => ((1 - props.truth.share) * 100).toFixed(1);
+  const lost = () => {
+    const samples = lostOf(props.truth);
+    return samples === 0 ? "and no sample was lost" : `and ${count(samples, "sample")} ${samples === 1 ? "was" : "were"} lost`;
+  };
+  const points = () => {
+    const missing = (1 - completeShare(props.truth)) * 100;
+    return missing < 0.05 ? "<0.1" : missing.toFixed(1);
+  };
   return (
     <p class="lead">
-      {share(props.truth.share)} of stacks are complete, {lost()}.
+      {share(completeShare(props.truth))} of stacks are complete, {lost()}.
       <small>
-        <Show when={props.truth.reasons.length > 0} fallback="Every stack in view was walked to its proven end.">
-          Callers missing from truncated stacks could add at most {points()} points to any frame.
+        <Show when={largestGap(props.truth)} fallback="Every stack in view was walked to its proven end.">
+          {(gap) => (
+            <>
+              Callers missing from truncated stacks could add at most {points()} points to any frame. The largest gap
+              is behind <b>{behindName(gap().behind)}</b>: {gap().reason.title.toLowerCase()}.
+            </>
+          )}
         </Show>
       </small>
     </p>
   );
 }
 
-/** Pointing at a reason marks its stacks in the graph. */
-function Reasons(props: { truth: Truth; dark: boolean; point: (code: string) => void }): JSX.Element {
-  onCleanup(() => props.point(""));
+/** Says that the graph holds less than what the drawer tells of. */
+function Narrowed(props: { explore: Explore; truth: Truth; reason: string }): JSX.Element {
+  const title = () => props.truth.reasons.find(({ reason }) => reason === props.reason)?.title ?? props.reason;
+  const showAll = () => props.explore.update({ query: wholeQuery(props.explore.view().query), search: "", zoom: 0, selected: 0 });
+  return (
+    <p class="narrowed" role="status">
+      The graph shows only the stacks of “{title()}”. <button type="button" class="link" onClick={showAll}>Show all</button>
+    </p>
+  );
+}
+
+function Samples(props: { explore: Explore; truth: Truth }): JSX.Element {
+  const pruned = () => props.explore.graph()?.answer.pruned ?? 0;
   return (
     <section>
-      <h3>Stacks by completeness <span>{count(props.truth.samples, "sample")}</span></h3>
-      <div class="meter large" aria-hidden="true"><i style={{ width: `${props.truth.share * 100}%` }} /></div>
-      <table>
-        <tbody>
-          <tr>
-            <td><i class="good" aria-hidden="true" /></td>
-            <th scope="row">Complete</th>
-            <td>{thousands(props.truth.complete)}</td>
-            <td><b>{share(props.truth.share)}</b></td>
-          </tr>
-          <For each={props.truth.reasons}>
-            {(reason) => (
-              <tr data-reason={reason.code} onPointerEnter={() => props.point(reason.code)} onPointerLeave={() => props.point("")}>
-                <td><FrameSwatch frame={TRUNCATED} dark={props.dark} /></td>
-                <th scope="row">{reasonName(reason.code)}</th>
-                <td>{thousands(reason.samples)}</td>
-                <td><b>{share(reason.share)}</b></td>
-              </tr>
-            )}
-          </For>
-        </tbody>
-      </table>
+      <h3>Samples</h3>
+      <dl class="pairs">
+        <dt>In this view</dt><dd>{thousands(props.truth.samples)}</dd>
+        <dt>Lost in this range</dt><dd>{thousands(lostOf(props.truth))}</dd>
+        <For each={props.truth.losses}>
+          {(loss) => <><dt class="deeper" title={`${loss.text} ${loss.advice}`}>{loss.title}</dt><dd>{thousands(loss.samples)}</dd></>}
+        </For>
+        <Show when={pruned() > 0}>
+          <dt>In frames too narrow to send</dt><dd>{thousands(pruned())}</dd>
+        </Show>
+      </dl>
     </section>
   );
 }

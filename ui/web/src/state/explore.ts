@@ -2,12 +2,13 @@
 
 import { batch, createMemo, createSignal } from "solid-js";
 import type { ApiError } from "../api/client";
-import type { Flame, Status } from "../api/types";
+import type { Behind, Flame, Status, Truth } from "../api/types";
 import { reasonCode } from "../flame/names";
 import { findMatches, parseQuery } from "../flame/search";
 import { type FlameTree, findPath, pathTo } from "../flame/tree";
 import { type Series, layerMeans, watchedMs } from "../timeline/series";
 import { equalityOf, withEquality, withoutEquality } from "./selector";
+import { toggled } from "./truth";
 import { type Span, type ViewState, formatState, parseState } from "./url";
 
 /** A stack tree with the answer it came from. */
@@ -31,6 +32,8 @@ export function createExplore() {
   const [status, setStatus] = createSignal<Status>();
   const [series, setSeries] = createSignal<Series>();
   const [graph, setGraph] = createSignal<Graph>();
+  /** How true the view is, read while the drawer is open. */
+  const [truth, setTruth] = createSignal<Truth>();
   const [failure, setFailure] = createSignal<Failure>();
   const [slow, setSlow] = createSignal(false);
   const [pausedAt, setPausedAt] = createSignal<number>();
@@ -157,6 +160,12 @@ export function createExplore() {
     update({ query: on ? withoutEquality(query, label) : withEquality(query, label, value), zoom: 0 });
   };
 
+  /** Shows only the stacks of a reason, with the code behind them marked; all stacks again the second time. */
+  const toggleGap = (reason: string, behind?: Behind) => {
+    pause();
+    update({ ...toggled(view(), reason, behind), tab: "flame", zoom: 0, selected: 0 });
+  };
+
   /** How much of the graph's range was watched, in milliseconds. */
   const coveredMs = createMemo(() => {
     const answer = graph()?.answer;
@@ -173,9 +182,9 @@ export function createExplore() {
   });
 
   return {
-    view, update, status, setStatus, series, setSeries, graph, setGraph, failure, setFailure, slow, setSlow,
+    view, update, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, slow, setSlow,
     pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, live, brush, pause, goLive,
-    zoomNode, selectedNode, select, zoom, search, matches, marked, setPointedReason, copied, copyLink, setRange, toggleFilter, coresOf, means,
+    zoomNode, selectedNode, select, zoom, search, matches, marked, setPointedReason, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
   };
 }
 

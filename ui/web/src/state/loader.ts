@@ -1,11 +1,12 @@
 /** Keeps the page's data in step with its view, and follows now in live mode. */
 
 import { batch, createEffect, createMemo, on, onCleanup } from "solid-js";
-import { ApiError, Latest, fetchFlame, fetchStatus, fetchTimeline } from "../api/client";
+import { ApiError, Latest, fetchFlame, fetchStatus, fetchTimeline, fetchTruth } from "../api/client";
 import { buildTree } from "../flame/tree";
 import { aligned, bucketStep } from "../timeline/scale";
 import { buildSeries } from "../timeline/series";
 import type { Explore } from "./explore";
+import { wholeQuery } from "./truth";
 
 /** The right edge of the time line moves this often, and the graph this often, in milliseconds. */
 const EDGE_EVERY = 1000;
@@ -25,6 +26,7 @@ const BURST = 60;
 export function startLoader(explore: Explore): () => void {
   const timeline = new Latest();
   const flame = new Latest();
+  const truths = new Latest();
   const statuses = new Latest();
   let pending = 0;
   let slowTimer: ReturnType<typeof setTimeout> | undefined;
@@ -96,6 +98,17 @@ export function startLoader(explore: Explore): () => void {
     }
   };
 
+  const loadTruth = async () => {
+    if (!explore.view().truth) return;
+    try {
+      const query = wholeQuery(explore.view().query);
+      const truth = await truths.run((signal) => fetchTruth({ query, ...explore.range() }, signal));
+      if (truth) explore.setTruth(truth);
+    } catch (reason) {
+      failed(reason);
+    }
+  };
+
   const loadStatus = async () => {
     try {
       const asked = Date.now();
@@ -114,6 +127,7 @@ export function startLoader(explore: Explore): () => void {
     void loadStatus();
     void loadTimeline(false);
     void loadFlame(false);
+    void loadTruth();
   };
 
   /** Waits for the end of a burst, as turning a wheel makes; the first call does not wait. */
@@ -141,6 +155,11 @@ export function startLoader(explore: Explore): () => void {
   });
   createEffect(on(timelineKey, soon(() => loadTimeline(false))));
   createEffect(on(flameKey, soon(() => loadFlame(false))));
+  const truthKey = createMemo(() => {
+    const { query, truth } = explore.view();
+    return truth && JSON.stringify([wholeQuery(query), spanKey(explore.range()), length(explore.range())]);
+  });
+  createEffect(on(truthKey, soon(loadTruth)));
 
   const every = (ms: number, work: () => Promise<void>) => {
     let timer: ReturnType<typeof setTimeout>;
@@ -168,6 +187,7 @@ export function startLoader(explore: Explore): () => void {
   });
   every(GRAPH_EVERY, async () => {
     if (following() && !flame.busy) await loadFlame(true);
+    if (following() && !truths.busy) await loadTruth();
   });
   every(STATUS_EVERY, loadStatus);
   void loadStatus();

@@ -1,41 +1,65 @@
-/** How complete a selection is, in numbers: pure, from the server's counts. */
+/** How true a view is: what is told of the server's counts, and how the code behind a gap is shown in the graph. Pure. */
 
-import type { Counts, Flame, Status } from "../api/types";
+import type { Behind, Counts, Flame, Incomplete, Status, Truth } from "../api/types";
+import { baseName } from "../flame/names";
+import { equalityOf, withEquality, withoutEquality } from "./selector";
+import type { ViewState } from "./url";
 
-/** One reason with its count. */
-export interface Reason {
-  code: string;
-  samples: number;
-  /** Share of all samples, 0…1. */
-  share: number;
+/** The share of complete stacks, 0…1; 1 when there are none. */
+export const completeShare = ({ samples, complete }: Pick<Flame, "samples" | "complete">): number =>
+  samples ? complete / samples : 1;
+
+/** All losses together. */
+export const lostSamples = (lost: Counts): number => Object.values(lost).reduce((sum, samples) => sum + samples, 0);
+
+/** What code behind a gap is called. */
+export function behindName({ binary, kind }: Behind): string {
+  if (binary) return baseName(binary);
+  if (kind === "jit") return "Code made at run time";
+  return kind ? "Code outside any file" : "No frame at all";
 }
 
-/** Completeness of a selection. */
-export interface Truth {
-  samples: number;
-  complete: number;
-  /** Share of complete stacks, 0…1; 1 when there are no samples. */
-  share: number;
-  reasons: Reason[];
-  lost: number;
-  losses: Reason[];
+/** In which processes, and where in it: `app · foo_step, foo_leap`. */
+export function behindPlaces({ binary, functions, processes }: Behind): string {
+  const list = (names: { name: string }[]) => names.map(({ name }) => name).join(", ");
+  // Code without a file has no names.
+  return [list(processes), binary ? list(functions) : ""].filter(Boolean).join(" · ");
 }
 
-function ranked(counts: Counts, all: number): Reason[] {
-  return Object.entries(counts)
-    .filter(([, samples]) => samples > 0)
-    .map(([code, samples]) => ({ code, samples, share: samples / (all || 1) }))
-    .sort((a, b) => b.samples - a.samples || (a.code < b.code ? -1 : 1));
+/** The largest gap: its reason and the code behind it. */
+export function largestGap(truth: Truth): { reason: Incomplete; behind: Behind } | undefined {
+  const gaps = truth.reasons.flatMap((reason) => reason.binaries.map((behind) => ({ reason, behind })));
+  return gaps.reduce<(typeof gaps)[number] | undefined>(
+    (most, gap) => (most && most.behind.samples >= gap.behind.samples ? most : gap), undefined,
+  );
 }
 
-/** Sums up an answer. */
-export function truthOf(flame: Pick<Flame, "samples" | "complete" | "incomplete" | "taken" | "lost">): Truth {
-  const { samples, complete } = flame;
-  const losses = ranked(flame.lost, flame.taken);
-  return {
-    samples, complete, share: samples ? complete / samples : 1, reasons: ranked(flame.incomplete, samples),
-    lost: losses.reduce((sum, { samples: n }) => sum + n, 0), losses,
-  };
+/** The selector without the reason it is narrowed to: what the drawer tells of. */
+export const wholeQuery = (query: string): string =>
+  shownReason(query) === undefined ? query : withoutEquality(query, "status");
+
+/** The reason that the selector is narrowed to. */
+export const shownReason = (query: string): string | undefined => equalityOf(query, "status");
+
+type Choice = Pick<ViewState, "query" | "search">;
+
+/** What finds the frames of code behind a gap; empty where there are none. */
+const searchFor = ({ binary, functions }: Behind): string => binary || (functions[0]?.name ?? "");
+
+/** Whether the graph shows the stacks of a reason, and of one binary behind it where that is given. */
+export function isShown({ query, search }: Choice, reason: string, behind?: Behind): boolean {
+  return shownReason(query) === reason && search === (behind ? searchFor(behind) : "");
+}
+
+/** The choice that shows only the stacks of a reason, with the code behind them marked; all stacks if it is shown already. */
+export function toggled(view: Choice, reason: string, behind?: Behind): Choice {
+  if (isShown(view, reason, behind)) return { query: wholeQuery(view.query), search: "" };
+  return { query: withEquality(view.query, "status", reason), search: behind ? searchFor(behind) : "" };
+}
+
+/** A text in parts: `code` stood between backticks. */
+export function parts(text: string): { text: string; code: boolean }[] {
+  return text.split("`").map((part, i) => ({ text: part, code: i % 2 === 1 })).filter((part) => part.text);
 }
 
 /** Vesta's own CPU use in cores: since an earlier status of the same run where there is one, else since the start. */
