@@ -79,6 +79,10 @@ impl Finisher {
         if matches!(walk.end, WalkEnd::UnknownRegister | WalkEnd::UnsupportedRule) {
             walk = all_registers::walk(&memory, files);
         }
+        // The rule was right, and the memory is there: it was not copied.
+        if walk.end == WalkEnd::UnreadableStack && walk.end_by_rule {
+            walk.end = WalkEnd::CopyEnded;
+        }
         // A copy ends somewhere: what the kernel side found without it may reach farther.
         if walk.end != WalkEnd::Proven && walk.frames.len() < user.len() {
             return Finished { key, exact, kernel, user, files: Vec::new() };

@@ -30,12 +30,14 @@ pub(crate) enum Status {
     /// The file says nothing about the code, and following the frame pointer led nowhere.
     NoUnwindRow,
     UnsupportedRule,
+    /// Walked by a copy of the stack, and left it.
+    CopyTooShort,
 }
 
 impl Status {
     /// Every reason why a stack is incomplete.
     #[cfg(test)]
-    const INCOMPLETE: [Self; 12] = [
+    const INCOMPLETE: [Self; 13] = [
         Self::NoFramePointer,
         Self::EndNotProven,
         Self::DepthLimit,
@@ -48,6 +50,7 @@ impl Status {
         Self::KernelDepthLimit,
         Self::NoUnwindRow,
         Self::UnsupportedRule,
+        Self::CopyTooShort,
     ];
 
     /// The name in Parquet, JSON and selectors.
@@ -66,6 +69,7 @@ impl Status {
             Self::KernelDepthLimit => "kernel_depth_limit",
             Self::NoUnwindRow => "no_unwind_row",
             Self::UnsupportedRule => "unsupported_rule",
+            Self::CopyTooShort => "copy_too_short",
         }
     }
 
@@ -86,6 +90,7 @@ impl Status {
             WalkEnd::NoRegisters => Self::NoRegisters,
             WalkEnd::NoRow => Self::NoUnwindRow,
             WalkEnd::UnsupportedRule | WalkEnd::UnknownRegister => Self::UnsupportedRule,
+            WalkEnd::CopyEnded => Self::CopyTooShort,
         }
     }
 }
@@ -284,6 +289,7 @@ mod tests {
         assert_eq!(judged(&right, WalkEnd::BadReturnAddress).0, Status::BadReturnAddress);
         let dies_in_code_without = [(101, Leaf), (401, Fp)];
         assert_eq!(judged(&dies_in_code_without, WalkEnd::UnreadableStack).0, Status::NoFramePointer);
+        assert_eq!(judged(&right, WalkEnd::CopyEnded).0, Status::CopyTooShort);
         assert_eq!(judged(&[(401, Leaf)], WalkEnd::AddressSpaceGone).0, Status::AddressSpaceGone);
         assert_eq!(judged(&[], WalkEnd::NoRegisters), (Status::NoRegisters, 0, 0));
         assert_eq!(judged(&[], WalkEnd::NoUserStack).0, Status::Complete);

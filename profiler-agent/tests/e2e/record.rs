@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use testprogs::{Program, Variant::FramePointers};
+use testprogs::{
+    Program,
+    Variant::{FramePointers, NoFramePointers, NoUnwindInfo},
+};
 
 use crate::vesta::{Background, folded, go_pprof, pprof, program, quiet, record, run, signal, text, vesta};
 
@@ -45,6 +48,30 @@ fn the_parts_of_the_kernel_program_are_measured_on_demand() {
     assert!((3.0..12.0).contains(&user["frames_per_run"].as_f64().unwrap()), "{parts:?}");
     let plain = record(&["--duration", "1s"], &[&shares, "1"]);
     assert_eq!(plain.summary["bpf_parts"], serde_json::json!([]));
+}
+
+#[test]
+fn the_files_behind_incomplete_stacks_are_named() {
+    let _quiet = quiet();
+    let (silent, signals) =
+        (program(Program::Shares, NoUnwindInfo), program(Program::Signals, NoFramePointers));
+    let script = format!("{silent} 2 & {signals} 1 2 & wait");
+    let recording = record(&["--frequency", "499"], &["sh", "-c", &script]);
+    // A copy of the handler's stack does not hold the stack that the signal interrupted.
+    for (reason, file, function) in
+        [("no_unwind_row", "/shares", "burn_seventy"), ("copy_too_short", "/signals", "trap_at_once")]
+    {
+        let name = file.trim_start_matches('/');
+        let samples = recording.samples(|stack| stack.process == name && stack.mark() == Some(reason));
+        assert!(samples > 0, "{reason} in\n{}", recording.show());
+        let files = recording.summary["incomplete_binaries"][reason].as_array().unwrap();
+        let behind = files.iter().find(|behind| behind["binary"].as_str().unwrap().ends_with(file));
+        let behind = behind.unwrap_or_else(|| panic!("{file} in {files:?}"));
+        assert_eq!(behind["samples"], samples, "{behind}");
+        assert_eq!((&behind["kind"], &behind["processes"][0]["name"]), (&"native".into(), &name.into()));
+        let functions = behind["functions"].as_array().unwrap();
+        assert!(functions.iter().any(|named| named["name"] == function), "{function} in {behind}");
+    }
 }
 
 #[test]

@@ -79,21 +79,14 @@ impl Stack {
 
     /// Whether no caller is missing, as the stack itself says.
     pub(crate) fn is_whole(&self) -> bool {
-        const MARKS: [&str; 12] = [
-            "[no frame pointer]",
-            "[end not proven]",
-            "[depth limit]",
-            "[unreadable stack]",
-            "[not ascending]",
-            "[bad return address]",
-            "[address space gone]",
-            "[no registers]",
-            "[kernel stack failed]",
-            "[kernel depth limit]",
-            "[no unwind row]",
-            "[unsupported rule]",
-        ];
-        !self.frames.iter().any(|frame| MARKS.contains(&frame.as_str()))
+        self.mark().is_none()
+    }
+
+    /// The reason of the mark that stands where callers are missing.
+    pub(crate) fn mark(&self) -> Option<&'static str> {
+        let mark = |code: &str| format!("[{}]", code.replace('_', " "));
+        let codes = ui::truth::reasons::INCOMPLETE.iter().map(|reason| reason.code);
+        codes.into_iter().find(|code| self.frames.contains(&mark(code)))
     }
 }
 

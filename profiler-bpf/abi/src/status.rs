@@ -64,11 +64,13 @@ pub enum WalkEnd {
     UnsupportedRule = 10,
     /// The row's rule needs a register of a caller that the walk does not carry along.
     UnknownRegister = 11,
+    /// The walk left the part of the stack that was copied. Only the agent's walks of copies end so.
+    CopyEnded = 12,
 }
 
 impl WalkEnd {
     /// All, by number.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NoUserStack,
         Self::Proven,
         Self::ZeroFramePointer,
@@ -81,6 +83,7 @@ impl WalkEnd {
         Self::NoRow,
         Self::UnsupportedRule,
         Self::UnknownRegister,
+        Self::CopyEnded,
     ];
 
     /// The end of a number out of a record; none for a number this version does not know.
@@ -101,7 +104,7 @@ mod tests {
         for (i, end) in WalkEnd::ALL.into_iter().enumerate() {
             assert_eq!(end as usize, i);
         }
-        assert_eq!(WalkEnd::from_raw(12), None);
+        assert_eq!(WalkEnd::from_raw(13), None);
         assert_eq!(Method::from_raw(6), None);
     }
 }

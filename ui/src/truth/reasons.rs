@@ -23,7 +23,7 @@ const KEEP_FRAME_POINTERS: &str = "Code made at run time may keep no frame point
 const SAMPLE_LESS: &str = "The machine leaves the agent too little CPU: sample less often (`--frequency`).";
 
 /// Every reason why a stack is incomplete: the values of the label `status` beside `complete`.
-pub const INCOMPLETE: [Reason; 12] = [
+pub const INCOMPLETE: [Reason; 13] = [
     Reason {
         code: "no_unwind_row",
         title: "No unwind information",
@@ -35,8 +35,15 @@ pub const INCOMPLETE: [Reason; 12] = [
         code: "no_frame_pointer",
         title: "No frame pointer",
         text: "The code keeps no frame pointer, and its unwind table was not there when it was sampled.",
-        advice: "In a program's first moments this is usual, and passes. If it stays, tables are too large for their \
+        advice: "In a program's first moments this happens, and passes. If it stays, tables are too large for their \
                  budget: see `vesta_unwind_tables_evicted_total` and `vesta_unwind_tables_failed_total`.",
+    },
+    Reason {
+        code: "copy_too_short",
+        title: "Copy of the stack too short",
+        text: "The program had just started: without an unwind table in the kernel its stack was walked by a copy of at \
+               most 64 KiB, and goes on outside of that.",
+        advice: "It passes as soon as the table is there; a program that lives for a moment only may never get that far.",
     },
     Reason {
         code: "end_not_proven",

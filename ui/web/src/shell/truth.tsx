@@ -61,8 +61,8 @@ function Lead(props: { truth: Truth }): JSX.Element {
         <Show when={largestGap(props.truth)} fallback="Every stack in view was walked to its proven end.">
           {(gap) => (
             <>
-              Callers missing from truncated stacks could add at most {points()} points to any frame. The largest gap
-              is behind <b>{behindName(gap().behind)}</b>: {gap().reason.title.toLowerCase()}.
+              Callers missing from truncated stacks could add at most {points()} points to any frame. The largest gap:{" "}
+              <b>{behindName(gap().behind)}</b>, {gap().reason.title.toLowerCase()}.
             </>
           )}
         </Show>
