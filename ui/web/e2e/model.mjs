@@ -27,16 +27,17 @@ export const matching = (answer, test) =>
   stacks(answer).filter(({ stack }) => stack.some((frame) => frame.kind !== "root" && test(frame)))
     .reduce((sum, { self }) => sum + self, 0);
 
-/** Incomplete stacks by reason and by binary: that of the frame whose caller is missing. */
+/** Incomplete stacks by reason, then by kind and binary of the frame whose caller is missing. */
 export function gaps(answer) {
   const reasons = new Map();
   for (const { self, stack } of stacks(answer)) {
     const mark = stack.findLastIndex(({ kind }) => kind === "truncated");
     if (mark < 0 || self === 0) continue;
     const reason = stack[mark].name.replace(/^\[|\]$/g, "").replace(/ /g, "_");
-    const binary = stack[mark + 1]?.binary ?? "";
+    const { kind, binary } = stack[mark + 1] ?? { kind: "", binary: "" };
+    const file = `${kind === "inlined" ? "native" : kind} ${binary}`;
     const binaries = reasons.get(reason) ?? reasons.set(reason, new Map()).get(reason);
-    binaries.set(binary, (binaries.get(binary) ?? 0) + self);
+    binaries.set(file, (binaries.get(file) ?? 0) + self);
   }
   return reasons;
 }

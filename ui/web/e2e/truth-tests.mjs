@@ -12,11 +12,11 @@ export function truthTests({ base, page, picture, deep, fixture }) {
   const drawer = page.locator(".drawer");
   const statusbar = page.locator(".statusbar .truth-button");
   let span;
-  /** Reason → binary → samples, as the drawer shows them. */
+  /** Each reason with its binaries, as the drawer shows them. */
   const shown = () =>
     drawer.locator("[data-reason]").evaluateAll((found) => found.map((gap) => ({
       reason: gap.dataset.reason, samples: Number(gap.dataset.samples),
-      binaries: [...gap.querySelectorAll("[data-binary]")].map(({ dataset }) => [dataset.binary, Number(dataset.samples)]),
+      binaries: [...gap.querySelectorAll("[data-binary]")].map(({ dataset }) => ({ ...dataset, samples: Number(dataset.samples) })),
       rest: gap.querySelector(".more")?.textContent ?? "",
     })));
   const bySamples = (a, b) => b - a;
@@ -42,14 +42,16 @@ export function truthTests({ base, page, picture, deep, fixture }) {
       for (const { reason, samples, binaries, rest } of reasons) {
         const behind = expected.get(reason);
         const most = [...behind.values()].sort(bySamples).slice(0, binaries.length);
-        assert.deepEqual(binaries.map(([, count]) => count).sort(bySamples), most, `${reason}: the first ${binaries.length}`);
-        for (const [binary, count] of binaries) assert.equal(count, behind.get(binary), `${reason}: ${binary}`);
+        assert.deepEqual(binaries.map((file) => file.samples), most, `${reason}: the first ${binaries.length}`);
+        for (const { kind, binary, samples: count } of binaries) {
+          assert.equal(count, behind.get(`${kind} ${binary}`), `${reason}: ${kind} ${binary}`);
+        }
         const left = samples - most.reduce((sum, count) => sum + count, 0);
         assert.equal(Number(/^(.*) samples? in/.exec(rest.trim())?.[1].replace(/\D/g, "") ?? 0), left, `${reason}: the rest`);
       }
       if (deep) {
         const limit = reasons.find(({ reason }) => reason === "depth_limit");
-        assert.ok(limit?.binaries.some(([binary]) => binary.endsWith(`/${deep}`)), `${deep} in ${JSON.stringify(reasons)}`);
+        assert.ok(limit?.binaries.some(({ binary }) => binary.endsWith(`/${deep}`)), `${deep} in ${JSON.stringify(reasons)}`);
       }
       await picture("truth");
     }],
@@ -69,7 +71,7 @@ export function truthTests({ base, page, picture, deep, fixture }) {
       const first = drawer.locator("[data-reason]").first();
       if ((await first.count()) === 0) return;
       const whole = await see.samples();
-      const [{ reason, samples, binaries: [[binary]] }] = await shown();
+      const [{ reason, samples, binaries: [{ binary }] }] = await shown();
       const button = first.locator("[data-binary]").first();
       const lead = await drawer.locator(".lead").textContent();
       await button.press("Enter");

@@ -71,7 +71,8 @@ function Gap(props: { explore: Explore; reason: Incomplete; all: number; dark: b
           {(behind) => (
             <li>
               <button
-                type="button" title={behind.binary || undefined} data-binary={behind.binary} data-samples={behind.samples}
+                type="button" title={behind.binary || undefined}
+                data-binary={behind.binary} data-kind={behind.kind} data-samples={behind.samples}
                 aria-pressed={isShown(props.explore.view(), props.reason.reason, behind)} onClick={() => toggle(behind)}
               >
                 <span>{behindName(behind)}</span>
