@@ -60,7 +60,7 @@ const BY_COPIES: Expected = Whole(80);
 const CASES: &[Case] = &[
     Case { name: "signal", program: (Program::Signals, NoFramePointers), arguments: &["0"], kinds: &[kind(TRAPPED, NEARLY_ALL)] },
     // A copy holds one stack, not the other: before the tables such a stack ends where the signal came.
-    Case { name: "signal_stack", program: (Program::Signals, NoFramePointers), arguments: &["1"], kinds: &[kind(TRAPPED, WholeOrMarked("[unreadable stack]"))] },
+    Case { name: "signal_stack", program: (Program::Signals, NoFramePointers), arguments: &["1"], kinds: &[kind(TRAPPED, WholeOrMarked("[copy too short]"))] },
     Case { name: "plt", program: (Program::Plt, NoFramePointers), arguments: &["0"], kinds: &[kind(&["main", "call_often"], NEARLY_ALL)] },
     // The linker's entry to its binding code finds its frame by rbx: what it calls is walked from copies.
     Case { name: "plt_rebind", program: (Program::Plt, NoFramePointers), arguments: &["1"], kinds: &[kind(&[], BY_COPIES)] },
@@ -76,7 +76,7 @@ const CASES: &[Case] = &[
     Case { name: "plugin", program: (Program::Plugin, NoFramePointers), arguments: &[], kinds: &[kind(&["main", "load_and_call", "plugin_entry", "plugin_burn"], NEARLY_ALL)] },
     Case { name: "sorted", program: (Program::Sorted, NoFramePointers), arguments: &["1"], kinds: &[kind(&["main", "sort_with_frame", "compare_slowly"], NEARLY_ALL)] },
     Case { name: "sorted_fp", program: (Program::Sorted, FramePointers), arguments: &["1"], kinds: &[kind(&["main", "sort_with_frame", "compare_slowly"], NEARLY_ALL)] },
-    Case { name: "sorted_no_frame", program: (Program::Sorted, NoFramePointers), arguments: &["0"], kinds: &[kind(&["sort_without_frame", "compare_slowly"], Marked("[not ascending]", 95))] },
+    Case { name: "sorted_no_frame", program: (Program::Sorted, NoFramePointers), arguments: &["0"], kinds: &[kind(&["sort_without_frame", "compare_slowly"], Marked("[no unwind row]", 95))] },
     Case { name: "assembler", program: (Program::Assembler, NoFramePointers), arguments: &[], kinds: &[
         kind(&["worker", "cfa_in_rax"], NEARLY_ALL),
         kind(&["worker", "cfa_in_r10"], NEARLY_ALL),
@@ -99,7 +99,7 @@ const CASES: &[Case] = &[
     Case { name: "stripped", program: (Program::Shares, StrippedNoFramePointers), arguments: &[], kinds: &[kind(&[], NEARLY_ALL)] },
     Case { name: "debug_frame", program: (Program::Shares, DebugFrame), arguments: &[], kinds: &[kind(&["main", "work"], NEARLY_ALL)] },
     Case { name: "no_unwind_info", program: (Program::Shares, NoUnwindInfo), arguments: &[], kinds: &[
-        kind(&["burn_seventy"], Marked("[not ascending]", 95)),
+        kind(&["burn_seventy"], Marked("[no unwind row]", 95)),
     ] },
     Case { name: "rust_abort", program: (Program::Inlines, NoFramePointers), arguments: &[], kinds: &[kind(&["main", "inlines::main", "inlines::burn_all"], NEARLY_ALL)] },
     Case { name: "rust_debug", program: (Program::Inlines, DebugFrame), arguments: &[], kinds: &[kind(&["main", "inlines::main", "inlines::burn_all"], NEARLY_ALL)] },
