@@ -258,8 +258,12 @@ impl Rule {
     /// Whether a rule packs to these words: those of a stored table are checked with this.
     pub fn is_packed(word: u64, second: u64) -> bool {
         let rule = Self::unpack(word, second);
-        let reason_is_known = rule.cfa != Cfa::Unsupported || rule.reason().is_some();
-        reason_is_known && rule.pack() == (word, second)
+        let is_one_of_ours = match rule.cfa {
+            Cfa::None => rule == Self::NONE,
+            Cfa::Unsupported => rule.reason().is_some(),
+            _ => true,
+        };
+        is_one_of_ours && rule.pack() == (word, second)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use profiler_unwind::Rule;
 use profiler_unwind::rule::Reason;
-use profiler_unwind::table::{BLOCK_BYTES, CHUNKS, PALETTE_WORDS, entry};
+use profiler_unwind::table::{BLOCK_BYTES, CHUNK_SHIFT, CHUNKS, PALETTE_WORDS, entry};
 
 use super::{Run, Stats, UnwindTable};
 
@@ -129,7 +129,8 @@ impl UnwindTable {
                 return Some("index");
             };
             let Some(palette) = self.rules.get(at.2..rules_end).and_then(slots) else { return Some("rules") };
-            if !entries.iter().all(|&entry| self.is_sound(entry, &palette)) {
+            let sizes = (0..blocks).map(|block| run.end_vaddr - run.start_vaddr - block * BLOCK_BYTES);
+            if !entries.iter().zip(sizes).all(|(&entry, size)| self.is_sound(entry, size, &palette)) {
                 return Some("rows");
             }
             at = (run.end_vaddr, index_end, rules_end);
@@ -137,15 +138,16 @@ impl UnwindTable {
         ((at.1, at.2) != (self.index.len(), self.rules.len())).then_some("sizes")
     }
 
-    /// Whether an index entry and its block's rows are well-formed and name rules of the palette only.
-    fn is_sound(&self, entry: u32, palette: &[bool; PALETTE_WORDS]) -> bool {
+    /// Whether an index entry and its block's rows are well-formed, stand in the block's `size` bytes of code and name
+    /// rules of the palette only.
+    fn is_sound(&self, entry: u32, size: u64, palette: &[bool; PALETTE_WORDS]) -> bool {
         if entry & entry::UNIFORM != 0 {
             return entry & !0xff == entry::UNIFORM && palette[(entry & 0xff) as usize];
         }
-        entry == 0 || self.rows_are_sound(entry, palette).unwrap_or(false)
+        entry == 0 || self.rows_are_sound(entry, size, palette).unwrap_or(false)
     }
 
-    fn rows_are_sound(&self, entry: u32, palette: &[bool; PALETTE_WORDS]) -> Option<bool> {
+    fn rows_are_sound(&self, entry: u32, size: u64, palette: &[bool; PALETTE_WORDS]) -> Option<bool> {
         let first = (entry & entry::WORD).checked_sub(1)? as usize;
         let (headers, bits, mask) = if entry & entry::WIDE == 0 { (1, 8, 0xff) } else { (2, 16, 0xffff) };
         let header = self.words.get(first..first + headers)?;
@@ -161,7 +163,8 @@ impl UnwindTable {
                 let word = self.words.get(first + headers + row / 4)? >> (16 * (row % 4));
                 let (at, slot) = ((word & 0xff) as u8, (word >> 8 & 0xff) as usize);
                 let starts_block = row > 0 || at == 0;
-                if low.is_some_and(|low| low >= at) || !palette[slot] || !starts_block {
+                let is_inside = ((chunk as u64) << CHUNK_SHIFT) + u64::from(at) < size;
+                if low.is_some_and(|low| low >= at) || !palette[slot] || !starts_block || !is_inside {
                     return Some(false);
                 }
                 low = Some(at);

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::common::{Random, c_library, file_of, section_in_file};
 use crate::unwind_rows::table;
-use profiler_unwind::rule::Reason;
+use profiler_unwind::Rule;
+use profiler_unwind::rule::{Rbp, Reason};
 use symbols::unwind_rows::{TableBytesError, UnwindRowsError, UnwindTable};
 use testprogs::{Program, Variant, build};
 
@@ -261,6 +262,36 @@ fn a_stored_table_that_was_cut_or_changed_is_refused() {
     newer[4] += 1;
     assert_eq!(UnwindTable::from_bytes(&newer), Err(TableBytesError::Version { found: 3 }));
     assert_eq!(UnwindTable::from_bytes(b"\x7fELF\x02\x01\x01\0"), Err(TableBytesError::Foreign));
+}
+
+#[test]
+fn what_fuzzing_found_in_stored_tables_is_refused() {
+    let bytes = executable(0x1000, &section(&[], [(0x1000, 16, &[ADVANCE, 0x0e, 16][..])]));
+    let table = read(&bytes).unwrap();
+    let bytes = table.to_bytes();
+    let rules_at = bytes.len() - table.rules().len() * 8;
+    let run_at = rules_at - table.words().len() * 8 - table.index().len() * 4 - 24;
+    let changed = |at: usize, value: u8| {
+        let mut changed = bytes.clone();
+        changed[at] = value;
+        UnwindTable::from_bytes(&with_checksum(changed))
+    };
+    assert_eq!(changed(rules_at, bytes[rules_at]).as_ref(), Ok(&table));
+    // A rule that says that nothing is known, and where rbp is.
+    let is_rule = |number: &usize| bytes[rules_at + 8 * number] == 0;
+    let none = (0..).find(is_rule).unwrap();
+    assert_eq!(
+        changed(rules_at + 8 * none + 1, Rbp::AtCfa as u8),
+        Err(TableBytesError::Inconsistent { what: "rules" })
+    );
+    // A run that ends before its last row, at 0x1010.
+    assert_eq!(table.rows().last(), Some((0x1010, Rule::NONE)));
+    let mut shorter = bytes.clone();
+    shorter[run_at + 8..run_at + 16].copy_from_slice(&0x1010u64.to_le_bytes());
+    assert_eq!(
+        UnwindTable::from_bytes(&with_checksum(shorter)),
+        Err(TableBytesError::Inconsistent { what: "rows" })
+    );
 }
 
 /// The bytes with a checksum that is right again.

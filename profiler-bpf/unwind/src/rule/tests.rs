@@ -5,7 +5,7 @@ use super::*;
 
 /// One of every kind of CFA, with extreme operands.
 fn cfas() -> Vec<Rule> {
-    let mut rules = Vec::from([Rule::NONE, Rule::END, Rule::SIGNAL]);
+    let mut rules = Vec::from([Rule::END, Rule::SIGNAL]);
     rules.extend(Reason::ALL.map(Rule::unsupported));
     for offset in [i32::MIN, -8, 0, 8, 0x1_0000, i32::MAX] {
         rules.extend((0..16).map(|number| Rule::register(number, offset)));
@@ -103,6 +103,7 @@ fn usual_rules_take_one_word_and_unusual_ones_two() {
 #[test]
 fn nothing_known_is_the_zero_word() {
     assert_eq!(Rule::NONE.pack(), (0, 0));
+    assert!(Rule::is_packed(0, 0));
     assert_eq!(Rule::unpack(0, 0), Rule::NONE);
 }
 
@@ -115,6 +116,7 @@ fn words_that_no_rule_packs_to_are_found_out() {
         (usual | 1 << 14, 0),                  // an unused bit
         (usual | WIDE, 0xffff_fff8_0000_0000), // two words where one does
         (usual, 1),                            // one word and another
+        (1 << RBP_KIND, 0),                    // nothing known but where rbp is
         (Cfa::Unsupported as u64 | 6 << 4, 0), // an unknown reason
     ] {
         assert!(!Rule::is_packed(word, second), "{word:#x} {second:#x}");
