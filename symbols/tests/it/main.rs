@@ -12,6 +12,8 @@ mod live_stacks;
 mod split_debug_info;
 mod stack_ends;
 mod symbolizer;
+mod unwind_agreement;
+mod unwind_framehop;
 mod unwind_hostile;
 mod unwind_oracle;
 mod unwind_random;

@@ -134,6 +134,7 @@ pub(crate) struct Oracle {
 }
 
 /// What it says at an address.
+#[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) caller: Caller,
     /// Features of the row that explain why a rule cannot say the same.
@@ -209,21 +210,58 @@ impl Oracle {
     /// Whether the address lies in less than 16 bytes of no-operations before an entry, or the end of the code, at a
     /// multiple of 16.
     pub(crate) fn is_padding(&self, vaddr: u64) -> bool {
-        let end = vaddr.next_multiple_of(16);
+        self.gap_before_border(vaddr).is_some_and(is_nothing)
+    }
+
+    /// Whether it is such a gap that begins with a `ret`: the entry of hand-written code ends one instruction early.
+    pub(crate) fn is_return_out_of_entry(&self, vaddr: u64) -> bool {
+        self.gap_before_border(vaddr).is_some_and(|gap| gap.first() == Some(&0xc3) && is_nothing(&gap[1..]))
+    }
+
+    /// The code around the address from the end of an entry to the next multiple of 16, if another begins there, or
+    /// the code ends.
+    fn gap_before_border(&self, vaddr: u64) -> Option<&[u8]> {
+        let end = vaddr.checked_next_multiple_of(16)?;
         let is_border = self.starts.binary_search(&end).is_ok()
             || self.text.iter().any(|(code, _)| code.end.next_multiple_of(16) == end);
         let before = self.ends.partition_point(|&at| at <= vaddr).checked_sub(1).map(|last| self.ends[last]);
-        let Some(start) = before.filter(|start| end - start < 16 && is_border) else { return false };
+        let start = before.filter(|start| end - start < 16 && is_border)?;
         let Some((code, text)) = self.text.iter().find(|(code, _)| code.contains(&start)) else {
-            return !self.text.iter().any(|(code, _)| (start..end).contains(&code.start)); // between two sections
+            let is_between_sections = !self.text.iter().any(|(code, _)| (start..end).contains(&code.start));
+            return is_between_sections.then_some(&[]);
         };
         let end = end.min(code.end);
-        is_nothing(&text[(start - code.start) as usize..(end - code.start) as usize])
+        Some(&text[(start - code.start) as usize..(end - code.start) as usize])
     }
 
-    /// First addresses of all entries, and the addresses after their last.
-    pub(crate) fn borders(&self) -> impl Iterator<Item = u64> {
-        self.starts.iter().chain(&self.ends).copied()
+    /// Every address at which what is said may change, in no order: where entries begin and end, and their rows.
+    pub(crate) fn borders(&self) -> Vec<u64> {
+        let mut borders = [self.starts.as_slice(), &self.ends].concat();
+        let [of_eh_frame, of_debug_frame] = &self.entries;
+        let eh_frame = EhFrame::new(&self.eh_frame, LittleEndian);
+        add_row_starts(&eh_frame, &self.bases, of_eh_frame, &mut borders);
+        let debug_frame = DebugFrame::new(&self.debug_frame, LittleEndian);
+        add_row_starts(&debug_frame, &self.bases, of_debug_frame, &mut borders);
+        borders
+    }
+}
+
+/// Adds the addresses at which rows of these entries begin, up to where an entry breaks.
+fn add_row_starts<'a, S>(
+    section: &S,
+    bases: &BaseAddresses,
+    entries: &[(Range<u64>, usize)],
+    borders: &mut Vec<u64>,
+) where
+    S: UnwindSection<Bytes<'a>>,
+{
+    let mut context = UnwindContext::<usize, Ample>::new_in();
+    for (code, offset) in entries {
+        let entry = section.fde_from_offset(bases, S::Offset::from(*offset), S::cie_from_offset).unwrap();
+        let Ok(mut rows) = entry.rows(section, bases, &mut context) else { continue };
+        while let Ok(Some(row)) = rows.next_row() {
+            borders.extend([row.start_address(), row.end_address()].iter().filter(|at| code.contains(at)));
+        }
     }
 }
 

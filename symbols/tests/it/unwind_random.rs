@@ -1,9 +1,9 @@
 //! Random call frame information: valid instructions in any order, most of which no compiler would write.
 
 use crate::common::Random;
+use crate::unwind_agreement::compare;
 use crate::unwind_hostile::{executable, read, section};
 use crate::unwind_oracle::Oracle;
-use crate::unwind_rows::compare;
 
 /// An unsigned number in seven bits a byte.
 fn leb(mut value: u64) -> Vec<u8> {

@@ -1,14 +1,14 @@
 //! Unwind tables against gimli's evaluation of the same call frame information, over the system's own files.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::c_library;
-use crate::unwind_oracle::{Caller, Machine, Oracle, by_rule};
-use profiler_unwind::rule::{Rbp, Reason};
+use crate::unwind_agreement::{Agreement, compare};
+use crate::unwind_oracle::Oracle;
+use profiler_unwind::rule::Reason;
 use symbols::unwind_rows::UnwindTable;
 use testprogs::{Program, Variant, build};
 
@@ -23,7 +23,7 @@ fn output(program: &str, arguments: &[&str]) -> String {
 }
 
 /// The dynamic linker that this process uses.
-fn dynamic_linker() -> PathBuf {
+pub(crate) fn dynamic_linker() -> PathBuf {
     fs::canonicalize("/lib64/ld-linux-x86-64.so.2").unwrap()
 }
 
@@ -60,78 +60,6 @@ fn system_files() -> Vec<PathBuf> {
     files
 }
 
-/// How often a table and the oracle agreed, and in which way they may differ.
-#[derive(Default, Debug)]
-pub(crate) struct Agreement {
-    pub(crate) same: u64,
-    padding: u64,
-    overlapping: u64,
-    without_rbp: u64,
-    pub(crate) unsupported: BTreeMap<&'static str, u64>,
-}
-
-impl Agreement {
-    fn check(&mut self, table: &UnwindTable, oracle: &Oracle, vaddr: u64) {
-        let machine = Machine::at(vaddr, 0x5eed ^ vaddr << 7);
-        let rule = table.rule_at(vaddr);
-        let (by_table, said) = (by_rule(rule, machine), oracle.says(vaddr, machine));
-        if by_table == Some(said.caller) {
-            self.same += 1;
-        } else if said.is_ambiguous {
-            self.overlapping += 1;
-        } else if said.caller == Caller::Unknown && oracle.is_padding(vaddr) {
-            self.padding += 1;
-        } else if let Some(reason) = rule.and_then(|rule| rule.reason()) {
-            assert!(
-                said.excuses.contains(&reason),
-                "{reason:?} at {vaddr:#x}: {:?}, {:?}",
-                said.excuses,
-                said.caller
-            );
-            *self.unsupported.entry(name(reason)).or_default() += 1;
-        } else if said.rbp_is_unusual && by_table == Some(said.caller.without_bp()) {
-            assert_eq!(rule.map(|rule| rule.rbp), Some(Rbp::Unsupported), "at {vaddr:#x}");
-            self.without_rbp += 1;
-        } else {
-            panic!("at {vaddr:#x}: {rule:?}, {by_table:?}, but {:?}", said.caller);
-        }
-    }
-}
-
-fn name(reason: Reason) -> &'static str {
-    match reason {
-        Reason::CfaExpression => "CFA is an expression",
-        Reason::CfaRegister => "CFA is in no general register",
-        Reason::Offset => "an offset is too large",
-        Reason::ReturnAddress => "return address is an expression",
-        Reason::Crowded => "too many rules in a block",
-        Reason::StackPointer => "stack pointer is not the CFA",
-    }
-}
-
-/// Checks the first, a middle and the last address of every `stride`th row, and all around entries.
-pub(crate) fn compare(table: &UnwindTable, oracle: &Oracle, stride: usize) -> Agreement {
-    let mut agreement = Agreement::default();
-    let rows: Vec<u64> = table.rows().map(|(vaddr, _)| vaddr).collect();
-    for (number, row) in rows.windows(2).enumerate().step_by(stride) {
-        let (first, end) = (row[0], row[1]);
-        assert!(first < end, "row {number} at {first:#x} does not ascend");
-        for vaddr in [first, first + (end - first) / 2, end - 1] {
-            agreement.check(table, oracle, vaddr);
-        }
-    }
-    for border in oracle.borders().step_by(stride) {
-        for vaddr in [border - 1, border] {
-            agreement.check(table, oracle, vaddr);
-        }
-    }
-    for row in rows.iter().step_by(rows.len() / 4 + 1) {
-        let said = oracle.says(*row, Machine::at(*row, 1)).caller;
-        assert_eq!(oracle.is_found_by_search(*row), said != Caller::Unknown, "{row:#x}");
-    }
-    agreement
-}
-
 /// Compares a file, at not much more than some thousands of rows.
 fn compare_file(path: &Path) -> Agreement {
     let table = table(path);
@@ -154,7 +82,7 @@ fn every_row_of_the_c_library_and_the_dynamic_linker_is_what_gimli_says_there() 
         assert_eq!(rows.iter().sum::<u64>(), rows[Reason::StackPointer as usize], "{rows:?}");
         assert!(rows[Reason::StackPointer as usize] < 8, "{rows:?}");
         assert_eq!((agreement.overlapping, agreement.without_rbp), (0, 0), "{}", path.display());
-        assert!(agreement.same > 3 * table.stats().rows, "{agreement:?} of {:?}", table.stats());
+        assert!(agreement.same > 2 * table.stats().rows, "{agreement:?} of {:?}", table.stats());
     }
 }
 
@@ -176,7 +104,7 @@ fn rows_of_the_test_programs_are_what_gimli_says_there() {
     for variant in [Variant::FramePointers, Variant::NoFramePointers, Variant::Static, Variant::Stripped] {
         let path = build(Program::Shares, variant);
         let agreement = compare_file(&path);
-        assert!(agreement.same > 60, "{variant:?}: {agreement:?}");
+        assert!(agreement.same > 50, "{variant:?}: {agreement:?}");
     }
 }
 

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::symbol;
+use crate::unwind_agreement::compare;
 use crate::unwind_oracle::Oracle;
-use crate::unwind_rows::{compare, table};
+use crate::unwind_rows::table;
 use profiler_unwind::Rule;
 use profiler_unwind::rule::{Cfa, Rbp, Reason, ReturnAddress};
 use symbols::unwind_rows::UnwindTable;

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measurements, for docs/benchmarks.md. They take long and want a quiet machine, so no test runs
 //! them; what they compute with is tested like all else.
 
+mod oracle;
 mod unwind;
 
 use anyhow::Result;
@@ -11,7 +12,8 @@ Measures Vesta, and its peers on the same work in the same run.
 Usage: cargo xtask bench BENCH [OPTIONS]
 
 Benches:
-  unwind   stacks of real programs: how many are whole, how many are kept, what they cost
+  unwind         stacks of real programs: how many are whole, how many are kept, what they cost
+  unwind-oracle  every row of the unwind tables of the system's files against gimli
 
 `cargo xtask bench BENCH --help` says more. Results are in docs/benchmarks.md.";
 
@@ -20,6 +22,7 @@ Benches:
 pub(crate) enum Bench {
     Help(&'static str),
     Unwind(unwind::Options),
+    UnwindOracle(oracle::Options),
 }
 
 /// Reads the arguments after `cargo xtask bench`; the error is for the user.
@@ -30,12 +33,16 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Bench, String> {
     let help = match name.as_str() {
         "help" | "--help" | "-h" => return Ok(Bench::Help(HELP)),
         "unwind" => unwind::HELP,
+        "unwind-oracle" => oracle::HELP,
         _ => return Err(format!("no bench `{name}`; `cargo xtask bench --help` lists them")),
     };
     if rest.iter().any(|argument| argument == "--help" || argument == "-h") {
         return Ok(Bench::Help(help));
     }
-    unwind::Options::parse(rest).map(Bench::Unwind)
+    match name.as_str() {
+        "unwind" => unwind::Options::parse(rest).map(Bench::Unwind),
+        _ => oracle::Options::parse(rest).map(Bench::UnwindOracle),
+    }
 }
 
 /// Does what was asked.
@@ -43,6 +50,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::Help(text) => println!("{text}"),
         Bench::Unwind(options) => unwind::run(&options)?,
+        Bench::UnwindOracle(options) => oracle::run(&options)?,
     }
     Ok(())
 }
@@ -51,7 +59,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 1] = ["unwind"];
+    const NAMES: [&str; 2] = ["unwind", "unwind-oracle"];
 
     fn parsed(line: &str) -> Result<Bench, String> {
         parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
