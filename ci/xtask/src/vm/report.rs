@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::work::{CASES, Case, share};
+use super::work::{CASES, Case, SECONDS, share};
 
 /// User stacks that have to be complete, in percent: what is not is a program's start, before its tables are there.
 const LEAST_COMPLETE: f64 = 95.0;
@@ -32,6 +32,8 @@ struct Recording {
     lost: u64,
     user_stacks: u64,
     complete: u64,
+    /// How long it took; what was asked for is [`SECONDS`].
+    seconds: f64,
 }
 
 impl Recording {
@@ -104,6 +106,7 @@ impl Report {
             lost,
             user_stacks: number("user_stacks"),
             complete: number("complete"),
+            seconds: summary["duration_s"].as_f64().unwrap_or(0.0),
         };
         let mut wrong = |text: String| self.failures.push(format!("{program}: {text}"));
         let exit_name = format!("{program}.exit");
@@ -136,10 +139,12 @@ impl Report {
         self.recordings.push(recording);
     }
 
-    /// True if a program got too little CPU to say anything: of its stacks most are of its start.
+    /// True if something got too little CPU for the rest to mean anything: a program (few samples, most of them of its
+    /// start), or Vesta (it saw late that the time was up, and until then built no unwind tables).
     pub(super) fn is_starved(&self) -> bool {
         let few = |recording: &Recording| (1..LEAST_SAMPLES).contains(&recording.taken);
-        self.recordings.iter().any(few)
+        let late = |recording: &Recording| recording.seconds > 2.0 * f64::from(SECONDS);
+        self.recordings.iter().any(|recording| few(recording) || late(recording))
     }
 
     pub(super) fn is_good(&self) -> bool {
@@ -226,7 +231,7 @@ mod tests {
         for (name, stack) in stacks {
             text.push_str(&format!(
                 r#"{name}.exit 0
-{name} {{"samples_taken":500,"samples_stored":499,"lost":{{"ring_full":1,"unread":0}},"user_stacks":499,"complete":490}}
+{name} {{"samples_taken":500,"samples_stored":499,"lost":{{"ring_full":1,"unread":0}},"user_stacks":499,"complete":490,"duration_s":5.1}}
 {name}.stack.exit 0
 {name}.stack {stack} 350
 {name}.stack {} 149
@@ -291,10 +296,11 @@ kernel          loads  verified  program   samples  lost  complete
     }
 
     #[test]
-    fn few_samples_are_told_from_none() {
+    fn few_or_late_samples_are_told_from_none() {
         assert!(!judged(&answers()).is_starved());
         assert!(judged(&answers().replace("\"samples_taken\":500", "\"samples_taken\":50")).is_starved());
         assert!(!judged(&answers().replace("\"samples_taken\":500", "\"samples_taken\":0")).is_starved());
+        assert!(judged(&answers().replace("\"duration_s\":5.1", "\"duration_s\":14.0")).is_starved());
     }
 
     #[test]

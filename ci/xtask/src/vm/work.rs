@@ -64,7 +64,7 @@ pub(super) const CASES: [Case; 3] = [
 ];
 
 /// How long each is recorded. Enough for 400 samples, so that shares are within a few percent.
-const SECONDS: u32 = 5;
+pub(super) const SECONDS: u32 = 5;
 
 impl Case {
     fn script(&self) -> String {
