@@ -141,7 +141,7 @@ pub(crate) fn judge(
     let Some(last) = user.last() else {
         return Verdict { status: Status::of_end(end), keep: 0, gap: 0 };
     };
-    if end != WalkEnd::DepthLimit {
+    if end != WalkEnd::DepthLimit && end != WalkEnd::Proven {
         match facts.rule(last) {
             Some(CfaRule::Undefined) => return verdict(Status::Complete, user.len(), gap),
             Some(CfaRule::StackPointer { .. } | CfaRule::Other)
@@ -171,13 +171,17 @@ fn verdict(status: Status, keep: usize, gap: Option<usize>) -> Verdict {
 }
 
 fn step_is_right(callee: &RawFrame, caller: &RawFrame, facts: &mut impl CodeFacts) -> bool {
+    let method = method(caller);
+    // Most steps are by a rule: the file need not be asked again, nor its call frame information be in memory for it.
+    if matches!(method, Some(Method::Table | Method::Interrupted)) {
+        return true;
+    }
     let Some(rule) = facts.rule(callee) else { return true };
     matches!(
-        (method(caller), rule),
+        (method, rule),
         (Some(Method::FramePointer), CfaRule::FramePointer)
             | (Some(Method::AtEntry), CfaRule::StackPointer { offset: 8, .. })
             | (Some(Method::AfterPush), CfaRule::StackPointer { offset: 16, .. })
-            | (Some(Method::Table | Method::Interrupted), _)
     )
 }
 
