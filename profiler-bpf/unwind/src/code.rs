@@ -14,10 +14,11 @@ pub(crate) enum Edge {
     Return,
 }
 
+const ENDBR64: u64 = 0xfa1e_0ff3;
+
 /// What the next eight bytes of code say.
 #[inline(always)]
 pub(crate) fn edge(next: u64) -> Edge {
-    const ENDBR64: u64 = 0xfa1e_0ff3;
     if next & 0xff == 0x55 || next & 0xff_ffff_ffff == ENDBR64 | 0x55 << 32 {
         return Edge::Entry;
     }
@@ -30,6 +31,37 @@ pub(crate) fn edge(next: u64) -> Edge {
         return Edge::Return;
     }
     Edge::None
+}
+
+/// Whether the eight bytes before an address end in a call of an address that the instruction tells.
+#[inline(always)]
+pub(crate) fn is_direct_call(before: u64) -> bool {
+    (before >> 24) & 0xff == 0xe8
+}
+
+/// How far from its return address a direct call leads.
+#[inline(always)]
+pub(crate) fn direct_offset(before: u64) -> u64 {
+    (before >> 32) as i32 as i64 as u64
+}
+
+/// Where an entry of the procedure linkage table has the address it jumps to, in bytes from its start; 0 if its first
+/// sixteen bytes are no such entry: `jmp *disp32(%rip)`, behind `endbr64` and a `bnd` prefix if these are there.
+#[inline(always)]
+pub(crate) fn linkage_slot(first: u64, second: u64) -> u64 {
+    let (mut at, mut rest) = (0, first);
+    if first & 0xffff_ffff == ENDBR64 {
+        (at, rest) = (4, first >> 32 | second << 32);
+    }
+    if rest & 0xff == 0xf2 {
+        at += 1;
+        rest = rest >> 8 | (if at == 5 { second >> 32 } else { second }) << 56;
+    }
+    if rest & 0xffff != 0x25ff {
+        return 0;
+    }
+    let offset = (rest >> 16) as u32 as i32;
+    (at + 6u64).wrapping_add(offset as i64 as u64)
 }
 
 /// Whether the eight bytes before an address (first byte lowest) end in a call, so that it can be a return address.

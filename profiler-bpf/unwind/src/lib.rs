@@ -51,6 +51,8 @@ pub struct Walk {
 
 /// User code lies below this on x86-64, with five-level paging too.
 const USER_END: u64 = 1 << 56;
+/// Functions without a frame and without call frame information are small: an assembler's loop, unrolled.
+const FUNCTION_BYTES: u64 = 8192;
 /// No code lies in the first page.
 const USER_START: u64 = 4096;
 
@@ -69,12 +71,72 @@ impl Walk {
     /// Turns `self` into its caller and says how; or says why the walk ends here.
     #[inline(always)]
     pub fn step<M: Memory>(&mut self, memory: &M) -> Result<Method, WalkEnd> {
-        if !self.is_caller
-            && let Some(method) = self.step_at_edge(memory)
-        {
+        if self.is_caller {
+            return self.step_frame_pointer(memory);
+        }
+        if let Some(method) = self.step_at_edge(memory) {
             return Ok(method);
         }
-        self.step_frame_pointer(memory)
+        // Hand-written code often keeps no frame at all.
+        let called = self.called_from(memory);
+        if let Some(ip) = called
+            && self.is_target_of(memory, ip)
+        {
+            return Ok(self.step_off_top(ip));
+        }
+        match (self.step_frame_pointer(memory), called) {
+            (Err(_), Some(ip)) => Ok(self.step_off_top(ip)),
+            (result, _) => result,
+        }
+    }
+
+    /// The word on top of the stack, if a call has left it there, to whatever function.
+    #[inline(always)]
+    fn called_from<M: Memory>(&self, memory: &M) -> Option<u64> {
+        let ip = memory.word(self.sp)?;
+        if !is_code_address(ip) {
+            return None;
+        }
+        let before = memory.word(ip.wrapping_sub(8))?;
+        if code::ends_in_call(before) { Some(ip) } else { None }
+    }
+
+    /// Whether the call before a return address is one to the function that this frame is in, and that function keeps no
+    /// frame pointer: directly, or by way of an entry of the procedure linkage table. In a function that keeps one the
+    /// word on top may be left over from an earlier call.
+    #[inline(always)]
+    fn is_target_of<M: Memory>(&self, memory: &M, return_address: u64) -> bool {
+        let Some(before) = memory.word(return_address.wrapping_sub(8)) else { return false };
+        if !code::is_direct_call(before) {
+            return false;
+        }
+        let target = return_address.wrapping_add(code::direct_offset(before));
+        if self.is_in_frameless_function_at(memory, target) {
+            return true;
+        }
+        let Some([first, second]) = memory.pair(target) else { return false };
+        let slot = code::linkage_slot(first, second);
+        if slot == 0 {
+            return false;
+        }
+        let Some(target) = memory.word(target.wrapping_add(slot)) else { return false };
+        self.is_in_frameless_function_at(memory, target)
+    }
+
+    #[inline(always)]
+    fn is_in_frameless_function_at<M: Memory>(&self, memory: &M, start: u64) -> bool {
+        // Where functions end is not known here.
+        if self.ip.wrapping_sub(start) >= FUNCTION_BYTES {
+            return false;
+        }
+        let Some(first) = memory.word(start) else { return false };
+        !matches!(code::edge(first), code::Edge::Entry)
+    }
+
+    #[inline(always)]
+    fn step_off_top(&mut self, ip: u64) -> Method {
+        *self = Self::caller(ip, self.sp.wrapping_add(8), self.bp);
+        Method::AtEntry
     }
 
     /// The leaf at its function's entry or exit, where the frame pointer is still, or again, the caller's.

@@ -132,6 +132,57 @@ fn every_form_of_call_is_known() {
     assert!(!code::ends_in_call(tail(&[0xff, 0xe0])), "a jump is no call");
 }
 
+/// A leaf at 0x5040 of a function at 0x5000 without frame and rules; on top of the stack lies 0x6100.
+fn frameless(words: &[(u64, u64)]) -> Result<(Method, u64, u64), WalkEnd> {
+    let mut all = vec![(0x5000, NOP), (0x5040, NOP), (0x7000, 0x6100)];
+    all.extend(words);
+    let mut walk = Walk::leaf(0x5040, 0x7000, 0x7100);
+    walk.step(&Words(all.leak())).map(|method| (method, walk.ip, walk.bp))
+}
+
+/// The eight bytes before 0x6100, with a direct call to an address.
+fn call(target: u64) -> (u64, u64) {
+    (0x60f8, 0xe800_0000 | u64::from(target.wrapping_sub(0x6100) as u32) << 32)
+}
+
+/// A frame that rbp leads to.
+const FRAME: [(u64, u64); 2] = [(0x7100, 0x7200), (0x7108, 0x6200)];
+
+#[test]
+fn a_leaf_that_its_caller_calls_directly_needs_no_frame() {
+    let stepped = Ok((Method::AtEntry, 0x6100, 0x7100));
+    assert_eq!(frameless(&[call(0x5000), FRAME[0], FRAME[1]]), stepped);
+    // By the linkage table: a jump to what the slot at 0xb000 says.
+    for entry in [
+        &[0xff, 0x25, 0xfa, 0x2f, 0, 0][..],
+        &[0xf2, 0xff, 0x25, 0xf9, 0x2f, 0, 0],
+        &[0xf3, 0x0f, 0x1e, 0xfa, 0xff, 0x25, 0xf6, 0x2f, 0, 0],
+        &[0xf3, 0x0f, 0x1e, 0xfa, 0xf2, 0xff, 0x25, 0xf5, 0x2f, 0, 0],
+    ] {
+        let mut bytes = [0x90; 16];
+        bytes[..entry.len()].copy_from_slice(entry);
+        let [first, second] = [0, 8].map(|at| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()));
+        let table = [call(0x8000), (0x8000, first), (0x8008, second), (0xb000, 0x5000), FRAME[0], FRAME[1]];
+        assert_eq!(frameless(&table), stepped, "{entry:x?}");
+    }
+}
+
+#[test]
+fn a_leaf_that_another_function_was_called_for_has_a_frame_or_was_called_indirectly() {
+    // What lies on top is left over: the call led elsewhere, and rbp leads to a frame.
+    let framed = Ok((Method::FramePointer, 0x6200, 0x7200));
+    assert_eq!(frameless(&[call(0x9000), FRAME[0], FRAME[1]]), framed);
+    assert_eq!(frameless(&[call(0x5041), FRAME[0], FRAME[1]]), framed, "a function behind the leaf");
+    assert_eq!(frameless(&[(0x60f8, NOP), FRAME[0], FRAME[1]]), framed);
+    let pushes = [(0x5020, 0x9090_9055), call(0x5020), FRAME[0], FRAME[1]];
+    assert_eq!(frameless(&pushes), framed, "a function that keeps a frame");
+    let indirect = (0x60f8, 0xd0ff << 48);
+    assert_eq!(frameless(&[indirect, FRAME[0], FRAME[1]]), framed);
+    // Without a frame there it is the better guess.
+    assert_eq!(frameless(&[indirect]), Ok((Method::AtEntry, 0x6100, 0x7100)));
+    assert_eq!(frameless(&[(0x60f8, NOP)]), Err(WalkEnd::UnreadableStack));
+}
+
 mod by_rule {
     use super::*;
     use crate::rule::{Rbp, Reason, ReturnAddress, Rule};
