@@ -1,5 +1,5 @@
-//! The names of addresses: in files, by DWARF debug info with inlined functions or by symbol table; in the kernel,
-//! by `/proc/kallsyms`.
+//! The names of addresses: in files, by DWARF debug info with inlined functions or by symbol table, in linkage tables
+//! by relocations; in the kernel, by `/proc/kallsyms`.
 //!
 //! Only this module knows blazesym. A [`Symbolizer`] is not `Send`: the thread that makes it owns it.
 //!
@@ -10,6 +10,7 @@
 
 mod compressed;
 mod demangle;
+mod linkage_tables;
 mod sources;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -183,6 +184,9 @@ impl Symbolizer {
             self.qualify(&mut names, &debug_info, vaddrs, identity);
         }
         self.fill(&mut names, &sources::path_of(&file), false, vaddrs, identity);
+        if let Some(plan) = self.plans.get_mut(&identity) {
+            plan.linkage_tables.rename(&file, path, vaddrs, &mut names);
+        }
         Ok(names)
     }
 

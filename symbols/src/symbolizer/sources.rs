@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::compressed;
+use super::linkage_tables::LinkageTables;
 use crate::elf::image::{self, Image};
 use crate::elf::sections::{Section, Sections};
 use crate::elf::{ElfError, FileFacts, Headers};
@@ -57,6 +58,7 @@ pub(super) struct Plan {
     pub(super) cost: u64,
     /// Whether there is debug info that is left alone because it costs too much.
     pub(super) too_costly: bool,
+    pub(super) linkage_tables: LinkageTables,
 }
 
 impl Plan {
@@ -70,6 +72,7 @@ impl Plan {
     ) -> Result<Self, ElfError> {
         let image = Image::new(file, path)?;
         let sections = Headers::read(&image)?.sections(&image)?;
+        let linkage_tables = LinkageTables::of(&sections);
         let symbols = cost_of_symbols(&image, &sections)?;
         if symbols > cost_at_most {
             let (path, what) = (path.to_owned(), "symbol table");
@@ -84,12 +87,13 @@ impl Plan {
         };
         let cost = symbols.saturating_add(cost);
         if cost > cost_at_most {
-            return Ok(Self { debug_info: DebugInfo::None, cost: symbols, too_costly: true });
+            let debug_info = DebugInfo::None;
+            return Ok(Self { debug_info, cost: symbols, too_costly: true, linkage_tables });
         }
         // Decompressing takes time, so that it is tried last.
         let is_sound = !matches!(debug_info, DebugInfo::Own) || unpacks_as_claimed(&image, &sections);
         let debug_info = if is_sound { debug_info } else { DebugInfo::None };
-        Ok(Self { debug_info, cost, too_costly: false })
+        Ok(Self { debug_info, cost, too_costly: false, linkage_tables })
     }
 
     /// Of a file that turned out to be unreadable in this way.

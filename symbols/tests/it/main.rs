@@ -8,6 +8,7 @@ mod frame_pointer_rules;
 mod gdb_oracle;
 mod go_functions;
 mod kernel_names;
+mod linkage_tables;
 mod live_stacks;
 mod split_debug_info;
 mod stack_ends;
