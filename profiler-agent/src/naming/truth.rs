@@ -138,6 +138,14 @@ pub(crate) fn judge(
             return verdict(Status::Complete, i + 1, gap);
         }
     }
+    if let [.., callee, last] = user
+        && end != WalkEnd::AddressSpaceGone
+        && is_no_return_address(callee, last)
+    {
+        let known = facts.rule(callee).is_some() || !matches!(callee, RawFrame::File { .. });
+        let status = if known { Status::BadReturnAddress } else { Status::NoUnwindRow };
+        return verdict(status, user.len() - 1, gap);
+    }
     let Some(last) = user.last() else {
         return Verdict { status: Status::of_end(end), keep: 0, gap: 0 };
     };
@@ -183,6 +191,13 @@ fn step_is_right(callee: &RawFrame, caller: &RawFrame, facts: &mut impl CodeFact
             | (Some(Method::AtEntry), CfaRule::StackPointer { offset: 8, .. })
             | (Some(Method::AfterPush), CfaRule::StackPointer { offset: 16, .. })
     )
+}
+
+/// Whether a frame pointer led from known code to where there is none: to a word of the stack that no call left there.
+fn is_no_return_address(callee: &RawFrame, caller: &RawFrame) -> bool {
+    let by_rule = matches!(method(caller), Some(Method::Table | Method::Interrupted));
+    let unmapped = |frame: &RawFrame| matches!(frame, RawFrame::Unmapped { .. });
+    !by_rule && unmapped(caller) && !unmapped(callee)
 }
 
 fn is_plausible(frame: &RawFrame, facts: &mut impl CodeFacts) -> bool {
@@ -311,6 +326,23 @@ mod tests {
         let made = [RawFrame::Anonymous { address: 7, method: Leaf }];
         let verdict = judge(&made, WalkEnd::UnreadableStack, false, &mut ByOffset);
         assert_eq!(verdict.status, Status::UnreadableStack);
+    }
+
+    #[test]
+    fn a_frame_pointer_that_leads_out_of_all_code_has_found_no_caller() {
+        let found = |callee: u64, method: Method, end: WalkEnd| {
+            let mut frames = stack(&[(101, Leaf), (callee, Fp)]);
+            frames.push(RawFrame::Unmapped { address: 0x1d68, method });
+            let verdict = judge(&frames, end, false, &mut ByOffset);
+            (verdict.status, verdict.keep, verdict.gap)
+        };
+        assert_eq!(found(101, Fp, WalkEnd::ZeroFramePointer), (Status::BadReturnAddress, 2, 2));
+        assert_eq!(found(1, Fp, WalkEnd::UnreadableStack), (Status::NoUnwindRow, 2, 2));
+        // By a rule it is right: the mapping is what we do not know.
+        assert_eq!(found(401, Method::Table, WalkEnd::ZeroFramePointer), (Status::EndNotProven, 3, 3));
+        assert_eq!(found(101, Fp, WalkEnd::AddressSpaceGone), (Status::AddressSpaceGone, 3, 3));
+        let alone = [RawFrame::Unmapped { address: 1, method: Leaf }];
+        assert_eq!(judge(&alone, WalkEnd::NotAscending, false, &mut ByOffset).keep, 1);
     }
 
     #[test]
