@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::bench::Bench;
 use crate::setup::Scope;
 use crate::test::Suite;
-use crate::{bench, lint, process, run, setup, test, tidy, vm};
+use crate::{bench, fuzz, lint, process, run, setup, test, tidy, vm};
 
 const HELP: &str = "\
 Builds, runs and checks Vesta.
@@ -19,6 +19,7 @@ Commands:
   lint    formatting and lints of the Rust code and the page
   tidy    rules of the house: dependency arrows, file sizes, licences, the BPF object
   vm      Vesta on other kernels, in virtual machines
+  fuzz    coverage-guided fuzzing of what reads hostile files
   bench   measurements of real programs, beside other profilers
   help    this text
 
@@ -59,6 +60,7 @@ Suites:
   rust   cargo test of every crate, with the end-to-end tests that load the BPF program
   bpf    only profiler-agent's part of `rust`
   page   unit tests of the page (vitest)
+  fuzz   some seconds of `cargo xtask fuzz` for each of its targets
   e2e    a real `vesta run` under load, its page in headless Chromium; pictures in ci/artifacts
 
 The tests that load BPF are run by sudo when you are not root; none is left out.";
@@ -92,6 +94,7 @@ pub(crate) enum Command {
     Lint,
     Tidy,
     Vm(vm::Options),
+    Fuzz(fuzz::Options),
     Bench(Bench),
     /// What cargo is told to run test programs with; for nobody to type.
     RunTestProgram {
@@ -111,6 +114,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
         "test" => TEST_HELP,
         "lint" => LINT_HELP,
         "tidy" => TIDY_HELP,
+        "fuzz" => fuzz::HELP,
         "vm" => vm::HELP,
         "bench" => return bench::parse(rest).map(Command::Bench),
         test::RUNNER => return Ok(Command::RunTestProgram { arguments: rest.to_vec() }),
@@ -124,6 +128,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
         "run" => parse_run(rest),
         "test" => parse_test(rest),
         "vm" => vm::Options::parse(rest).map(Command::Vm),
+        "fuzz" => fuzz::Options::parse(rest).map(Command::Fuzz),
         "lint" => nothing_more(rest, name, Command::Lint),
         _ => nothing_more(rest, name, Command::Tidy),
     }
@@ -166,7 +171,7 @@ fn parse_test(arguments: &[String]) -> Result<Command, String> {
         }
         let name = arguments.next().map_or("", String::as_str);
         let Some(suite) = Suite::from_name(name) else {
-            return Err(format!("`--only` wants `rust`, `bpf`, `page` or `e2e`, not `{name}`"));
+            return Err(format!("`--only` wants `rust`, `bpf`, `page`, `fuzz` or `e2e`, not `{name}`"));
         };
         if !suites.contains(&suite) {
             suites.push(suite);
@@ -203,6 +208,7 @@ pub(crate) fn execute(command: Command) -> Result<()> {
         Command::Test { suites } => test::test(&suites)?,
         Command::Lint => lint::lint()?,
         Command::Tidy => tidy::tidy()?,
+        Command::Fuzz(options) => fuzz::run(&options)?,
         Command::Vm(options) => vm::run(&options)?,
         Command::Bench(bench) => bench::run(bench)?,
         Command::RunTestProgram { arguments } => test::run_test_program(&arguments)?,
@@ -220,7 +226,7 @@ mod tests {
 
     #[test]
     fn every_command_has_its_own_help() {
-        for name in ["setup", "run", "test", "lint", "tidy", "vm"] {
+        for name in ["setup", "run", "test", "lint", "tidy", "fuzz", "vm"] {
             let Ok(Command::Help(text)) = parsed(&format!("{name} --help")) else {
                 panic!("{name} has no help");
             };

@@ -10,14 +10,16 @@ pub(crate) fn lint() -> Result<()> {
     page::install()?;
     // Every member, profiler-bpf too: formatting needs no BPF compiler.
     let formatting = run(cargo().args(["fmt", "--all", "--check"]));
+    // A workspace of its own. Clippy would compile all it depends on once more.
+    let fuzz = run(cargo().args(["fmt", "--manifest-path", "symbols/fuzz/Cargo.toml", "--check"]));
     let clippy = run(cargo().args(["clippy", "--all-targets", "--", "--deny", "warnings"]));
     let page = run(&mut page::npm(&["run", "--silent", "check"]));
-    let failed: Vec<_> = [formatting, clippy, page].into_iter().filter_map(Result::err).collect();
+    let failed: Vec<_> = [formatting, fuzz, clippy, page].into_iter().filter_map(Result::err).collect();
     for error in &failed {
         say(&format!("{error:#}"));
     }
     if !failed.is_empty() {
-        bail!("{} of 3 checks failed", failed.len());
+        bail!("{} of 4 checks failed", failed.len());
     }
     Ok(())
 }

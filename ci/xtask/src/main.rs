@@ -5,6 +5,7 @@ mod apt;
 mod bench;
 mod commands;
 mod e2e;
+mod fuzz;
 mod lint;
 mod page;
 mod paths;

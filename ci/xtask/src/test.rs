@@ -10,7 +10,7 @@ use testprogs::Program;
 
 use crate::process::{as_root, cargo, is_root, output, run, say};
 use crate::setup::{self, Scope};
-use crate::{e2e, page, paths};
+use crate::{e2e, fuzz, page, paths};
 
 /// A set of tests that can be run alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,16 +21,23 @@ pub(crate) enum Suite {
     Bpf,
     /// Unit tests of the page.
     Page,
+    /// What reads hostile files, on inputs that coverage leads to.
+    Fuzz,
     /// Vesta and its page in a browser.
     E2e,
 }
 
 impl Suite {
     /// The suites that together are all tests.
-    pub(crate) const EVERY: [Suite; 3] = [Suite::Rust, Suite::Page, Suite::E2e];
+    pub(crate) const EVERY: [Suite; 4] = [Suite::Rust, Suite::Page, Suite::Fuzz, Suite::E2e];
 
-    const NAMES: [(&str, Suite); 4] =
-        [("rust", Suite::Rust), ("bpf", Suite::Bpf), ("page", Suite::Page), ("e2e", Suite::E2e)];
+    const NAMES: [(&str, Suite); 5] = [
+        ("rust", Suite::Rust),
+        ("bpf", Suite::Bpf),
+        ("page", Suite::Page),
+        ("fuzz", Suite::Fuzz),
+        ("e2e", Suite::E2e),
+    ];
 
     /// The suite that users call so.
     pub(crate) fn from_name(name: &str) -> Option<Suite> {
@@ -46,6 +53,7 @@ impl Suite {
             Suite::Rust => run(cargo_test().arg("--no-fail-fast")),
             Suite::Bpf => run(cargo_test().args(["--no-fail-fast", "--package", "profiler-agent"])),
             Suite::Page => run(&mut page::npm(&["test"])),
+            Suite::Fuzz => fuzz::run(&fuzz::Options::as_test()),
             Suite::E2e => run(cargo_test().arg("--no-run")).and_then(|()| e2e::test()),
         }
     }
@@ -112,7 +120,8 @@ fn cargo_test() -> Command {
     command
 }
 
-fn host_triple() -> Option<String> {
+/// What the compiler makes programs for, unless told otherwise.
+pub(crate) fn host_triple() -> Option<String> {
     let text = output(Command::new("rustc").arg("-vV"))?;
     text.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned)
 }
@@ -150,7 +159,7 @@ mod tests {
 
     #[test]
     fn every_suite_has_a_name_that_leads_back_to_it() {
-        for suite in [Suite::Rust, Suite::Bpf, Suite::Page, Suite::E2e] {
+        for suite in [Suite::Rust, Suite::Bpf, Suite::Page, Suite::Fuzz, Suite::E2e] {
             assert_eq!(Suite::from_name(suite.name()), Some(suite));
         }
     }
