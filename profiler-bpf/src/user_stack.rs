@@ -135,6 +135,8 @@ pub(crate) fn walk(mut scratch: &mut Scratch, task: Task) {
     header.end_by_rule = scratch.turns.by_rule;
     if header.walk_end != WalkEnd::Proven as u8 && is_gone(header, task) {
         header.walk_end = WalkEnd::AddressSpaceGone as u8;
+        header.user_frames = 0;
+        scratch.turns.missed = 0;
     }
 }
 

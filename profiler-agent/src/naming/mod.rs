@@ -182,7 +182,7 @@ impl<'a> WindowNaming<'a> {
             let samples = exact.len() as u64;
             let series = *series.entry(key.process).or_insert_with(|| self.series(key.process));
             let (node, status) = self.stack(&key);
-            self.count(key.mode, status, samples);
+            self.count(&key, status, samples);
             let row = RowKey {
                 series,
                 node,
@@ -196,9 +196,9 @@ impl<'a> WindowNaming<'a> {
         }
     }
 
-    fn count(&mut self, mode: Mode, status: Status, samples: u64) {
+    fn count(&mut self, key: &RawKey, status: Status, samples: u64) {
         self.tally.samples += samples;
-        if mode == Mode::KernelThread {
+        if key.mode == Mode::KernelThread || key.walk_end == WalkEnd::AddressSpaceGone {
             return;
         }
         self.tally.user_stacks += samples;

@@ -22,7 +22,6 @@ pub(crate) enum Status {
     UnreadableStack,
     NotAscending,
     BadReturnAddress,
-    AddressSpaceGone,
     NoRegisters,
     KernelStackFailed,
     /// The kernel's part is deeper than its limit.
@@ -37,14 +36,13 @@ pub(crate) enum Status {
 impl Status {
     /// Every reason why a stack is incomplete.
     #[cfg(test)]
-    const INCOMPLETE: [Self; 13] = [
+    const INCOMPLETE: [Self; 12] = [
         Self::NoFramePointer,
         Self::EndNotProven,
         Self::DepthLimit,
         Self::UnreadableStack,
         Self::NotAscending,
         Self::BadReturnAddress,
-        Self::AddressSpaceGone,
         Self::NoRegisters,
         Self::KernelStackFailed,
         Self::KernelDepthLimit,
@@ -63,7 +61,6 @@ impl Status {
             Self::UnreadableStack => "unreadable_stack",
             Self::NotAscending => "not_ascending",
             Self::BadReturnAddress => "bad_return_address",
-            Self::AddressSpaceGone => "address_space_gone",
             Self::NoRegisters => "no_registers",
             Self::KernelStackFailed => "kernel_stack_failed",
             Self::KernelDepthLimit => "kernel_depth_limit",
@@ -80,13 +77,12 @@ impl Status {
 
     fn of_end(end: WalkEnd) -> Self {
         match end {
-            WalkEnd::NoUserStack | WalkEnd::Proven => Self::Complete,
+            WalkEnd::NoUserStack | WalkEnd::AddressSpaceGone | WalkEnd::Proven => Self::Complete,
             WalkEnd::ZeroFramePointer => Self::EndNotProven,
             WalkEnd::DepthLimit => Self::DepthLimit,
             WalkEnd::UnreadableStack => Self::UnreadableStack,
             WalkEnd::NotAscending => Self::NotAscending,
             WalkEnd::BadReturnAddress => Self::BadReturnAddress,
-            WalkEnd::AddressSpaceGone => Self::AddressSpaceGone,
             WalkEnd::NoRegisters => Self::NoRegisters,
             WalkEnd::NoRow => Self::NoUnwindRow,
             WalkEnd::UnsupportedRule | WalkEnd::UnknownRegister => Self::UnsupportedRule,
@@ -152,16 +148,11 @@ pub(crate) fn judge(
     if end != WalkEnd::DepthLimit && end != WalkEnd::Proven {
         match facts.rule(last) {
             Some(CfaRule::Undefined) => return verdict(Status::Complete, user.len(), gap),
-            Some(CfaRule::StackPointer { .. } | CfaRule::Other)
-                if !end_by_rule && end != WalkEnd::AddressSpaceGone =>
-            {
+            Some(CfaRule::StackPointer { .. } | CfaRule::Other) if !end_by_rule => {
                 return verdict(Status::NoFramePointer, user.len(), gap);
             }
             // That the frame pointer led nowhere is no reason: nobody said that there is one.
-            None if !end_by_rule
-                && end != WalkEnd::AddressSpaceGone
-                && matches!(last, RawFrame::File { .. }) =>
-            {
+            None if !end_by_rule && matches!(last, RawFrame::File { .. }) => {
                 return verdict(Status::NoUnwindRow, user.len(), gap);
             }
             _ => {}
@@ -309,7 +300,7 @@ mod tests {
         let dies_in_code_without = [(101, Leaf), (401, Fp)];
         assert_eq!(judged(&dies_in_code_without, WalkEnd::UnreadableStack).0, Status::NoFramePointer);
         assert_eq!(judged(&right, WalkEnd::CopyEnded).0, Status::CopyTooShort);
-        assert_eq!(judged(&[(401, Leaf)], WalkEnd::AddressSpaceGone).0, Status::AddressSpaceGone);
+        assert_eq!(judged(&[], WalkEnd::AddressSpaceGone), (Status::Complete, 0, 0));
         assert_eq!(judged(&[], WalkEnd::NoRegisters), (Status::NoRegisters, 0, 0));
         assert_eq!(judged(&[], WalkEnd::NoUserStack).0, Status::Complete);
     }
@@ -320,7 +311,6 @@ mod tests {
             assert_eq!(judged(&[(101, Leaf), (1, Fp)], end), (Status::NoUnwindRow, 2, 2));
         }
         assert_eq!(judged(&[(1, Leaf)], WalkEnd::UnsupportedRule).0, Status::UnsupportedRule);
-        assert_eq!(judged(&[(1, Leaf)], WalkEnd::AddressSpaceGone).0, Status::AddressSpaceGone);
         assert_eq!(judged(&[(1, Leaf)], WalkEnd::DepthLimit).0, Status::DepthLimit);
         // Code made at run time has no file that could tell.
         let made = [RawFrame::Anonymous { address: 7, method: Leaf }];

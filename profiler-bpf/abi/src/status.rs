@@ -54,7 +54,7 @@ pub enum WalkEnd {
     NotAscending = 5,
     /// The word where the return address should be is no address of user code.
     BadReturnAddress = 6,
-    /// The process is exiting and its memory is gone.
+    /// The process is exiting, or calling exec, and its memory is gone: there is no user stack any more, and no frame of it.
     AddressSpaceGone = 7,
     /// The user registers could not be read.
     NoRegisters = 8,

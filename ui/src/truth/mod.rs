@@ -25,7 +25,7 @@ const EXAMPLES: usize = 3;
 pub struct Truth {
     /// All samples.
     pub samples: u64,
-    /// Samples whose stack is complete, or that have no user stack (kernel threads).
+    /// Samples whose stack is complete, or that have no user stack (kernel threads, processes in exit or exec).
     pub complete: u64,
     /// The others by reason, most samples first.
     pub reasons: Vec<Incomplete>,

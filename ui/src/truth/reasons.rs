@@ -23,7 +23,7 @@ const KEEP_FRAME_POINTERS: &str = "Code made at run time may keep no frame point
 const SAMPLE_LESS: &str = "The machine leaves the agent too little CPU: sample less often (`--frequency`).";
 
 /// Every reason why a stack is incomplete: the values of the label `status` beside `complete`.
-pub const INCOMPLETE: [Reason; 13] = [
+pub const INCOMPLETE: [Reason; 12] = [
     Reason {
         code: "no_unwind_row",
         title: "No unwind information",
@@ -80,12 +80,6 @@ pub const INCOMPLETE: [Reason; 13] = [
         title: "Unwind rule not supported",
         text: "The call frame information locates the frame in a way that Vesta does not follow.",
         advice: "Please report it: `vesta debug unwind-table FILE --at ADDRESS` shows the rule.",
-    },
-    Reason {
-        code: "address_space_gone",
-        title: "Process was ending",
-        text: "The kernel was taking the process down: its stack was gone already.",
-        advice: "",
     },
     Reason {
         code: "no_registers",

@@ -171,7 +171,7 @@ mod tests {
             lost: BTreeMap::new(),
             user_stacks: 500,
             complete: 376,
-            incomplete: BTreeMap::from([("address_space_gone", 5), ("no_unwind_row", 119)]),
+            incomplete: BTreeMap::from([("no_registers", 5), ("no_unwind_row", 119)]),
             incomplete_binaries: binaries(&truth),
             duration_s: 1.0,
             agent_cpu_s: 0.1,
@@ -191,7 +191,7 @@ mod tests {
             \x20       20 in a.so, at step, of app\n        19 in b.so, at step, of app\n\
             \x20       18 in c.so, at step, of app\n        17 in d.so, at step, of app\n\
             \x20       16 in e.so, at step, of app\n        29 in 2 more files\n\
-            \x20 incomplete, address space gone: 5 (1.0 %)\n",
+            \x20 incomplete, no registers: 5 (1.0 %)\n",
             reason.text, reason.advice
         );
         let told = summary.told(&truth);
