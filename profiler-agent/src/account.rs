@@ -18,6 +18,7 @@ pub(crate) struct Totals {
     pub(crate) lost: BTreeMap<&'static str, u64>,
     pub(crate) tally: Tally,
     pub(crate) bpf_ns: Option<u64>,
+    pub(crate) kernel_walks_handed_over: u64,
     pub(crate) processes: ProcessCounts,
     pub(crate) tables: TableCounts,
     pub(crate) process_events_lost: u64,
@@ -37,6 +38,7 @@ impl Default for Totals {
                 .collect(),
             tally: Tally::default(),
             bpf_ns: None,
+            kernel_walks_handed_over: 0,
             processes: ProcessCounts::default(),
             tables: TableCounts::default(),
             process_events_lost: 0,
@@ -88,6 +90,7 @@ impl Account {
             *totals.lost.entry(STORE_FAILED).or_default() += tally.samples;
         }
         totals.bpf_ns = window.after.bpf_ns;
+        totals.kernel_walks_handed_over = window.after.kernel_walks_handed_over;
         totals.processes = window.processes;
         totals.tables = window.tables;
         totals.process_events_lost = window.after.process_events_lost;

@@ -50,6 +50,8 @@ pub(crate) struct CaptureTotals {
     pub(crate) lost_unread: u64,
     /// Process events lost; their processes are read from /proc.
     pub(crate) process_events_lost: u64,
+    /// Kernel stacks that the kernel's own walk was asked for.
+    pub(crate) kernel_walks_handed_over: u64,
     /// Time in the kernel program, nanoseconds, if the kernel counts it.
     pub(crate) bpf_ns: Option<u64>,
 }
@@ -205,6 +207,7 @@ impl Capture {
     fn account(&mut self, counts: &Counts) {
         self.totals.lost_ring_full = counts.get(Counter::LostRingFull);
         self.totals.lost_no_scratch = counts.get(Counter::LostNoScratch);
+        self.totals.kernel_walks_handed_over = counts.get(Counter::KernelWalkHandedOver);
         self.totals.taken =
             self.drained + self.totals.lost_ring_full + self.totals.lost_no_scratch + self.totals.lost_unread;
     }

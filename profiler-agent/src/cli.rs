@@ -45,6 +45,23 @@ pub(crate) enum Command {
 pub(crate) enum DebugCommand {
     /// Compile a file's call frame information as the agent does, and print the rows
     UnwindTable(UnwindTableArgs),
+    /// Take kernel stacks in both ways, by the kernel's unwind tables and by its own walk, and compare them
+    KernelStack(KernelStackArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KernelStackArgs {
+    /// How long
+    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = span)]
+    pub(crate) duration: Span,
+
+    /// How often a second, on each CPU
+    #[arg(long, value_name = "HZ", default_value = "97", value_parser = frequency)]
+    pub(crate) frequency: u64,
+
+    /// Print as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Query(args) => roles::query::query(args, cli.config.as_deref()),
         Command::Doctor(args) => roles::doctor::doctor(args),
         Command::Debug(DebugCommand::UnwindTable(args)) => roles::debug::unwind_table(args),
+        Command::Debug(DebugCommand::KernelStack(args)) => roles::kernel_stack::run(args),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

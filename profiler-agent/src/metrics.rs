@@ -67,6 +67,11 @@ pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
             ns as f64 / 1e9,
         );
     }
+    text.counter(
+        "vesta_kernel_walks_handed_over_total",
+        "Kernel stacks that the kernel's own, slower walk was asked for.",
+        totals.kernel_walks_handed_over as f64,
+    );
     text.gauge("vesta_agent_resident_bytes", "Resident memory of this process.", account::rss_bytes() as f64);
     text.gauge("vesta_processes", "Processes known.", totals.processes.known as f64);
     text.counter(

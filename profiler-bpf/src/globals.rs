@@ -44,6 +44,22 @@ globals! {
     COPY_INTERVAL_NS, copy_interval_ns: u64;
     /// 1: the parts of each run are measured.
     MEASURED, measured: u32;
+    /// Where the code of the kernel's image begins (`_stext`).
+    KERNEL_TEXT_START, kernel_text_start: u64;
+    /// Where it ends (`_etext`).
+    KERNEL_TEXT_END, kernel_text_end: u64;
+    /// The kernel's unwind tables: where code begins that an entry holds for (`__start_orc_unwind_ip`).
+    ORC_STARTS, orc_starts: u64;
+    /// The entries (`__start_orc_unwind`).
+    ORC_ENTRIES, orc_entries: u64;
+    /// Their number; 0: the kernel's own walk is used.
+    ORC_COUNT, orc_count: u32;
+    /// A `profiler_unwind::orc::Layout`.
+    ORC_LAYOUT, orc_layout: u32;
+    /// What the function graph tracer puts in the place of return addresses; 1: nothing.
+    RETURN_TO_HANDLER, return_to_handler: u64;
+    /// What probes on returns put there; 1: nothing.
+    RETHOOK_TRAMPOLINE, rethook_trampoline: u64;
     /// Bytes in the ring buffer beyond which the agent is woken.
     WAKE_BYTES, wake_bytes: u64;
 }

@@ -12,6 +12,8 @@
 )]
 
 mod globals;
+mod kernel_comparison;
+mod kernel_rules;
 mod kernel_stack;
 mod maps;
 mod measure;
@@ -50,6 +52,23 @@ pub fn watch_fork(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn watch_exit(ctx: RawTracePointContext) -> i32 {
     watch::exit(&ctx);
+    0
+}
+
+/// Prepares the look-up in the kernel's unwind tables, some blocks of code in a run: the first one's number is the
+/// argument. The loader runs it before anything is sampled.
+#[raw_tracepoint]
+pub fn fill_kernel_blocks(ctx: RawTracePointContext) -> i32 {
+    if let Some(scratch) = scratch::current() {
+        kernel_rules::fill_blocks(scratch, ctx.arg::<u64>(0) as u32);
+    }
+    0
+}
+
+/// Takes the kernel stack in both ways and compares them, instead of sampling: `vesta debug kernel-stack`.
+#[perf_event]
+pub fn compare_kernel_stacks(ctx: PerfEventContext) -> u32 {
+    kernel_comparison::take(&ctx);
     0
 }
 

@@ -37,8 +37,8 @@ pub(crate) fn take(ctx: &PerfEventContext) -> Counter {
     let has_user_stack = registers(ctx, sample, task);
     laps.end(Part::Identity, 0);
     if sample.header.mode != Mode::User as u8 {
-        kernel_stack::walk(ctx, sample);
-        laps.end(Part::KernelStack, sample.header.kernel_frames.max(0) as u64);
+        kernel_stack::walk(ctx, scratch);
+        laps.end(Part::KernelStack, scratch.sample.header.kernel_frames.max(0) as u64);
     }
     if has_user_stack {
         user_stack::walk(scratch, task);

@@ -32,12 +32,33 @@ pub(crate) struct Turns {
     pub(crate) wanted: u64,
 }
 
+/// What the loop over the kernel's frames carries, and a search in its entries.
+#[repr(C)]
+pub(crate) struct KernelTurns {
+    pub(crate) ip: u64,
+    pub(crate) sp: u64,
+    pub(crate) bp: u64,
+    pub(crate) bp_at: u64,
+    pub(crate) frames: u32,
+    pub(crate) is_caller: u8,
+    pub(crate) end: u8,
+    reserved: [u8; 2],
+    /// A bisection at work.
+    pub(crate) low: u32,
+    pub(crate) high: u32,
+    pub(crate) wanted: u64,
+    /// The block that is filled, and the entries before it.
+    pub(crate) block: u32,
+    pub(crate) before: u32,
+}
+
 /// What one run works in: far larger than a BPF stack. The walk's state lies here and not on the stack because the
 /// verifier knows nothing of a map's values, so that every turn of the loop looks the same to it.
 #[repr(C)]
 pub(crate) struct Scratch {
     pub(crate) sample: Sample,
     pub(crate) turns: Turns,
+    pub(crate) kernel: KernelTurns,
 }
 
 /// Perf events of one CPU do not nest, so one per CPU is enough.

@@ -45,7 +45,7 @@ impl Memory for UserMemory {
 unsafe extern "C" fn turn(_turn: u32, scratch: *mut c_void) -> i64 {
     // SAFETY: `bpf_loop` hands back the pointer that `walk` gave it: one to a reference on its stack.
     let scratch: &mut Scratch = unsafe { *(scratch as *mut &mut Scratch) };
-    let Scratch { sample, turns } = scratch;
+    let Scratch { sample, turns, .. } = scratch;
     if turns.frames as usize >= USER_FRAMES_MAX {
         turns.end = WalkEnd::DepthLimit as u8;
         return 1;
@@ -113,7 +113,7 @@ pub(crate) fn slot(mut at: u64) -> u64 {
 /// Walks the user stack from the header's registers, writing frames behind the kernel's.
 #[inline(always)]
 pub(crate) fn walk(mut scratch: &mut Scratch, task: Task) {
-    let Scratch { sample, turns } = &mut *scratch;
+    let Scratch { sample, turns, .. } = &mut *scratch;
     let header = &mut sample.header;
     (turns.ip, turns.sp, turns.bp) = (header.ip, header.sp, header.bp);
     turns.registers = registers::SAMPLED;

@@ -48,6 +48,32 @@ pub fn check_symbols() -> Result<(), KernelSymbolsError> {
     check_symbols_in(Path::new(KALLSYMS), Path::new(KPTR_RESTRICT))
 }
 
+/// Addresses of the kernel's own symbols, by name, in the order of `names`; none for those it does not list, or hides.
+pub fn addresses_of<const N: usize>(names: [&str; N]) -> Result<[Option<u64>; N], KernelSymbolsError> {
+    addresses_in(Path::new(KALLSYMS), names)
+}
+
+fn addresses_in<const N: usize>(
+    kallsyms: &Path,
+    names: [&str; N],
+) -> Result<[Option<u64>; N], KernelSymbolsError> {
+    let unreadable = |source| KernelSymbolsError::Unreadable { path: kallsyms.to_owned(), source };
+    let mut addresses = [None; N];
+    for line in BufReader::new(File::open(kallsyms).map_err(unreadable)?).lines() {
+        let line = line.map_err(unreadable)?;
+        // Address, type, name; and a module's name for its symbols.
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(address), Some(_), Some(name), None) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        let Some(at) = names.iter().position(|wanted| *wanted == name) else { continue };
+        addresses[at] = u64::from_str_radix(address, 16).ok().filter(|address| *address != 0);
+    }
+    Ok(addresses)
+}
+
 fn check_symbols_in(kallsyms: &Path, kptr_restrict: &Path) -> Result<(), KernelSymbolsError> {
     let unreadable = |source| KernelSymbolsError::Unreadable { path: kallsyms.to_owned(), source };
     let mut lines = BufReader::new(File::open(kallsyms).map_err(unreadable)?).lines().peekable();
@@ -85,6 +111,17 @@ mod tests {
         let message = error.to_string();
         assert!(message.contains("kptr_restrict is 2"), "{message}");
         assert!(message.contains("sudo sysctl kernel.kptr_restrict=1"), "{message}");
+    }
+
+    #[test]
+    fn addresses_are_the_kernels_own_and_not_hidden_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kallsyms");
+        let text = "0000000000000000 A hidden\nffffffff81000000 T _stext\nffffffffc0000000 t _etext\t[module]\nx y z\n";
+        fs::write(&path, text).unwrap();
+        let addresses = addresses_in(&path, ["_etext", "_stext", "hidden", "z"]).unwrap();
+        assert_eq!(addresses, [None, Some(0xffff_ffff_8100_0000), None, None]);
+        assert!(addresses_in(Path::new("/nonexistent"), ["_stext"]).is_err());
     }
 
     #[test]

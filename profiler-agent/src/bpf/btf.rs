@@ -43,6 +43,14 @@ struct Type {
     kind_flag: bool,
 }
 
+/// Where a member of a struct is.
+struct Member {
+    /// Its first bit, from the start of the struct.
+    bit: u32,
+    /// Bits of a bit-field; 0: none.
+    bits: u32,
+}
+
 /// The kernel's type information.
 pub(crate) struct Btf {
     data: Vec<u8>,
@@ -102,28 +110,38 @@ impl Btf {
 
     /// Byte offset of a member of a struct; members of anonymous structs and unions count as its own.
     pub(crate) fn offset(&self, structure: &'static str, member: &'static str) -> Result<u32, BtfError> {
-        self.structs
-            .get(structure.as_bytes())
-            .and_then(|index| self.find(self.types[*index], member.as_bytes(), 8))
+        self.member(structure, member)
+            .map(|found| found.bit / 8)
             .ok_or(BtfError::NoMember { structure, member })
     }
 
-    fn find(&self, within: Type, member: &[u8], depth: usize) -> Option<u32> {
+    /// Where a bit-field stands: its first bit, from the start of the struct, and its width. None if there is no such
+    /// member, or it is no bit-field.
+    pub(crate) fn bit_field(&self, structure: &str, member: &str) -> Option<(u32, u32)> {
+        self.member(structure, member).filter(|found| found.bits != 0).map(|found| (found.bit, found.bits))
+    }
+
+    fn member(&self, structure: &str, member: &str) -> Option<Member> {
+        let index = self.structs.get(structure.as_bytes())?;
+        self.find(self.types[*index], member.as_bytes(), 8)
+    }
+
+    fn find(&self, within: Type, member: &[u8], depth: usize) -> Option<Member> {
         for i in 0..within.vlen {
             let at = within.at + 12 + 12 * i;
-            let bits = self.u32(at + 8)?;
+            let word = self.u32(at + 8)?;
             // With the kind flag set, the upper byte is a bit-field's size.
-            let offset = if within.kind_flag { bits & 0xff_ffff } else { bits } / 8;
+            let (bit, bits) = if within.kind_flag { (word & 0xff_ffff, word >> 24) } else { (word, 0) };
             let name = self.string(at)?;
             if name == member {
-                return Some(offset);
+                return Some(Member { bit, bits });
             }
             if name.is_empty() && depth > 0 {
                 let inner = *self.types.get((self.u32(at + 4)? as usize).checked_sub(1)?)?;
                 if matches!(inner.kind, KIND_STRUCT | KIND_UNION)
                     && let Some(found) = self.find(inner, member, depth - 1)
                 {
-                    return Some(offset + found);
+                    return Some(Member { bit: bit.checked_add(found.bit)?, ..found });
                 }
             }
         }
@@ -145,6 +163,7 @@ mod tests {
         let pid = btf.offset("task_struct", "pid").unwrap();
         assert_eq!(btf.offset("task_struct", "tgid").unwrap(), pid + 4);
         assert!(btf.offset("task_struct", "comm").unwrap() > 0);
+        assert_eq!(btf.bit_field("task_struct", "pid"), None);
         assert!(btf.offset("task_struct", "no_such_member").is_err());
         assert!(btf.offset("no_such_struct", "pid").is_err());
     }
@@ -156,6 +175,15 @@ mod tests {
         for bytes in [0, 1, 8, 23, 24, 1000, whole.len() / 2] {
             assert!(Btf::parse(whole[..bytes].to_vec()).is_err(), "{bytes} bytes");
         }
+    }
+
+    #[test]
+    fn bit_fields_tell_where_they_stand() {
+        // the kernel's unwind entries are known to have them
+        let btf = Btf::read(Path::new("/sys/kernel/btf/vmlinux")).unwrap();
+        assert_eq!(btf.bit_field("orc_entry", "sp_reg"), Some((32, 4)));
+        assert_eq!(btf.bit_field("orc_entry", "bp_reg"), Some((36, 4)));
+        assert_eq!(btf.bit_field("orc_entry", "sp_offset"), None);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod attach;
 mod btf;
+mod kernel_comparison;
+mod kernel_rules;
 mod parts;
 mod record;
 mod tables;
@@ -18,9 +20,12 @@ use thiserror::Error;
 
 pub(crate) use attach::CpuEvent;
 pub(crate) use btf::{Btf, BtfError};
+pub(crate) use kernel_comparison::{Comparison, ComparisonError, KernelComparisons};
 pub(crate) use parts::{PartCosts, PartSummary};
 pub(crate) use record::{RawRecord, RawSample, RawStack, RecordError, StackCopy};
 pub(crate) use tables::TableMaps;
+
+use kernel_rules::KernelRules;
 
 /// The object that the build script made, aligned as an ELF reader wants it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vesta-bpf.o"));
@@ -179,9 +184,21 @@ impl KernelProgram {
         let measured = u32::from(options.measured);
         loader.override_global("MEASURED", &measured, true);
         loader.map_max_entries("SAMPLES", ring_bytes);
+        let kernel_rules = KernelRules::find(&btf);
+        match &kernel_rules {
+            Ok(rules) => rules.set(&mut loader),
+            Err(reason) => {
+                tracing::info!(%reason, "the kernel's unwind tables are not used: kernel stacks cost more");
+                // No map is empty.
+                loader.map_max_entries("KERNEL_BLOCKS", 1);
+            }
+        }
         let mut ebpf = loader.load(OBJECT).map_err(|error| BpfError::Load(Box::new(error)))?;
         let program: &mut PerfEvent = program(&mut ebpf, "sample_cpu")?;
         program.load().map_err(program_error("sample_cpu"))?;
+        if let Ok(rules) = &kernel_rules {
+            rules.fill(&mut ebpf)?;
+        }
         if options.watched_only {
             for (name, tracepoint) in
                 [("watch_fork", "sched_process_fork"), ("watch_exit", "sched_process_exit")]

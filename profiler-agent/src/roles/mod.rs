@@ -2,6 +2,7 @@
 
 pub(crate) mod debug;
 pub(crate) mod doctor;
+pub(crate) mod kernel_stack;
 pub(crate) mod query;
 pub(crate) mod record;
 pub(crate) mod run;

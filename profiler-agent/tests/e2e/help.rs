@@ -12,6 +12,7 @@ fn help_texts_are_as_agreed() {
         ("query.txt", &["query", "--help"]),
         ("doctor.txt", &["doctor", "--help"]),
         ("debug-unwind-table.txt", &["debug", "unwind-table", "--help"]),
+        ("debug-kernel-stack.txt", &["debug", "kernel-stack", "--help"]),
     ] {
         let help = text(&run(args, 0).stdout);
         let path = golden(name);

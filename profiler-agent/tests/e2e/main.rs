@@ -3,6 +3,7 @@
 
 mod errors;
 mod help;
+mod kernel_stacks;
 mod known_stacks;
 mod record;
 mod run;

@@ -19,10 +19,12 @@ pub enum Counter {
     FilterFull = 5,
     /// A copy of a user stack did not fit the ring buffer; its sample did. Not a sample.
     StackRingFull = 6,
+    /// A kernel stack that the kernel's own walk was asked for, because the rules did not lead to its end. Not a sample.
+    KernelWalkHandedOver = 7,
 }
 
 /// Number of counters; the map's size.
-pub const COUNTERS: u32 = 7;
+pub const COUNTERS: u32 = 8;
 
 impl Counter {
     /// All, by number.
@@ -34,5 +36,6 @@ impl Counter {
         Self::LostNoScratch,
         Self::FilterFull,
         Self::StackRingFull,
+        Self::KernelWalkHandedOver,
     ];
 }

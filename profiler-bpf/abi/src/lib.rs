@@ -5,12 +5,14 @@
 #![no_std]
 
 mod counters;
+mod kernel;
 mod parts;
 mod sample;
 mod status;
 mod tables;
 
 pub use counters::{COUNTERS, Counter};
+pub use kernel::{KERNEL_BLOCK_SHIFT, KERNEL_BLOCKS_A_RUN, KERNEL_BLOCKS_MAX, KernelComparison};
 pub use parts::{PARTS, Part, PartCost};
 pub use sample::{
     COMM_BYTES, FRAME_ADDRESS_BITS, FRAME_SLOTS, HEADER_BYTES, KERNEL_FRAMES_MAX, Mode, PT_REGS_WORDS,

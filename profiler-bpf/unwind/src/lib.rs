@@ -14,6 +14,7 @@ use profiler_abi::{Method, WalkEnd};
 
 mod apply;
 mod code;
+pub mod orc;
 pub mod registers;
 pub mod rule;
 pub mod table;
