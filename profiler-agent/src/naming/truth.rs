@@ -330,7 +330,6 @@ mod tests {
         assert_eq!(found(1, Fp, WalkEnd::UnreadableStack), (Status::NoUnwindRow, 2, 2));
         // By a rule it is right: the mapping is what we do not know.
         assert_eq!(found(401, Method::Table, WalkEnd::ZeroFramePointer), (Status::EndNotProven, 3, 3));
-        assert_eq!(found(101, Fp, WalkEnd::AddressSpaceGone), (Status::AddressSpaceGone, 3, 3));
         let alone = [RawFrame::Unmapped { address: 1, method: Leaf }];
         assert_eq!(judge(&alone, WalkEnd::NotAscending, false, &mut ByOffset).keep, 1);
     }
