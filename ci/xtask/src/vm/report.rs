@@ -143,7 +143,7 @@ impl Report {
     /// start), or Vesta (it saw late that the time was up, and until then built no unwind tables).
     pub(super) fn is_starved(&self) -> bool {
         let few = |recording: &Recording| (1..LEAST_SAMPLES).contains(&recording.taken);
-        let late = |recording: &Recording| recording.seconds > 2.0 * f64::from(SECONDS);
+        let late = |recording: &Recording| recording.seconds > 1.3 * f64::from(SECONDS);
         self.recordings.iter().any(|recording| few(recording) || late(recording))
     }
 
