@@ -54,12 +54,14 @@ impl KernelRules {
             "__stop_orc_unwind",
             "return_to_handler",
             "arch_rethook_trampoline",
+            // Its name before 5.19.
+            "__kretprobe_trampoline",
         ])
         .map_err(|error| error.to_string())?;
         Self::from_addresses(addresses, layout)
     }
 
-    fn from_addresses(addresses: [Option<u64>; 8], layout: Layout) -> Result<Self, String> {
+    fn from_addresses(addresses: [Option<u64>; 9], layout: Layout) -> Result<Self, String> {
         let [
             Some(text_start),
             Some(text_end),
@@ -69,6 +71,7 @@ impl KernelRules {
             Some(entries_end),
             return_to_handler,
             rethook_trampoline,
+            older_trampoline,
         ] = addresses
         else {
             return Err(
@@ -87,7 +90,7 @@ impl KernelRules {
             count: u32::try_from(count).map_err(|_| format!("there are {count} entries"))?,
             layout: layout as u32,
             return_to_handler: return_to_handler.unwrap_or(NO_ADDRESS),
-            rethook_trampoline: rethook_trampoline.unwrap_or(NO_ADDRESS),
+            rethook_trampoline: rethook_trampoline.or(older_trampoline).unwrap_or(NO_ADDRESS),
         };
         match rules.blocks() {
             0 => Err("the kernel's code has no size".into()),
@@ -159,9 +162,9 @@ mod tests {
 
     const START: u64 = 0xffff_ffff_8100_0000;
 
-    fn addresses() -> [Option<u64>; 8] {
+    fn addresses() -> [Option<u64>; 9] {
         let at = |offset| Some(START + offset);
-        [at(0), at(0x1001), at(0x8000), at(0x8028), at(0x9000), at(0x903c), None, at(0x40)]
+        [at(0), at(0x1001), at(0x8000), at(0x8028), at(0x9000), at(0x903c), None, at(0x40), None]
     }
 
     #[test]
@@ -173,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_together_is_refused() {
-        let refused = |change: fn(&mut [Option<u64>; 8])| {
+        let refused = |change: fn(&mut [Option<u64>; 9])| {
             let mut addresses = addresses();
             change(&mut addresses);
             KernelRules::from_addresses(addresses, Layout::WithEnd).unwrap_err()
