@@ -5,7 +5,7 @@ use testprogs::{
     Variant::{FramePointers, NoFramePointers, Static, Stripped},
 };
 
-use crate::vesta::{Recording, program, quiet, record};
+use crate::vesta::{Recording, Stack, program, quiet, record};
 
 /// Fast enough for narrow confidence within seconds.
 const FAST: &[&str] = &["--frequency", "997"];
@@ -17,9 +17,11 @@ fn share(recording: &Recording, process: &str, function: &str) -> f64 {
     part as f64 * 100.0 / recording.samples(|stack| stack.process == process) as f64
 }
 
-/// Never called complete unless it reaches the start of the program.
+/// Never called complete unless it reaches the start of the program. In exec and exit there is no user stack.
 fn no_whole_stack_misses_main(recording: &Recording, process: &str) {
-    for stack in recording.stacks.iter().filter(|stack| stack.process == process && stack.is_whole()) {
+    let is_kernel = |frame: &String| frame.ends_with("_[k]");
+    let whole = |stack: &&Stack| stack.is_whole() && !stack.frames.iter().all(is_kernel);
+    for stack in recording.stacks.iter().filter(|stack| stack.process == process).filter(whole) {
         let starts = ["main", "_start", "_dl_start_user", "start_thread"];
         // A stripped dynamic linker has no name for its start.
         let in_linker = stack.frames.first().is_some_and(|frame| frame.starts_with("[ld-linux"));
@@ -44,7 +46,7 @@ fn a_mix_of_known_shares_is_measured_and_every_stack_reaches_main() {
         let (complete, user) = (recording.number("complete"), recording.number("user_stacks"));
         // The first milliseconds are the dynamic linker's, which keeps no frame pointers.
         assert!(complete * 1000 >= user * 985, "{complete} of {user} complete\n{}", recording.show());
-        let burning = |stack: &crate::vesta::Stack| stack.has("work");
+        let burning = |stack: &Stack| stack.has("work");
         assert_eq!(
             recording.samples(|stack| burning(stack) && !(stack.has("main") && stack.is_whole())),
             0,
@@ -63,13 +65,13 @@ fn a_program_without_frame_pointers_is_walked_by_its_tables() {
     // Until the tables are built copies of stacks are walked, fewer than are sampled at this rate.
     assert!(complete * 10 > user * 6, "{complete} of {user} complete\n{}", recording.show());
     no_whole_stack_misses_main(&recording, "shares");
-    let by_table = |stack: &crate::vesta::Stack| stack.is_whole() && stack.has("_start");
+    let by_table = |stack: &Stack| stack.is_whole() && stack.has("_start");
     let walked = recording.samples(by_table) as f64;
     for (function, expected) in [("burn_seventy", 70.0), ("burn_twenty", 20.0), ("burn_ten", 10.0)] {
-        let burning = |stack: &crate::vesta::Stack| by_table(stack) && stack.has(function);
+        let burning = |stack: &Stack| by_table(stack) && stack.has(function);
         let measured = recording.samples(burning) as f64 * 100.0 / walked;
         assert!((measured - expected).abs() < 5.0, "{function}: {measured} %\n{}", recording.show());
-        let path = |stack: &crate::vesta::Stack| burning(stack) && !(stack.has("work") && stack.has("main"));
+        let path = |stack: &Stack| burning(stack) && !(stack.has("work") && stack.has("main"));
         assert_eq!(recording.samples(path), 0, "{}", recording.show());
     }
     // What is not complete says so in the stack, too.
@@ -152,7 +154,7 @@ fn a_rust_programs_inlined_functions_are_told_from_real_ones() {
 fn system_calls_show_the_kernel_on_top_of_the_function_that_made_them() {
     let _quiet = quiet();
     let recording = record(FAST, &[&program(Program::Syscalls, FramePointers), "2"]);
-    let in_kernel = |stack: &crate::vesta::Stack| stack.frames.iter().any(|frame| frame.ends_with("_[k]"));
+    let in_kernel = |stack: &Stack| stack.frames.iter().any(|frame| frame.ends_with("_[k]"));
     let reading = recording.samples(|stack| stack.has("read_zero") && in_kernel(stack));
     let all = recording.samples(|stack| stack.process == "syscalls");
     assert!(reading * 3 > all, "{reading} of {all}\n{}", recording.show());
