@@ -113,6 +113,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "BYTES", env = "VESTA_UNWIND_TABLE_BYTES", value_parser = table_bytes)]
     pub(crate) unwind_table_bytes: Option<Bytes>,
 
+    /// How much disk compiled unwind tables may take, for the next start; 0 keeps none [default: 256MiB]
+    #[arg(long, value_name = "BYTES", env = "VESTA_UNWIND_CACHE_BYTES", value_parser = cache_bytes)]
+    pub(crate) unwind_cache_bytes: Option<Bytes>,
+
     /// Print the address as one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -135,6 +139,10 @@ pub(crate) struct RecordArgs {
     /// How much kernel memory unwind tables may take, 1MiB to 256MiB; the least used go first [default: 64MiB]
     #[arg(long, value_name = "BYTES", env = "VESTA_UNWIND_TABLE_BYTES", value_parser = table_bytes)]
     pub(crate) unwind_table_bytes: Option<Bytes>,
+
+    /// How much disk compiled unwind tables may take, for the next start; 0 keeps none [default: 256MiB]
+    #[arg(long, value_name = "BYTES", env = "VESTA_UNWIND_CACHE_BYTES", value_parser = cache_bytes)]
+    pub(crate) unwind_cache_bytes: Option<Bytes>,
 
     /// Where to write the profile; the name tells the format: .pb.gz or .pprof (pprof), .svg, .folded or
     /// .txt (folded stacks), .json
@@ -244,6 +252,11 @@ pub(crate) fn table_bytes(text: &str) -> Result<Bytes, String> {
     }
 }
 
+/// A number of bytes, or 0 for nothing.
+pub(crate) fn cache_bytes(text: &str) -> Result<Bytes, String> {
+    if text == "0" { Ok(Bytes(0)) } else { bytes(text) }
+}
+
 /// `0x1234` or `1234`.
 fn hexadecimal(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
@@ -278,6 +291,7 @@ mod tests {
         }
         assert_eq!(table_bytes("1MiB"), Ok(Bytes(1 << 20)));
         assert_eq!(table_bytes("256MiB"), Ok(Bytes(256 << 20)));
+        assert_eq!((cache_bytes("0"), cache_bytes("1GB")), (Ok(Bytes(0)), Ok(Bytes(1_000_000_000))));
         for wrong in ["1MB", "257MiB", "1TB", "much"] {
             assert!(table_bytes(wrong).is_err(), "{wrong}");
         }

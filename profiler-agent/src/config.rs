@@ -9,7 +9,10 @@ use std::{
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::cli::{self, Bytes, RunArgs};
+use crate::{
+    cli::{self, Bytes, RunArgs},
+    unwind_tables::CacheOptions,
+};
 
 /// Where a configuration file is looked for when none is named.
 pub(crate) const DEFAULT_FILE: &str = "/etc/vesta/vesta.toml";
@@ -17,6 +20,9 @@ pub(crate) const DEFAULT_FILE: &str = "/etc/vesta/vesta.toml";
 pub(crate) const DEFAULT_FREQUENCY_HZ: u64 = 99;
 /// Room for unwind tables in the kernel: some 24 million rows, more than a large desktop's running set.
 const DEFAULT_TABLE_BYTES: u64 = 64 << 20;
+
+/// Disk for compiled unwind tables: those of every program and library of a large desktop.
+const DEFAULT_CACHE_BYTES: u64 = 256 << 20;
 
 /// Why settings are refused.
 #[derive(Debug, Error)]
@@ -44,6 +50,7 @@ struct File {
     retention_bytes: Option<String>,
     window: Option<String>,
     unwind_table_bytes: Option<String>,
+    unwind_cache_bytes: Option<String>,
 }
 
 /// Everything `vesta run` needs to know.
@@ -57,6 +64,8 @@ pub(crate) struct RunConfig {
     pub(crate) window: Duration,
     /// Bytes that unwind tables may take in the kernel.
     pub(crate) unwind_table_bytes: u64,
+    /// Where compiled unwind tables are kept, if at all.
+    pub(crate) unwind_cache: Option<CacheOptions>,
 }
 
 impl RunConfig {
@@ -77,6 +86,10 @@ impl RunConfig {
             .unwind_table_bytes
             .map(|text| cli::table_bytes(&text).map_err(|message| value("unwind_table_bytes", message)))
             .transpose()?;
+        let cache_bytes = file
+            .unwind_cache_bytes
+            .map(|text| cli::cache_bytes(&text).map_err(|message| value("unwind_cache_bytes", message)))
+            .transpose()?;
         if let Some(hz) = file.frequency.filter(|hz| !(1..=10_000).contains(hz)) {
             return Err(value("frequency", format!("{hz} is not a whole number from 1 to 10000")));
         }
@@ -86,14 +99,17 @@ impl RunConfig {
             return Err(ConfigError::Window(window));
         }
         let week = Duration::from_secs(7 * 86_400);
+        let data_dir = args.data_dir.clone().or(file.data_dir).unwrap_or_else(default_data_dir);
+        let unwind_cache = unwind_cache(&data_dir, args.unwind_cache_bytes.or(cache_bytes));
         Ok(Self {
-            data_dir: args.data_dir.clone().or(file.data_dir).unwrap_or_else(default_data_dir),
+            data_dir,
             listen: address(&listen)?,
             frequency_hz: args.frequency.or(file.frequency).unwrap_or(DEFAULT_FREQUENCY_HZ),
             retention: args.retention.or(retention).map_or(week, |span| span.0),
             retention_bytes: args.retention_bytes.or(retention_bytes).map_or(20_000_000_000, |bytes| bytes.0),
             window,
             unwind_table_bytes: table_bytes_or_default(args.unwind_table_bytes.or(table_bytes)),
+            unwind_cache,
         })
     }
 }
@@ -101,6 +117,12 @@ impl RunConfig {
 /// Bytes that unwind tables may take in the kernel, unless someone said.
 pub(crate) fn table_bytes_or_default(said: Option<Bytes>) -> u64 {
     said.map_or(DEFAULT_TABLE_BYTES, |bytes| bytes.0)
+}
+
+/// Where compiled unwind tables are kept in a folder; none if no bytes are allowed.
+pub(crate) fn unwind_cache(parent: &Path, said: Option<Bytes>) -> Option<CacheOptions> {
+    let limit_bytes = said.map_or(DEFAULT_CACHE_BYTES, |bytes| bytes.0);
+    (limit_bytes > 0).then(|| CacheOptions { folder: parent.join("unwind-tables"), limit_bytes })
 }
 
 /// The data directory of `vesta query` without one: the file's, else the default.
@@ -135,6 +157,18 @@ fn default_data_dir() -> PathBuf {
     std::env::var_os("XDG_DATA_HOME").map_or_else(home, PathBuf::from).join("vesta")
 }
 
+/// What may be lost, for commands without a data directory: as the XDG base directory specification says, and the system's
+/// own for root.
+pub(crate) fn cache_dir() -> PathBuf {
+    let root = rustix::process::geteuid().is_root();
+    let given = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let default = || match std::env::var_os("HOME") {
+        Some(home) if !root => PathBuf::from(home).join(".cache"),
+        _ => PathBuf::from("/var/cache"),
+    };
+    given.unwrap_or_else(default).join("vesta")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +196,9 @@ mod tests {
         let file = "unwind_table_bytes = \"8MiB\"\n";
         assert_eq!(run(&[], Some(file)).unwrap().unwind_table_bytes, 8 << 20);
         assert_eq!(run(&["--unwind-table-bytes", "4MiB"], Some(file)).unwrap().unwind_table_bytes, 4 << 20);
+        let cache = run(&["--data-dir", "/d"], None).unwrap().unwind_cache.unwrap();
+        assert_eq!((cache.folder.to_str(), cache.limit_bytes), (Some("/d/unwind-tables"), 256 << 20));
+        assert_eq!(run(&[], Some("unwind_cache_bytes = \"0\"")).unwrap().unwind_cache, None);
     }
 
     #[test]

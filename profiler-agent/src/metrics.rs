@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use ui::truth::reasons;
 
-use crate::account::{self, Totals};
+use crate::{
+    account::{self, Totals},
+    unwind_tables::TableCounts,
+};
 
 struct Text(String);
 
@@ -89,27 +92,7 @@ pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
         "Processes forgotten for lack of room.",
         totals.processes.forgotten as f64,
     );
-    let tables = &totals.tables;
-    text.gauge("vesta_unwind_tables", "Files whose unwind table is in the kernel.", tables.tables as f64);
-    text.gauge("vesta_unwind_rows", "Rows of these tables.", tables.rows as f64);
-    text.gauge("vesta_unwind_table_bytes", "Bytes of these tables.", tables.bytes as f64);
-    text.gauge("vesta_unwind_map_bytes", "Bytes of all maps that tables lie in.", tables.map_bytes as f64);
-    text.counter("vesta_unwind_tables_built_total", "Unwind tables that were built.", tables.built as f64);
-    text.counter(
-        "vesta_unwind_tables_evicted_total",
-        "Unwind tables given up for lack of room; they are built again when missed.",
-        tables.evicted as f64,
-    );
-    text.counter(
-        "vesta_unwind_tables_failed_total",
-        "Times a file's unwind table could not be built or placed.",
-        tables.failed as f64,
-    );
-    text.counter(
-        "vesta_unwind_processes_refused_total",
-        "Times a process got no unwind tables for lack of room.",
-        tables.refused as f64,
-    );
+    unwind_tables(&mut text, &totals.tables);
     text.counter(
         "vesta_process_events_lost_total",
         "Process events that did not fit perf's rings.",
@@ -123,6 +106,65 @@ pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
     text.counter("vesta_windows_total", "Windows of samples that were closed.", totals.windows as f64);
     text.gauge("vesta_uptime_seconds", "Time since the agent started.", uptime_s);
     text.0
+}
+
+fn unwind_tables(text: &mut Text, tables: &TableCounts) {
+    let source = &tables.source;
+    for (name, help, value) in [
+        ("vesta_unwind_tables", "Files whose unwind table is in the kernel.", tables.tables),
+        ("vesta_unwind_rows", "Rows of these tables.", tables.rows),
+        ("vesta_unwind_table_bytes", "Bytes of these tables.", tables.bytes),
+        ("vesta_unwind_map_bytes", "Bytes of all maps that tables lie in.", tables.map_bytes),
+        ("vesta_unwind_tables_pending", "Files that samples wait for the table of.", tables.pending),
+        ("vesta_unwind_cache_bytes", "Bytes of unwind tables on disk.", source.disk.bytes),
+    ] {
+        text.gauge(name, help, value as f64);
+    }
+    for (name, help, value) in [
+        ("vesta_unwind_tables_built_total", "Unwind tables that were compiled.", source.built),
+        (
+            "vesta_unwind_tables_from_cache_total",
+            "Unwind tables that were read from disk instead.",
+            source.from_cache,
+        ),
+        (
+            "vesta_unwind_tables_evicted_total",
+            "Unwind tables given up for room; they come back when missed.",
+            tables.evicted,
+        ),
+        ("vesta_unwind_tables_rebuilt_total", "Evicted tables that came back.", tables.rebuilt),
+        (
+            "vesta_unwind_tables_put_off_total",
+            "Times a table waited, as all others had only just come.",
+            tables.put_off,
+        ),
+    ] {
+        text.counter(name, help, value as f64);
+    }
+    let by_reason = |reasons: &[(&str, u64)]| -> Vec<(String, f64)> {
+        reasons.iter().map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), *count as f64)).collect()
+    };
+    let failed = by_reason(&tables.failed());
+    let help = "Times a file got no unwind table, by reason.";
+    text.metric("counter", "vesta_unwind_tables_failed_total", help, &failed);
+    text.counter(
+        "vesta_unwind_build_cpu_seconds_total",
+        "CPU time for compiling unwind tables and reading them from disk.",
+        source.cpu_ns as f64 / 1e9,
+    );
+    let removed = by_reason(&[("room", source.disk.removed), ("damaged", source.disk.corrupt)]);
+    let help = "Unwind tables removed from disk, by reason.";
+    text.metric("counter", "vesta_unwind_cache_removed_total", help, &removed);
+    text.counter(
+        "vesta_unwind_cache_errors_total",
+        "Times the disk refused an unwind table.",
+        source.disk.errors as f64,
+    );
+    text.counter(
+        "vesta_unwind_processes_refused_total",
+        "Times a process got no unwind tables for lack of room.",
+        tables.refused as f64,
+    );
 }
 
 #[cfg(test)]
@@ -146,7 +188,11 @@ mod tests {
             .collect();
         let found: BTreeMap<_, _> = text
             .lines()
-            .filter(|line| line.contains("{reason="))
+            .filter(|line| {
+                ["vesta_samples_lost_total{", "vesta_stacks_incomplete_total{"]
+                    .iter()
+                    .any(|name| line.starts_with(name))
+            })
             .filter_map(|line| line.rsplit_once(' '))
             .map(|(name, value)| (name.to_owned(), value.parse::<u64>().unwrap()))
             .collect();

@@ -22,7 +22,7 @@ use crate::{
     naming::{Namer, Origin, Tally},
     processor::{self, ProcessorOptions, ToName, WINDOWS_MAX, WindowAccount},
     sink::Sink,
-    unwind_tables::UnwindTables,
+    unwind_tables::{CacheOptions, TableSource, UnwindTables},
 };
 
 /// Why the pipeline does not start.
@@ -40,6 +40,8 @@ pub(crate) struct PipelineOptions {
     pub(crate) window: Duration,
     /// Bytes that unwind tables may take in the kernel.
     pub(crate) table_bytes: u64,
+    /// Where they are kept on disk, if at all.
+    pub(crate) table_cache: Option<CacheOptions>,
     pub(crate) origin: Origin,
 }
 
@@ -68,15 +70,16 @@ impl Pipeline {
         let stop = Arc::new(AtomicBool::new(false));
         let (batches_in, batches_out) = sync_channel(BATCHES_MAX);
         let (windows_in, windows_out) = sync_channel(WINDOWS_MAX);
+        let source = Arc::new(TableSource::new(options.table_cache.as_ref()));
         let naming = {
-            let account = account.clone();
+            let (account, source) = (account.clone(), source.clone());
             let origin = options.origin;
             thread::Builder::new()
                 .name("vesta-name".into())
-                .spawn(move || name_windows(&windows_out, origin, sink, &account))?
+                .spawn(move || name_windows(&windows_out, origin, source, sink, &account))?
         };
         let window = ProcessorOptions { window: options.window };
-        let tables = UnwindTables::new(program.tables()?, options.table_bytes)?;
+        let tables = UnwindTables::new(program.tables()?, options.table_bytes, source)?;
         let processor = processor::spawn(window, tables, batches_out, windows_in, live.clone())?;
         let (capture, info) = Capture::start(program, progress.clone())?;
         let capture = capture.spawn(batches_in, stop.clone())?;
@@ -96,9 +99,15 @@ impl Pipeline {
     }
 }
 
-fn name_windows(windows: &Receiver<ToName>, origin: Origin, mut sink: Box<dyn Sink>, account: &Account) {
+fn name_windows(
+    windows: &Receiver<ToName>,
+    origin: Origin,
+    tables: Arc<TableSource>,
+    mut sink: Box<dyn Sink>,
+    account: &Account,
+) {
     let host = origin.host.clone();
-    let mut namer = Namer::new(origin);
+    let mut namer = Namer::new(origin, tables);
     let mut cpu_ns = 0;
     while let Ok(message) = windows.recv() {
         match message {

@@ -9,8 +9,6 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use profiler_abi::Method;
-
 use crate::{
     capture::{Batch, CaptureTotals},
     live::LiveInterest,
@@ -135,8 +133,8 @@ impl Processor {
             while let Some(event) = events.next_if(|event| event.time_ns <= sample.time_ns) {
                 self.table.apply(event);
             }
-            self.window.add(sample, &mut self.table, clock, bucket_ms, &mut |binary, method| {
-                self.tables.note_file(binary, !matches!(method, Method::Table | Method::Interrupted), now);
+            self.window.add(sample, &mut self.table, clock, bucket_ms, &mut |binary| {
+                self.tables.note_file(binary, now);
             });
             self.tables.note(sample, &self.table);
         }

@@ -9,7 +9,9 @@ use store::model::{Exact, FrameId, NodeId, StackTreeBuilder};
 
 use crate::{
     bpf::{RawSample, StackCopy},
-    processes::{BinaryHandle, MappedFile, Place, ProcessCode, ProcessHandle, ProcessLabels, ProcessTable},
+    processes::{
+        BinaryHandle, MappedFile, Place, ProcessCode, ProcessHandle, ProcessLabels, ProcessTable, VDSO,
+    },
 };
 
 /// A frame before it has a name. The method is part of what tells frames apart, since the truth of a stack is
@@ -106,14 +108,14 @@ pub(crate) struct Window {
 
 impl Window {
     /// Counts a sample. Its mappings are looked up now, while its process may still be there.
-    /// `seen` is told of each file that the stack goes through, and by which method.
+    /// `seen` is told of each file that the stack goes through.
     pub(crate) fn add(
         &mut self,
         sample: &RawSample,
         table: &mut ProcessTable,
         clock: ClockOffset,
         bucket_ms: i64,
-        seen: &mut dyn FnMut(BinaryHandle, Method),
+        seen: &mut dyn FnMut(BinaryHandle),
     ) {
         let (process, labels) =
             table.process(sample.pid, sample.identity, &sample.process_comm, sample.cgroup_id);
@@ -122,8 +124,10 @@ impl Window {
         user.clear();
         for frame in &sample.user {
             let frame = self.place(table, sample.pid, *frame);
-            if let RawFrame::File { binary, method, .. } = frame {
-                seen(binary, method);
+            match frame {
+                RawFrame::File { binary, .. } => seen(binary),
+                RawFrame::Vdso { .. } => seen(VDSO),
+                _ => {}
             }
             user.push(frame);
         }
@@ -256,7 +260,7 @@ mod tests {
             (16_000_000, 6, &[10, 20]),
             (17_000_000, 5, &[20]),
         ] {
-            window.add(&sample(time_ns, tid, user), &mut table, clock, 10_000, &mut |_, _| {});
+            window.add(&sample(time_ns, tid, user), &mut table, clock, 10_000, &mut |_| {});
         }
         assert_eq!((window.samples, window.rows.len(), window.stacks.len()), (4, 3, 3));
         let (key, exact) = window.rows.iter().find(|(_, exact)| exact.len() == 2).unwrap();

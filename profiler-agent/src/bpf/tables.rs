@@ -1,6 +1,8 @@
 //! The maps of unwind tables, as the agent writes them. Who may be reading, and when, is the caller's business
 //! (`unwind_tables`).
 
+use std::array;
+
 use aya::{
     Ebpf,
     maps::{Array, ArrayOfMaps, HashMap, MapData},
@@ -34,12 +36,14 @@ impl TableMaps {
 
     /// Writes words from number `at` on; slabs are made as needed. Whole pages only: `at` is a multiple of
     /// [`PAGE_WORDS`], and what is left of the last page becomes zero.
-    pub(crate) fn write_words(&mut self, at: u32, words: &[u64]) -> Result<(), BpfError> {
+    pub(crate) fn write_words(&mut self, at: u32, words: impl Iterator<Item = u64>) -> Result<(), BpfError> {
         debug_assert_eq!(at as usize % PAGE_WORDS, 0);
-        for (i, chunk) in words.chunks(PAGE_WORDS).enumerate() {
-            let mut page = [0; PAGE_WORDS];
-            page[..chunk.len()].copy_from_slice(chunk);
-            let number = at as usize / PAGE_WORDS + i;
+        let mut words = words.peekable();
+        for number in at as usize / PAGE_WORDS.. {
+            if words.peek().is_none() {
+                break;
+            }
+            let page: Page = array::from_fn(|_| words.next().unwrap_or(0));
             let slab = number / SLAB_PAGES;
             self.make_slabs(slab + 1)?;
             self.slabs[slab].set((number % SLAB_PAGES) as u32, page, 0).map_err(map_error("SLABS"))?;

@@ -1,28 +1,20 @@
 //! Walking copied stacks to their ends: what the kernel side could not do for lack of tables is done here, by the same
 //! steps and the same rules.
 
-use std::{os::unix::fs::FileExt, path::Path};
+use std::{os::unix::fs::FileExt, sync::Arc};
 
 use profiler_abi::{Method, USER_FRAMES_MAX, WalkEnd};
 use profiler_unwind::{Memory, Walk};
 use rustc_hash::FxHashMap;
 use store::model::Exact;
-use symbols::{elf::FileFacts, unwind_rows::UnwindTable};
 
 use super::{all_registers, files::KnownFiles};
 use crate::{
     bpf::StackCopy,
     processes::{BinaryHandle, CodeBacking, CodeRange, MappedFile, ProcessCode, VDSO},
+    unwind_tables::{FileTable, TableSource},
     window::{RawFrame, RawKey, Unfinished, Window},
 };
-
-/// Bytes of tables kept; beyond it all are dropped and built anew as needed. As much as the kernel side has.
-const TABLE_BYTES_MAX: u64 = 64 << 20;
-
-struct FileTable {
-    table: UnwindTable,
-    facts: FileFacts,
-}
 
 /// Where a walk got to.
 pub(super) struct Walked {
@@ -63,14 +55,19 @@ impl Finished {
     }
 }
 
-/// Tables of the files that copied stacks went through.
-#[derive(Default)]
+/// Walks with the tables that the builder makes, too.
 pub(super) struct Finisher {
-    tables: FxHashMap<BinaryHandle, Option<FileTable>>,
-    bytes: u64,
+    source: Arc<TableSource>,
+    /// Those that the stacks of one batch go through.
+    tables: FxHashMap<BinaryHandle, Option<Arc<FileTable>>>,
 }
 
 impl Finisher {
+    /// A finisher that takes its tables from there.
+    pub(super) fn new(source: Arc<TableSource>) -> Self {
+        Self { source, tables: FxHashMap::default() }
+    }
+
     /// Finishes the stack of a sample.
     pub(super) fn finish(&mut self, unfinished: Unfinished, files: &mut KnownFiles) -> Finished {
         let Unfinished { key, exact, kernel, stack, code, user } = unfinished;
@@ -123,33 +120,15 @@ impl Finisher {
         }
     }
 
+    /// Forgets the tables that were needed so far; the source keeps them for a while.
+    pub(super) fn forget(&mut self) {
+        self.tables.clear();
+        self.source.forget_unused();
+    }
+
     fn table(&mut self, binary: BinaryHandle, mapped: &MappedFile) -> Option<&FileTable> {
-        if !self.tables.contains_key(&binary) {
-            let built = build(mapped);
-            let bytes = built.as_ref().map_or(0, |built| built.table.stats().bytes);
-            if self.bytes + bytes > TABLE_BYTES_MAX {
-                self.tables.clear();
-                self.bytes = 0;
-            }
-            self.bytes += bytes;
-            self.tables.insert(binary, built);
-        }
-        self.tables.get(&binary)?.as_ref()
+        self.tables.entry(binary).or_insert_with(|| self.source.get(binary, mapped).ok()).as_deref()
     }
-
-    /// Forgets tables of files that are no longer used.
-    pub(super) fn retain(&mut self, mut used: impl FnMut(BinaryHandle) -> bool) {
-        self.tables.retain(|binary, _| *binary == VDSO || used(*binary));
-        self.bytes = self.tables.values().flatten().map(|known| known.table.stats().bytes).sum();
-    }
-}
-
-fn build(mapped: &MappedFile) -> Option<FileTable> {
-    let (file, path) = (mapped.file.as_ref()?, Path::new(&*mapped.path));
-    let told = |error: &dyn std::fmt::Display| tracing::debug!(%error, "copied stacks through a file stay as they are");
-    let table = UnwindTable::read(file, path).map_err(|error| told(&error)).ok()?;
-    let facts = FileFacts::read(file, path).map_err(|error| told(&error)).ok()?;
-    Some(FileTable { table, facts })
 }
 
 pub(super) fn find(code: &ProcessCode, address: u64) -> Option<&CodeRange> {

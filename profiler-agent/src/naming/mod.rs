@@ -18,6 +18,7 @@ use symbols::symbolizer::unknown_name;
 
 use crate::{
     processes::{BinaryHandle, ProcessHandle, ProcessLabels, VDSO, vdso_image},
+    unwind_tables::TableSource,
     window::{RawFrame, RawKey, Unfinished, Window},
 };
 use files::KnownFiles;
@@ -71,7 +72,8 @@ pub(crate) struct Namer {
 const KEEP_UNUSED_WINDOWS: u64 = 12;
 
 impl Namer {
-    pub(crate) fn new(origin: Origin) -> Self {
+    /// Names for windows of this origin; what unwind tables it needs come from this source.
+    pub(crate) fn new(origin: Origin, tables: Arc<TableSource>) -> Self {
         let mut files = KnownFiles::default();
         if let Some(image) = vdso_image() {
             files.add_vdso(&image);
@@ -82,7 +84,7 @@ impl Namer {
             kernel_build_id,
             files,
             names: NameCache::new(),
-            finisher: Finisher::default(),
+            finisher: Finisher::new(tables),
             finished: Vec::new(),
             windows: 0,
             last_used: FxHashMap::default(),
@@ -95,6 +97,7 @@ impl Namer {
             let finished = self.finisher.finish(stack, &mut self.files);
             self.finished.push(finished);
         }
+        self.finisher.forget();
     }
 
     /// The profile of the open window as it is now.
@@ -130,7 +133,6 @@ impl Namer {
         self.last_used.retain(|_, window| *window >= oldest);
         let last_used = &self.last_used;
         self.files.retain(|binary| last_used.contains_key(&binary));
-        self.finisher.retain(|binary| last_used.contains_key(&binary));
     }
 
     /// Times caches went over their limits.

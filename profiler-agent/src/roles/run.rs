@@ -43,7 +43,12 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
         load(SamplingOptions { frequency_hz: config.frequency_hz, watched_only: false, measured: false })?;
     let store = Store::open_writer(&config.data_dir)?;
     let host = origin.host.clone();
-    let options = PipelineOptions { window: config.window, table_bytes: config.unwind_table_bytes, origin };
+    let options = PipelineOptions {
+        window: config.window,
+        table_bytes: config.unwind_table_bytes,
+        table_cache: config.unwind_cache.clone(),
+        origin,
+    };
     let pipeline = Pipeline::start(program, options, Box::new(StoreSink(store.clone())))?;
     let maintenance = maintain(store.clone(), &config, stop.clone())?;
     let view = Agent {

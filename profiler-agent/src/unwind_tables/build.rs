@@ -2,33 +2,22 @@
 //! which is the one to look at, that would be a hundredth of a CPU, and tables would come when all is over.
 
 use std::{
-    path::Path,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     thread,
 };
 
-use symbols::{
-    elf::FileFacts,
-    unwind_rows::{UnwindRowsError, UnwindTable},
-};
-
-use super::layout::Layout;
+use super::source::{FileTable, NoTable, TableSource, thread_cpu_ns};
 use crate::processes::{BinaryHandle, MappedFile};
-
-/// What came of a file.
-pub(crate) enum Outcome {
-    /// Its table, as words of the space.
-    Table { words: Vec<u64>, layout: Layout, rows: u64 },
-    /// It has no call frame information, or is no file we can read.
-    NoInformation,
-    /// Reading it failed; it may go better another time.
-    Failed,
-}
 
 /// A file that the builder is done with.
 pub(crate) struct Built {
     pub(crate) binary: BinaryHandle,
-    pub(crate) outcome: Outcome,
+    pub(crate) table: Result<Arc<FileTable>, NoTable>,
+    /// CPU time that it took, nanoseconds.
+    pub(crate) cost_ns: u64,
 }
 
 /// Files with the builder at once: enough to keep it busy between two looks of the processor, few enough that a file
@@ -44,14 +33,16 @@ pub(crate) struct Builder {
 
 impl Builder {
     /// Starts the thread; it ends when this is dropped.
-    pub(crate) fn start() -> std::io::Result<Self> {
+    pub(crate) fn start(source: Arc<TableSource>) -> std::io::Result<Self> {
         let (orders, orders_out) = sync_channel::<(BinaryHandle, MappedFile)>(ORDERS_MAX);
         let (results_in, results) = sync_channel(ORDERS_MAX);
         thread::Builder::new().name("vesta-tables".into()).spawn(move || {
             be_nice();
             while let Ok((binary, file)) = orders_out.recv() {
-                let outcome = build(&file);
-                if results_in.send(Built { binary, outcome }).is_err() {
+                let before = thread_cpu_ns();
+                let table = source.get(binary, &file);
+                let cost_ns = thread_cpu_ns() - before;
+                if results_in.send(Built { binary, table, cost_ns }).is_err() {
                     return;
                 }
             }
@@ -85,23 +76,5 @@ fn be_nice() {
     // Without it the thread works at the usual priority, which costs others a little.
     if let Err(error) = rustix::process::nice(NICENESS) {
         tracing::debug!(%error, "tables are built at the usual priority");
-    }
-}
-
-fn build(mapped: &MappedFile) -> Outcome {
-    let Some(file) = &mapped.file else { return Outcome::Failed };
-    let path = Path::new(&*mapped.path);
-    let built = || Ok::<_, UnwindRowsError>((UnwindTable::read(file, path)?, FileFacts::read(file, path)?));
-    match built() {
-        Ok((table, _)) if table.runs().is_empty() => Outcome::NoInformation,
-        Ok((table, facts)) => {
-            let rows = table.stats().rows;
-            let (layout, words) = Layout::of(&table, facts.segments());
-            Outcome::Table { words, layout, rows }
-        }
-        Err(error) => {
-            tracing::debug!(%error, "a file has no unwind table");
-            Outcome::NoInformation
-        }
     }
 }

@@ -7,36 +7,49 @@ use symbols::{
     unwind_rows::{Run, UnwindTable},
 };
 
-use super::mapping;
+use super::{mapping, source::FileTable};
 
 /// A table's runs, and the numbers of its parts relative to its first word.
-#[derive(Debug)]
-pub(crate) struct Layout {
-    segments: Vec<Segment>,
-    runs: Vec<Run>,
+#[derive(Debug, Default)]
+pub(super) struct Layout {
+    segments: Box<[Segment]>,
+    runs: Box<[Run]>,
     /// First word of the blocks, and of the rules; the index comes first.
     words: u32,
     rules: u32,
+    /// All words.
+    len: u32,
 }
 
 impl Layout {
-    /// The layout of a table, and its words: index (two entries to a word), blocks, rules.
-    pub(crate) fn of(table: &UnwindTable, segments: &[Segment]) -> (Self, Vec<u64>) {
-        let mut space: Vec<u64> = table
+    /// The layout of a file's table.
+    pub(super) fn of(FileTable { table, facts }: &FileTable) -> Self {
+        // Fit: a table is of at most 64 MiB.
+        let words = table.index().len().div_ceil(2) as u32;
+        let rules = words + table.words().len() as u32;
+        let len = rules + table.rules().len() as u32;
+        Self { segments: facts.segments().into(), runs: table.runs().into(), words, rules, len }
+    }
+
+    /// Pages that the table takes.
+    pub(super) fn pages(&self) -> u32 {
+        self.len.div_ceil(PAGE_WORDS as u32)
+    }
+
+    /// A table's words: index (two entries to a word), blocks, rules.
+    pub(super) fn words(table: &UnwindTable) -> impl Iterator<Item = u64> {
+        let pair = |pair: &[u32]| u64::from(pair[0]) | u64::from(pair.get(1).copied().unwrap_or(0)) << 32;
+        table
             .index()
             .chunks(2)
-            .map(|pair| u64::from(pair[0]) | u64::from(pair.get(1).copied().unwrap_or(0)) << 32)
-            .collect();
-        let words = space.len() as u32;
-        space.extend(table.words());
-        let rules = space.len() as u32;
-        space.extend(table.rules());
-        (Self { segments: segments.to_vec(), runs: table.runs().to_vec(), words, rules }, space)
+            .map(pair)
+            .chain(table.words().iter().copied())
+            .chain(table.rules().iter().copied())
     }
 
     /// Adds the code mappings of `start..end`, which shows the file from `file_offset` on, to `out`, in order. The table
     /// lies at `page`.
-    pub(crate) fn map(
+    pub(super) fn map(
         &self,
         start: u64,
         end: u64,
@@ -102,10 +115,11 @@ mod tests {
             first_rule,
         };
         Layout {
-            segments: vec![Segment { file_offset: 0x1000, vaddr: 0x401000, size: 0x8000 }],
-            runs: vec![run(0x401000, 0x403000, 0, 0), run(0x405000, 0x409000, 4, 7)],
+            segments: [Segment { file_offset: 0x1000, vaddr: 0x401000, size: 0x8000 }].into(),
+            runs: [run(0x401000, 0x403000, 0, 0), run(0x405000, 0x409000, 4, 7)].into(),
             words: 100,
             rules: 200,
+            len: 300,
         }
     }
 

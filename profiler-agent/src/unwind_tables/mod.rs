@@ -5,13 +5,13 @@
 //! no longer leads to is given back only after a grace (`space`).
 
 mod build;
+mod disk;
+mod files;
 mod layout;
+mod source;
 mod space;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use profiler_abi::{
     CodeKind, CodeMapping, MAPPINGS_MAX, PAGE_WORDS, PROCESSES_MAX, ProcessTables, SLAB_PAGES, SLABS_MAX,
@@ -20,16 +20,14 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     bpf::{BpfError, RawSample, TableMaps},
-    processes::{BinaryHandle, CodeBacking, MappedFile, ProcessHandle, ProcessTable},
+    processes::{BinaryHandle, CodeBacking, ProcessHandle, ProcessTable},
 };
-use build::{Builder, Built, Outcome};
+use build::{Builder, Built};
+use files::{Files, Placed, State};
 use layout::Layout;
+pub(crate) use source::{CacheOptions, FileTable, NoTable, SourceCounts, TableSource};
 use space::{Part, Space};
 
-/// How long a file whose table could not be built is left alone.
-const RETRY: Duration = Duration::from_secs(10);
-/// How long a table is kept that no process maps.
-const KEEP_UNUSED: Duration = Duration::from_secs(120);
 /// Mappings of one process that are published: as many as a very large program has libraries, four times over.
 const PROCESS_MAPPINGS_MAX: usize = 4096;
 
@@ -42,51 +40,32 @@ pub(crate) struct TableCounts {
     pub(crate) bytes: u64,
     /// Bytes of all maps of tables.
     pub(crate) map_bytes: u64,
-    /// Tables built, and given up for room.
-    pub(crate) built: u64,
+    /// Files that stacks have gone through and whose tables are still to come.
+    pub(crate) pending: u64,
+    /// Tables given up for room, and of these, those that were placed again.
     pub(crate) evicted: u64,
-    /// Files without a table for an error, processes without an entry for lack of room.
-    pub(crate) failed: u64,
+    pub(crate) rebuilt: u64,
+    /// Tables larger than half of the budget, those put off for lack of room, and those the kernel did not take.
+    pub(crate) too_large: u64,
+    pub(crate) put_off: u64,
+    pub(crate) unplaced: u64,
+    /// Processes without an entry for lack of room.
     pub(crate) refused: u64,
+    /// Where tables come from.
+    pub(crate) source: SourceCounts,
 }
 
-enum FileState {
-    /// To be built; misses so far.
-    Wanted {
-        misses: u64,
-        since: Instant,
-    },
-    /// With the builder.
-    Building,
-    /// In the maps.
-    Ready(Placed),
-    /// There is nothing to build from.
-    NoInformation {
-        since: Instant,
-    },
-    Failed {
-        at: Instant,
-    },
-}
-
-impl FileState {
-    /// Whether a file that no process maps may be forgotten.
-    fn is_stale(&self, now: Instant) -> bool {
-        let since = match self {
-            Self::Building => return false,
-            Self::Wanted { since, .. } | Self::NoInformation { since } => *since,
-            Self::Failed { at } => *at,
-            Self::Ready(placed) => placed.used,
-        };
-        now.duration_since(since) >= KEEP_UNUSED
+impl TableCounts {
+    /// Files without a table, by reason.
+    pub(crate) fn failed(&self) -> [(&'static str, u64); 5] {
+        [
+            ("unopened", self.source.unopened),
+            ("unreadable", self.source.unreadable),
+            ("refused", self.source.refused),
+            ("too_large", self.too_large),
+            ("unplaced", self.unplaced),
+        ]
     }
-}
-
-struct Placed {
-    pages: Part,
-    layout: Arc<Layout>,
-    rows: u64,
-    used: Instant,
 }
 
 struct Entry {
@@ -100,28 +79,46 @@ struct Entry {
 pub(crate) struct UnwindTables {
     maps: TableMaps,
     pages: Space,
-    budget_pages: u64,
+    budget_pages: u32,
     slots: Space,
-    files: FxHashMap<BinaryHandle, (FileState, MappedFile)>,
+    files: Files,
     entries: FxHashMap<u32, Entry>,
     dirty: FxHashSet<u32>,
+    source: Arc<TableSource>,
     builder: Builder,
+    /// A table for which room was made, that is still in its grace. The next ones wait behind it.
+    waiting: Option<Built>,
     counts: TableCounts,
 }
 
+/// What came of an attempt to place a table.
+enum Placing {
+    Done(Part),
+    /// There is room when the grace of what was given up is over.
+    Later,
+    /// All others have come too lately to give way.
+    PutOff,
+    /// The kernel does not take it.
+    Refused,
+}
+
 impl UnwindTables {
-    /// Tables of at most `budget_bytes`.
-    pub(crate) fn new(maps: TableMaps, budget_bytes: u64) -> std::io::Result<Self> {
-        let pages = (SLAB_PAGES * SLABS_MAX) as u32;
+    /// Tables of at most `budget_bytes`, out of a source that is shared with naming.
+    pub(crate) fn new(maps: TableMaps, budget_bytes: u64, source: Arc<TableSource>) -> std::io::Result<Self> {
+        // Page 0 is never given out.
+        let most = (SLAB_PAGES * SLABS_MAX) as u64 - 1;
+        let budget_pages = (budget_bytes / (PAGE_WORDS as u64 * 8)).min(most) as u32;
         Ok(Self {
             maps,
-            pages: Space::new(pages),
-            budget_pages: (budget_bytes / (PAGE_WORDS as u64 * 8)).min(u64::from(pages) - 1),
+            pages: Space::new(budget_pages + 1),
+            budget_pages,
             slots: Space::new(MAPPINGS_MAX),
-            files: FxHashMap::default(),
+            files: Files::new(Instant::now()),
             entries: FxHashMap::default(),
             dirty: FxHashSet::default(),
-            builder: Builder::start()?,
+            builder: Builder::start(source.clone())?,
+            source,
+            waiting: None,
             counts: TableCounts::default(),
         })
     }
@@ -135,20 +132,19 @@ impl UnwindTables {
         }
     }
 
-    /// A stack went through a file by its table, or missed it.
-    pub(crate) fn note_file(&mut self, binary: BinaryHandle, missed: bool, now: Instant) {
-        match self.files.get_mut(&binary) {
-            Some((FileState::Ready(placed), _)) => placed.used = now,
-            Some((FileState::Wanted { misses, .. }, _)) => *misses += u64::from(missed),
-            _ => {}
-        }
+    /// A stack went through a file: its table was used, or is missed.
+    pub(crate) fn note_file(&mut self, binary: BinaryHandle, now: Instant) {
+        self.files.note(binary, now);
     }
 
     /// Takes in what was built, publishes what changed, and hands out the next files to build. After each batch.
     pub(crate) fn update(&mut self, table: &mut ProcessTable) {
         let now = Instant::now();
-        while let Some(built) = self.builder.done() {
-            self.take_in(built, now);
+        while let Some(built) = self.waiting.take().or_else(|| self.builder.done()) {
+            if let Some(later) = self.take_in(built, now) {
+                self.waiting = Some(later);
+                break;
+            }
         }
         for pid in std::mem::take(&mut self.dirty) {
             if let Err(error) = self.publish(pid, table, now) {
@@ -159,7 +155,7 @@ impl UnwindTables {
         self.order_next(now);
     }
 
-    /// Takes entries of processes that are gone out of the maps.
+    /// Takes entries of processes that are gone out of the maps, and tables that nobody maps any more.
     pub(crate) fn forget(&mut self, table: &ProcessTable) {
         let now = Instant::now();
         let gone: Vec<u32> = self
@@ -171,19 +167,10 @@ impl UnwindTables {
         for pid in gone {
             self.withdraw(pid, now);
         }
-        let used: FxHashSet<BinaryHandle> =
+        let mapped: FxHashSet<BinaryHandle> =
             self.entries.values().flat_map(|entry| entry.files.iter().copied()).collect();
-        // Processes that come and go share their files: a table outlives the last of them a little.
-        let unused: Vec<BinaryHandle> = self
-            .files
-            .iter()
-            .filter(|(file, (state, _))| !used.contains(file) && state.is_stale(now))
-            .map(|(file, _)| *file)
-            .collect();
-        for file in unused {
-            if let Some((FileState::Ready(placed), _)) = self.files.remove(&file) {
-                self.release(&placed, now);
-            }
+        for placed in self.files.forget(&mapped, now) {
+            self.release(&placed, now);
         }
     }
 
@@ -192,6 +179,8 @@ impl UnwindTables {
         TableCounts {
             map_bytes: self.maps.bytes(),
             bytes: self.pages.taken() * PAGE_WORDS as u64 * 8,
+            pending: self.files.pending(),
+            source: self.source.counts(),
             ..self.counts
         }
     }
@@ -222,16 +211,17 @@ impl UnwindTables {
                 continue;
             };
             files.insert(*binary);
-            let wanted = || (FileState::Wanted { misses: 0, since: now }, file.clone());
-            match &self.files.entry(*binary).or_insert_with(wanted).0 {
-                FileState::NoInformation { .. } => {
+            match &self.files.get_or_want(*binary, file, now).state {
+                State::Without | State::Failed => {
                     mappings.push((range.start, mapping(range.end, CodeKind::NoInformation)));
                 }
-                FileState::Ready(placed) => {
+                State::Ready(placed) => {
                     let (start, end, offset) = (range.start, range.end, range.file_offset);
                     placed.layout.map(start, end, offset, placed.pages.start, &mut mappings);
                 }
-                _ => mappings.push((range.start, mapping(range.end, CodeKind::Pending))),
+                State::Wanted | State::Building | State::TooLarge => {
+                    mappings.push((range.start, mapping(range.end, CodeKind::Pending)));
+                }
             }
         }
         if code.ended {
@@ -263,32 +253,42 @@ impl UnwindTables {
         Ok(())
     }
 
-    fn take_in(&mut self, built: Built, now: Instant) {
-        let state = match built.outcome {
-            Outcome::NoInformation => FileState::NoInformation { since: now },
-            Outcome::Failed => {
-                self.counts.failed += 1;
-                FileState::Failed { at: now }
-            }
-            Outcome::Table { words, layout, rows } => {
-                self.counts.built += 1;
-                match self.place(&words, now) {
-                    Some(pages) => {
-                        self.counts.tables += 1;
-                        self.counts.rows += rows;
-                        FileState::Ready(Placed { pages, layout: Arc::new(layout), rows, used: now })
-                    }
-                    None => {
-                        self.counts.failed += 1;
-                        FileState::Failed { at: now }
+    /// Takes in what the builder made; gives it back if it must wait for its room.
+    fn take_in(&mut self, built: Built, now: Instant) -> Option<Built> {
+        let binary = built.binary;
+        match &built.table {
+            Err(NoTable::Unreadable) => self.files.failed(binary, now),
+            Err(_) => self.files.without(binary, now),
+            Ok(file) => {
+                let layout = Layout::of(file);
+                // One that takes more than half of the room would push out all others for itself.
+                if layout.pages() > self.budget_pages / 2 {
+                    self.counts.too_large += 1;
+                    self.files.too_large(binary, now);
+                } else {
+                    match self.place(&layout, file, now) {
+                        Placing::Later => return Some(built),
+                        Placing::Done(pages) => {
+                            let rows = file.table.stats().rows;
+                            self.counts.tables += 1;
+                            self.counts.rows += rows;
+                            let again = self.files.placed(binary, (pages, layout, rows), built.cost_ns, now);
+                            self.counts.rebuilt += u64::from(again);
+                        }
+                        Placing::PutOff => {
+                            self.counts.put_off += 1;
+                            self.files.put_off(binary, built.cost_ns, now);
+                        }
+                        Placing::Refused => {
+                            self.counts.unplaced += 1;
+                            self.files.failed(binary, now);
+                        }
                     }
                 }
             }
-        };
-        if let Some(file) = self.files.get_mut(&built.binary) {
-            file.0 = state;
-            self.republish(built.binary);
         }
+        self.republish(binary);
+        None
     }
 
     /// Every process that maps the file gets a new entry.
@@ -298,62 +298,36 @@ impl UnwindTables {
     }
 
     /// Room for a table, at the cost of those least recently used.
-    fn place(&mut self, words: &[u64], now: Instant) -> Option<Part> {
-        let len = words.len().div_ceil(PAGE_WORDS) as u32;
-        while self.pages.taken() + u64::from(len) > self.budget_pages {
-            self.evict(now)?;
-        }
-        let pages = self.pages.take(len, now)?;
-        match self.maps.write_words(pages.start * PAGE_WORDS as u32, words) {
-            Ok(()) => Some(pages),
-            Err(error) => {
-                tracing::warn!(%error, "an unwind table cannot be written");
-                self.pages.give_back(pages, now);
-                None
+    fn place(&mut self, layout: &Layout, file: &FileTable, now: Instant) -> Placing {
+        loop {
+            if let Some(pages) = self.pages.take(layout.pages(), now) {
+                let words = Layout::words(&file.table);
+                return match self.maps.write_words(pages.start * PAGE_WORDS as u32, words) {
+                    Ok(()) => Placing::Done(pages),
+                    Err(error) => {
+                        tracing::warn!(%error, "an unwind table cannot be written");
+                        self.pages.give_back(pages, now);
+                        Placing::Refused
+                    }
+                };
             }
-        }
-    }
-
-    fn evict(&mut self, now: Instant) -> Option<()> {
-        let oldest = self
-            .files
-            .iter()
-            .filter_map(|(file, (state, _))| match state {
-                FileState::Ready(placed) => Some((placed.used, *file)),
-                _ => None,
-            })
-            .min()?
-            .1;
-        let (state, _) = self.files.get_mut(&oldest)?;
-        if let FileState::Ready(placed) = std::mem::replace(state, FileState::Failed { at: now }) {
-            self.release(&placed, now);
+            if self.pages.will_have(layout.pages()) {
+                return Placing::Later;
+            }
+            let Some((evicted, placed)) = self.files.evict(now) else { return Placing::PutOff };
             self.counts.evicted += 1;
-            self.republish(oldest);
+            self.release(&placed, now);
+            self.republish(evicted);
         }
-        Some(())
     }
 
-    /// The most missed files go to the builder, as far as it has room.
+    /// The next files go to the builder, as far as it has room.
     fn order_next(&mut self, now: Instant) {
-        let room = self.builder.room();
-        if room == 0 {
-            return;
-        }
-        let mut wanted = Vec::new();
-        for (binary, (state, _)) in &mut self.files {
-            if matches!(state, FileState::Failed { at } if now.duration_since(*at) >= RETRY) {
-                *state = FileState::Wanted { misses: 0, since: now };
-            }
-            if let FileState::Wanted { misses, .. } = state {
-                wanted.push((std::cmp::Reverse(*misses), *binary));
-            }
-        }
-        wanted.sort_unstable();
-        for (_, binary) in wanted.into_iter().take(room) {
-            if let Some((state, file)) = self.files.get_mut(&binary) {
-                self.builder.order(binary, file.clone());
-                *state = FileState::Building;
-            }
+        // A quarter of the budget is kept for files that stacks do go through.
+        let has_room = self.pages.taken() < u64::from(self.budget_pages) * 3 / 4;
+        let room = if self.waiting.is_some() { 0 } else { self.builder.room() };
+        for (binary, file) in self.files.next(room, has_room, now) {
+            self.builder.order(binary, file);
         }
     }
 }

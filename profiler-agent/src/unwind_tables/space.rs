@@ -58,6 +58,20 @@ impl Space {
         self.taken
     }
 
+    /// Whether there will be a part of this length when all that was given back is out of its grace.
+    pub(crate) fn will_have(&self, len: u32) -> bool {
+        let leaving = self.leaving.iter().map(|(_, part)| (part.start, part.len));
+        let mut parts: Vec<(u32, u32)> =
+            self.free.iter().map(|(start, len)| (*start, *len)).chain(leaving).collect();
+        parts.sort_unstable();
+        let (mut start, mut end) = (0, 0);
+        parts.into_iter().any(|(from, size)| {
+            start = if from == end { start } else { from };
+            end = from + size;
+            end - start >= len
+        })
+    }
+
     fn settle(&mut self, now: Instant) {
         while let Some((left, part)) = self.leaving.front().copied() {
             if now.saturating_duration_since(left) < GRACE {
@@ -123,6 +137,7 @@ mod tests {
         let part = space.take(10, now).unwrap();
         space.give_back(part, now);
         assert_eq!(space.take(10, now + GRACE / 2), None);
+        assert!(space.will_have(10) && !space.will_have(11));
         assert_eq!(space.take(10, now + GRACE), Some(part));
     }
 }

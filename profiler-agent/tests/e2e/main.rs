@@ -8,4 +8,5 @@ mod known_stacks;
 mod record;
 mod run;
 mod stacks;
+mod tables;
 mod vesta;

@@ -35,10 +35,12 @@ pub(crate) fn vesta(args: &[&str]) -> Command {
         "RETENTION_BYTES",
         "WINDOW",
         "UNWIND_TABLE_BYTES",
+        "UNWIND_CACHE_BYTES",
         "LOG",
     ] {
         command.env_remove(format!("VESTA_{name}"));
     }
+    command.env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"));
     command
 }
 

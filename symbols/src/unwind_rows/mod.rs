@@ -35,7 +35,7 @@ use profiler_unwind::{Rule, TableBase, Tables};
 use crate::elf::ElfError;
 use blocks::Encoder;
 pub use bytes::TableBytesError;
-use sections::CallFrameInfo;
+pub use sections::{CallFrameInfo, Fingerprint};
 
 /// A stretch of code with one palette of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,14 +115,18 @@ impl UnwindTable {
     /// Compiles an open ELF file; `path` only serves error messages. A file without call frame information has a
     /// table without runs.
     pub fn read(file: &File, path: &Path) -> Result<Self, UnwindRowsError> {
-        let info = CallFrameInfo::read(file, path)?;
+        Self::compile(&CallFrameInfo::read(file, path)?, path)
+    }
+
+    /// Compiles what was read of a file; `path` only serves error messages.
+    pub fn compile(info: &CallFrameInfo, path: &Path) -> Result<Self, UnwindRowsError> {
         let mut stats = Stats {
             eh_frame_bytes: info.eh_frame.len() as u64,
             debug_frame_bytes: info.debug_frame.len() as u64,
             ..Stats::default()
         };
         let mut encoder = Encoder::new();
-        evaluate::encode(&info, path, &mut encoder, &mut stats)?;
+        evaluate::encode(info, path, &mut encoder, &mut stats)?;
         for (rule, rows) in encoder.rows_by_rule().filter(|(_, rows)| *rows > 0) {
             stats.count(rule, rows);
         }

@@ -1,13 +1,15 @@
 //! The parts of a file that hold call frame information, and where its code lies.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
-use gimli::{BaseAddresses, EhFrameHdr, LittleEndian};
+use gimli::{BaseAddresses, EhFrameHdr, LittleEndian, SectionBaseAddresses};
 use object::elf::{ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD};
 use profiler_unwind::table::BLOCK_BYTES;
+use sha2::{Digest, Sha256};
 
 use super::UnwindRowsError;
 use crate::elf::image::{ElfError, Image};
@@ -21,8 +23,8 @@ const GO_FUNCTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
 /// Code above this is not covered: an index of 4 MiB.
 const CODE_AT_MOST: u64 = 2 << 30;
 
-/// What rows are made from.
-pub(super) struct CallFrameInfo {
+/// All of a file that its table is made of: read, and not yet compiled.
+pub struct CallFrameInfo {
     pub(super) eh_frame: Vec<u8>,
     /// Whether the section's end is known. Where it is not, a zero length ends it.
     pub(super) eh_frame_end_is_known: bool,
@@ -36,8 +38,49 @@ pub(super) struct CallFrameInfo {
     pub(super) code: Vec<Range<u64>>,
 }
 
+/// What tells one file's call frame information from any other's: a SHA-256 over everything that a table is made of.
+///
+/// Not the build ID: anyone can write one into a file, and a file that is patched keeps its own. Nor device, inode and
+/// times: a file system of a user's own making says what it likes. Two files of one fingerprint have one table, whoever
+/// made them; so copies of a library in many containers share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl fmt::Display for Fingerprint {
+    /// Lower-case hex.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl CallFrameInfo {
-    pub(super) fn read(file: &File, path: &Path) -> Result<Self, UnwindRowsError> {
+    /// Bytes of all that rows are made from: what compiling costs goes by it.
+    pub fn size(&self) -> usize {
+        self.eh_frame.len() + self.debug_frame.len() + self.go_functions.len()
+    }
+
+    /// The fingerprint; costs far less than compiling.
+    pub fn fingerprint(&self) -> Fingerprint {
+        // Every field, so that nobody adds one and forgets it here.
+        let Self { eh_frame, eh_frame_end_is_known, debug_frame, go_functions, text, bases, code } = self;
+        let SectionBaseAddresses { section, text: base, data } = bases.eh_frame;
+        let addresses = [section, base, data].map(Option::unwrap_or_default);
+        let sizes =
+            [eh_frame.len(), debug_frame.len(), go_functions.len(), code.len()].map(|size| size as u64);
+        let code = code.iter().flat_map(|code| [code.start, code.end]);
+        let rest = [*text, u64::from(*eh_frame_end_is_known)];
+        let mut hash = Sha256::new();
+        for number in sizes.into_iter().chain(addresses).chain(rest).chain(code) {
+            hash.update(number.to_le_bytes());
+        }
+        for bytes in [eh_frame, debug_frame, go_functions] {
+            hash.update(bytes);
+        }
+        Fingerprint(hash.finalize().into())
+    }
+
+    /// Reads an open ELF file; `path` only serves error messages.
+    pub fn read(file: &File, path: &Path) -> Result<Self, UnwindRowsError> {
         let image = Image::new(file, path)?;
         let headers = Headers::read(&image)?;
         // Stripped headers are no error: the program headers say enough.
@@ -69,11 +112,6 @@ impl CallFrameInfo {
         let bases =
             BaseAddresses::default().set_eh_frame(eh_frame_address).set_text(text).set_got(address(".got"));
         Ok(Self { eh_frame, eh_frame_end_is_known, debug_frame, go_functions, text, bases, code })
-    }
-
-    /// Bytes of all that rows are made from.
-    pub(super) fn size(&self) -> usize {
-        self.eh_frame.len() + self.debug_frame.len() + self.go_functions.len()
     }
 
     /// Where Go's code starts, if it is known without Go's saying so: in a program without any C.

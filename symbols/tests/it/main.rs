@@ -20,3 +20,4 @@ mod unwind_oracle;
 mod unwind_random;
 mod unwind_rows;
 mod unwind_rules;
+mod unwind_stored;

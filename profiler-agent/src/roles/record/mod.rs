@@ -31,7 +31,7 @@ use crate::{
     signals::StopRequest,
     sink::MergeSink,
 };
-use summary::Summary;
+use summary::{Summary, UnwindTablesSummary};
 
 /// How long to record when nobody says.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
@@ -63,7 +63,8 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     }
     let merged = MergeSink::default();
     let table_bytes = config::table_bytes_or_default(args.unwind_table_bytes);
-    let options = PipelineOptions { window: Duration::from_secs(10), table_bytes, origin };
+    let table_cache = config::unwind_cache(&config::cache_dir(), args.unwind_cache_bytes);
+    let options = PipelineOptions { window: Duration::from_secs(10), table_bytes, table_cache, origin };
     let pipeline = Pipeline::start(program, options, Box::new(merged.clone()))?;
     let mut command = start_command(&args.command, watched)?;
     let (started, start_ms) = (Instant::now(), unix_ms());
@@ -98,6 +99,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
         frequency_hz,
         event: info.event.name(),
         cpus: info.cpus,
+        unwind_tables: UnwindTablesSummary::new(&totals.tables),
         output: args.output.clone(),
         command_exit: ends.command.map(|status| status.to_string()),
         top: TopTable::new(&profile, TOP_ROWS),

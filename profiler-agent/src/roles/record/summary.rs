@@ -8,7 +8,7 @@ use ui::{
     truth::{Behind, Incomplete, Truth},
 };
 
-use crate::bpf::PartSummary;
+use crate::{bpf::PartSummary, unwind_tables::TableCounts};
 
 /// The summary; its keys are documented in docs/operations.md and do not change.
 #[derive(Debug, Serialize)]
@@ -28,9 +28,46 @@ pub(super) struct Summary {
     pub(super) frequency_hz: u64,
     pub(super) event: &'static str,
     pub(super) cpus: usize,
+    pub(super) unwind_tables: UnwindTablesSummary,
     pub(super) output: Option<PathBuf>,
     pub(super) command_exit: Option<String>,
     pub(super) top: TopTable,
+}
+
+/// What became of unwind tables.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct UnwindTablesSummary {
+    tables: u64,
+    rows: u64,
+    bytes: u64,
+    pending: u64,
+    built: u64,
+    from_cache: u64,
+    evicted: u64,
+    rebuilt: u64,
+    put_off: u64,
+    failed: BTreeMap<&'static str, u64>,
+    cache_damaged: u64,
+    build_cpu_s: f64,
+}
+
+impl UnwindTablesSummary {
+    pub(super) fn new(counts: &TableCounts) -> Self {
+        Self {
+            tables: counts.tables,
+            rows: counts.rows,
+            bytes: counts.bytes,
+            pending: counts.pending,
+            built: counts.source.built,
+            from_cache: counts.source.from_cache,
+            evicted: counts.evicted,
+            rebuilt: counts.rebuilt,
+            put_off: counts.put_off,
+            failed: BTreeMap::from(counts.failed()),
+            cache_damaged: counts.source.disk.corrupt,
+            build_cpu_s: super::round(counts.source.cpu_ns as f64 / 1e9),
+        }
+    }
 }
 
 /// The files behind incomplete stacks, by reason.
@@ -181,6 +218,7 @@ mod tests {
             frequency_hz: 99,
             event: "cpu-clock",
             cpus: 2,
+            unwind_tables: UnwindTablesSummary::default(),
             output: None,
             command_exit: None,
             top: TopTable::new(&profile, 3),
