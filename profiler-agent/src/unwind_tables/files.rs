@@ -46,6 +46,8 @@ pub(super) enum State {
 pub(super) struct File {
     pub(super) state: State,
     mapped: MappedFile,
+    /// Its size, MiB: a measure of what its table costs.
+    size_mib: u64,
     /// Frames in it since it has had no table.
     misses: u64,
     /// When a frame was last in it; at first when it was first mapped.
@@ -106,6 +108,11 @@ impl Files {
         self.files.entry(binary).or_insert_with(|| File {
             state: State::Wanted,
             mapped: mapped.clone(),
+            size_mib: mapped
+                .file
+                .as_ref()
+                .and_then(|file| file.metadata().ok())
+                .map_or(0, |meta| meta.len() >> 20),
             misses: 0,
             used: now,
             since: now,
@@ -124,7 +131,8 @@ impl Files {
         }
     }
 
-    /// At most `count` files to build next, those first that are missed most and wait longest. `has_room`: there is room
+    /// At most `count` files to build next, those first that are missed most for what they cost and wait longest: behind
+    /// a program of 100 MiB everybody's C library would wait for a second. `has_room`: there is room
     /// to spare for files that no stack has gone through yet.
     pub(super) fn next(
         &mut self,
@@ -140,7 +148,8 @@ impl Files {
             let waits = matches!(file.state, State::Wanted | State::Failed) && now >= file.not_before;
             if waits && may_build {
                 // A second of waiting counts as a miss: nobody waits for ever.
-                let rank = file.misses + now.saturating_duration_since(file.since).as_secs();
+                let missed = file.misses + now.saturating_duration_since(file.since).as_secs() + 1;
+                let rank = (missed << 16) / (1 + file.size_mib);
                 wanted.push((Reverse(rank), *binary));
             }
         }
@@ -297,6 +306,14 @@ mod tests {
         world.files.get_or_want(BinaryHandle(9), &MappedFile { path: "/g".into(), file: None }, world.now);
         world.miss(9, 50);
         assert_eq!(world.next(1), [0], "a minute is more than fifty misses");
+        let mut world = World::new(2);
+        world.files.files.get_mut(&BinaryHandle(0)).unwrap().size_mib = 100;
+        world.miss(0, 99).miss(1, 1);
+        assert_eq!(world.next(1), [1], "what is small is quick");
+        let mut world = World::new(2);
+        world.files.files.get_mut(&BinaryHandle(0)).unwrap().size_mib = 100;
+        world.miss(0, 300).miss(1, 1);
+        assert_eq!(world.next(1), [0]);
     }
 
     #[test]

@@ -115,3 +115,19 @@ fn programs_that_need_more_than_the_budget_take_turns_and_their_stacks_stay_true
         }
     }
 }
+
+#[test]
+fn a_program_with_a_million_rows_holds_up_nobody() {
+    let _quiet = quiet();
+    let dir = tempfile::tempdir().unwrap();
+    let (large, small) = (many_rows(dir.path(), "large", 50_000), many_rows(dir.path(), "small", 10));
+    let loads = format!("{} 3 & {} 3 & wait", large.display(), small.display());
+    let recording = record(&["--frequency", "199", "--unwind-cache-bytes", "0"], &["sh", "-c", &loads]);
+    assert_eq!(recording.number("samples_taken"), recording.number("samples_stored"));
+    assert!(recording.summary["unwind_tables"]["rows"].as_u64() > Some(1_000_000), "{}", recording.summary);
+    let of = |process: &'static str| move |stack: &Stack| stack.process == process;
+    let (large, small) = (recording.samples(of("large")), recording.samples(of("small")));
+    assert!(small > 20 && small * 4 > large, "{small} samples beside {large}");
+    let whole = recording.samples(|stack| of("small")(stack) && stack.is_whole());
+    assert!(whole * 10 >= small * 8, "{whole} of {small} whole, {}", recording.summary);
+}
