@@ -116,9 +116,18 @@ fn target_folder() -> PathBuf {
 /// A cargo command for the package, which is a workspace of its own.
 fn cargo_in_package(command: &str) -> Command {
     let mut cargo = cargo();
-    cargo.args([command, "--locked", "--release", "--manifest-path"]).arg(package().join("Cargo.toml"));
-    cargo.arg("--target-dir").arg(target_folder());
+    cargo.args([command, "--manifest-path"]).arg(package().join("Cargo.toml"));
+    if command != "fmt" {
+        cargo.args(["--release", "--target-dir"]).arg(target_folder());
+    }
     cargo
+}
+
+/// Formatting and lints of the package.
+pub(crate) fn lint() -> Result<()> {
+    run_command(cargo_in_package("fmt").arg("--check"))?;
+    let options = ["--lib", "--bins", "--all-features", "--", "--deny", "warnings"];
+    run_command(cargo_in_package("clippy").args(options))
 }
 
 /// Builds all targets and says where they are.

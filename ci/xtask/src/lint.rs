@@ -2,19 +2,18 @@
 
 use anyhow::{Result, bail};
 
-use crate::page;
 use crate::process::{cargo, run, say};
+use crate::{fuzz, page};
 
 /// Runs every check, also after one has failed, so that one run shows all there is to mend.
 pub(crate) fn lint() -> Result<()> {
     page::install()?;
     // Every member, profiler-bpf too: formatting needs no BPF compiler.
     let formatting = run(cargo().args(["fmt", "--all", "--check"]));
-    // A workspace of its own. Clippy would compile all it depends on once more.
-    let fuzz = run(cargo().args(["fmt", "--manifest-path", "symbols/fuzz/Cargo.toml", "--check"]));
     let clippy = run(cargo().args(["clippy", "--all-targets", "--", "--deny", "warnings"]));
+    let fuzz = fuzz::lint();
     let page = run(&mut page::npm(&["run", "--silent", "check"]));
-    let failed: Vec<_> = [formatting, fuzz, clippy, page].into_iter().filter_map(Result::err).collect();
+    let failed: Vec<_> = [formatting, clippy, fuzz, page].into_iter().filter_map(Result::err).collect();
     for error in &failed {
         say(&format!("{error:#}"));
     }

@@ -70,7 +70,7 @@ pub(super) fn plan(probe: &Probe, scope: Scope) -> Result<Vec<Step>> {
         need(probe.npm, "npm", "fetches what the page is built with", Action::Apt(&["npm"]));
     }
     if scope == Scope::Test {
-        need(probe.cxx, "g++", "test programs in C++", Action::Apt(&["g++"]));
+        need(probe.cxx, "g++", "test programs in C++, and libFuzzer", Action::Apt(&["g++"]));
         let components = Action::Rustup(&["rustfmt", "clippy"]);
         need(probe.rustfmt_and_clippy, "rustfmt, clippy", "formatting and lints", components);
         let chromium = Action::Apt(&["chromium"]);
