@@ -11,7 +11,8 @@ use aya_ebpf::{
     maps::PerCpuArray,
 };
 use profiler_abi::{
-    Counter, RecordKind, STACK_BYTES_MAX, STACK_HEADER_BYTES, STACK_RECORDS_MAX, SampleHeader, StackHeader,
+    Counter, RED_ZONE_BYTES, RecordKind, STACK_BYTES_MAX, STACK_HEADER_BYTES, STACK_RECORDS_MAX,
+    SampleHeader, StackHeader,
 };
 
 use crate::{
@@ -43,7 +44,7 @@ pub(crate) fn send(header: &SampleHeader, task: Task) {
     }
     copy.last_ns = header.time_ns;
     (copy.header.kind, copy.header.time_ns) = (RecordKind::Stack as u64, header.time_ns);
-    (copy.header.address, copy.header.cpu) = (header.sp, header.cpu);
+    (copy.header.address, copy.header.cpu) = (first_address(header.sp), header.cpu);
     if !task.read_all_user_registers(&mut copy.header.registers) {
         return;
     }
@@ -51,6 +52,15 @@ pub(crate) fn send(header: &SampleHeader, task: Task) {
     unsafe {
         bpf_loop(STACK_RECORDS_MAX, send_part as *mut c_void, &raw mut copy as *mut c_void, 0);
     }
+}
+
+/// Where the copy begins: below the stack pointer, unless that page has never been touched.
+#[inline(always)]
+fn first_address(sp: u64) -> u64 {
+    let (from, mut byte) = (sp.wrapping_sub(RED_ZONE_BYTES), 0u8);
+    // SAFETY: one byte to a variable; the helper fails instead of faulting.
+    let result = unsafe { bpf_probe_read_user(&raw mut byte as *mut c_void, 1, from as *const c_void) };
+    if result == 0 { from } else { sp }
 }
 
 #[inline(always)]

@@ -3,7 +3,8 @@
 use std::{mem::offset_of, sync::Arc};
 
 use profiler_abi::{
-    HEADER_BYTES, Mode, RecordKind, STACK_HEADER_BYTES, SampleHeader, StackHeader, USER_FRAMES_MAX, WalkEnd,
+    HEADER_BYTES, Mode, RED_ZONE_BYTES, RecordKind, STACK_HEADER_BYTES, SampleHeader, StackHeader,
+    USER_FRAMES_MAX, WalkEnd,
 };
 use profiler_unwind::registers;
 use thiserror::Error;
@@ -53,7 +54,8 @@ pub(crate) struct StackCopy {
     pub(crate) ip: u64,
     /// General registers by their DWARF numbers.
     pub(crate) registers: [u64; 16],
-    /// From the stack pointer up.
+    /// Address of the first byte: the stack pointer, or a little below.
+    pub(crate) address: u64,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -81,8 +83,6 @@ pub(crate) enum RawRecord {
 pub(crate) struct RawStack {
     pub(crate) time_ns: u64,
     pub(crate) cpu: u32,
-    /// Address of the first byte.
-    address: u64,
     copy: StackCopy,
 }
 
@@ -113,18 +113,19 @@ impl RawStack {
         registers[usize::from(registers::RSP)] = saved(registers::RSP_IN_PT_REGS)?;
         let bytes = stack.get(..(sizes >> 32) as usize)?.to_vec();
         let ip = saved(registers::RIP_IN_PT_REGS)?;
-        Some(Self { time_ns, cpu: sizes as u32, address, copy: StackCopy { ip, registers, bytes } })
+        Some(Self { time_ns, cpu: sizes as u32, copy: StackCopy { ip, registers, address, bytes } })
     }
 
     /// Gives the stack to its sample, as all of it or as a further part.
     pub(crate) fn attach(self, sample: &mut RawSample) {
-        let known = sample.stack.as_ref().map_or(0, |copy| copy.bytes.len() as u64);
-        if self.copy.sp().wrapping_add(known) != self.address {
-            return;
-        }
         match sample.stack.as_mut().and_then(Arc::get_mut) {
-            Some(copy) => copy.bytes.extend(self.copy.bytes),
-            None => sample.stack = Some(Arc::new(self.copy)),
+            None if self.copy.sp().wrapping_sub(self.copy.address) <= RED_ZONE_BYTES => {
+                sample.stack = Some(Arc::new(self.copy));
+            }
+            Some(copy) if copy.address.wrapping_add(copy.bytes.len() as u64) == self.copy.address => {
+                copy.bytes.extend(self.copy.bytes);
+            }
+            _ => {}
         }
     }
 }
@@ -277,6 +278,18 @@ mod tests {
             decode_stack(&stack(address, bytes)).attach(&mut sample);
         }
         assert_eq!(sample.stack.unwrap().bytes, b"first.second");
+    }
+
+    #[test]
+    fn a_stack_begins_at_the_stack_pointer_or_in_the_red_zone_below() {
+        for (address, begins) in
+            [(0x7013, true), (0x7013 - 128, true), (0x7013 - 129, false), (0x7014, false), (0, false)]
+        {
+            let mut sample = decode(&record(0, 0, &[])).unwrap();
+            decode_stack(&stack(address, b"bytes")).attach(&mut sample);
+            let attached = sample.stack.as_ref().map(|copy| (copy.address, copy.sp()));
+            assert_eq!(attached, begins.then_some((address, 0x7013)), "{address:#x}");
+        }
     }
 
     #[test]

@@ -156,7 +156,7 @@ pub(super) struct Copied<'a> {
 impl Memory for Copied<'_> {
     fn word(&self, address: u64) -> Option<u64> {
         let stack = &self.stack.bytes;
-        if let Some(at) = address.checked_sub(self.stack.sp()).filter(|at| *at < stack.len() as u64) {
+        if let Some(at) = address.checked_sub(self.stack.address).filter(|at| *at < stack.len() as u64) {
             let bytes = stack.get(at as usize..)?.first_chunk()?;
             return Some(u64::from_le_bytes(*bytes));
         }

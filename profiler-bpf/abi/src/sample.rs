@@ -53,6 +53,9 @@ impl RecordKind {
 pub const STACK_BYTES_MAX: usize = 16 << 10;
 /// Most records of one stack. Compilers' recursion takes 50 KB; the copy is for what has no tables yet.
 pub const STACK_RECORDS_MAX: u32 = 5;
+/// Bytes below the stack pointer that are a function's own, by the System V ABI. At a function's end rules find there
+/// what has been popped already.
+pub const RED_ZONE_BYTES: u64 = 128;
 /// Words of the kernel's `struct pt_regs`.
 pub const PT_REGS_WORDS: usize = 21;
 
@@ -64,7 +67,7 @@ pub struct StackHeader {
     pub kind: u64,
     /// Time of its sample.
     pub time_ns: u64,
-    /// Address of the first byte; of a stack's first record the stack pointer.
+    /// Address of the first byte; of a stack's first record at most [`RED_ZONE_BYTES`] below the stack pointer.
     pub address: u64,
     /// CPU of its sample.
     pub cpu: u32,
