@@ -215,8 +215,11 @@ impl Report {
             }
             if ours.kept_percent() < KEPT_GOAL_PERCENT {
                 let kept = ours.kept_percent();
-                missed
-                    .push(format!("{}: {kept:.1} % kept; the goal is {KEPT_GOAL_PERCENT} %", workload.name));
+                // perf loses none, and shows what ticks that fall between two processes come to.
+                let perf = self.cell(workload, Tool::PerfFp, HZ).map(Cell::kept_percent);
+                let perf = perf.map_or(String::new(), |kept| format!("; perf-fp has {kept:.1} %"));
+                let name = workload.name;
+                missed.push(format!("{name}: {kept:.1} % kept; the goal is {KEPT_GOAL_PERCENT} %{perf}"));
             }
             if let Some((taken, kept)) = ours.taken_and_kept.filter(|(taken, kept)| kept < taken) {
                 missed.push(format!(

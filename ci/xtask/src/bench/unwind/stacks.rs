@@ -122,7 +122,12 @@ fn location(line: &str, files: &BTreeMap<u64, &str>) -> Option<(u64, Frame)> {
         next = words.next();
     }
     let file = mapping.and_then(|number: u64| files.get(&number)).copied().unwrap_or_default();
-    Some((id, Frame { address, file: file.to_owned(), function: next.unwrap_or_default().to_owned() }))
+    let mut function = next.unwrap_or_default().to_owned();
+    if file == LIGHTSWITCH_ERRORS {
+        // `error/unwinder: Reason`
+        function.extend(words.next());
+    }
+    Some((id, Frame { address, file: file.to_owned(), function }))
 }
 
 /// `1: 0x0/0xffffffffffffffff/0x0 /usr/bin/python3.11 a7516a [FN]`

@@ -114,7 +114,9 @@ impl Tool {
             Tool::Bpftrace => {
                 command = Command::new("bpftrace");
                 command.args(["-o", "/dev/null", "-e"]);
-                command.arg(format!("profile:hz:{hz} /pid/ {{ @[ustack, kstack] = count(); }}"));
+                command.arg(format!(
+                    "profile:hz:{hz} /pid/ {{ @[ustack, kstack] = count(); }} END {{ clear(@); }}"
+                ));
             }
         }
         Ok(command)
@@ -169,10 +171,10 @@ impl Tool {
 
 const FILE_NAME: &str = "profile.pb";
 
-/// Maps of profiler-bpf in which unwind tables lie, and the table of processes and mappings that leads to them.
-const VESTA_MAPS: [&str; 4] = ["PROCESSES", "STARTS", "MAPPINGS", "SLABS"];
+/// Maps of profiler-bpf in which unwind tables lie, the kernel's included, and what leads to them.
+const VESTA_MAPS: [&str; 6] = ["PROCESSES", "STARTS", "MAPPINGS", "SLABS", "KERNEL_RULES", "KERNEL_BLOCKS"];
 const VESTA_SLAB: &str = "standalone_arra";
-const LIGHTSWITCH_MAPS: [&str; 3] = ["outer_map", "exec_mappings", "executable_to_"];
+const LIGHTSWITCH_MAPS: [&str; 3] = ["outer_map", "exec_mappings", "executable_to_p"];
 
 fn pprof_stacks(file: &Path) -> Result<Vec<Stack>> {
     let mut command = Command::new("go");

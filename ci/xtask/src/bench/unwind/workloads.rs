@@ -109,13 +109,14 @@ pub(super) static WORKLOADS: [Workload; 12] = [
     },
     Workload {
         name: "ripgrep",
-        what: "rg counting a regular expression in 64 MB of source code",
+        what: "rg counting a regular expression in 1.3 GB of source code",
         kind: Kind::Native,
         optional: false,
-        process: None,
+        process: Some("rg"),
         needs: &[need("rg", "ripgrep")],
         prepare: CORPUS,
-        script: r#"while :; do rg --threads "$CPUS" --no-config -c '\b[a-z]+(_[a-z0-9]+)+\s*\(.*[0-9a-f]{2,}' "$DIR/corpus" "$DIR/corpus" >/dev/null; done"#,
+        script: r#"set --; for copy in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do set -- "$@" "$DIR/corpus"; done
+            while :; do rg --threads "$CPUS" --no-config -c '\b[a-z]+(_[a-z0-9]+)+\s*\(.*[0-9a-f]{2,}' "$@" >/dev/null; done"#,
     },
     Workload {
         name: "zstd",
