@@ -40,8 +40,8 @@ globals! {
     TASK_PARENT_EXEC_ID, task_parent_exec_id: u32;
     /// 1: only processes in the `WATCHED` map are sampled.
     WATCHED_ONLY, watched_only: u32;
-    /// Least time between two copies of user stacks on a CPU, nanoseconds.
-    COPY_INTERVAL_NS, copy_interval_ns: u64;
+    /// How long a CPU copies no more user stacks, for each KiB that it has copied, nanoseconds.
+    COPY_NS_PER_KIB, copy_ns_per_kib: u64;
     /// 1: the parts of each run are measured.
     MEASURED, measured: u32;
     /// Where the code of the kernel's image begins (`_stext`).

@@ -1,6 +1,6 @@
 //! A copy of the user stack, for the agent to walk: where the process's unwind tables are not there yet.
 //!
-//! It goes out as records of its own behind the sample's. At most one each [`globals::copy_interval_ns`] on a CPU.
+//! It goes out as records of its own behind the sample's. So many bytes a second on a CPU, and while half of the ring is free.
 
 use core::ffi::c_void;
 
@@ -18,6 +18,7 @@ use profiler_abi::{
 use crate::{
     globals,
     maps::{SAMPLES, count},
+    output,
     task::Task,
 };
 
@@ -28,8 +29,8 @@ const PAGE: u64 = 4096;
 struct Copy {
     header: StackHeader,
     bytes: [u8; STACK_BYTES_MAX + PAGE as usize],
-    /// When the last one was made on this CPU.
-    last_ns: u64,
+    /// When the next one may be made on this CPU.
+    next_ns: u64,
 }
 
 #[map]
@@ -39,10 +40,15 @@ static COPY: PerCpuArray<Copy> = PerCpuArray::with_max_entries(1, 0);
 #[inline(always)]
 pub(crate) fn send(header: &SampleHeader, task: Task) {
     let Some(mut copy) = current() else { return };
-    if header.time_ns.wrapping_sub(copy.last_ns) < globals::copy_interval_ns() {
+    if header.time_ns < copy.next_ns {
         return;
     }
-    copy.last_ns = header.time_ns;
+    // Half of the ring is the samples'.
+    if output::waiting_bytes() >= globals::wake_bytes() {
+        count(Counter::StackRingFull);
+        return;
+    }
+    copy.next_ns = header.time_ns;
     (copy.header.kind, copy.header.time_ns) = (RecordKind::Stack as u64, header.time_ns);
     (copy.header.address, copy.header.cpu) = (first_address(header.sp), header.cpu);
     if !task.read_all_user_registers(&mut copy.header.registers) {
@@ -93,6 +99,7 @@ unsafe extern "C" fn send_part(_turn: u32, copy: *mut c_void) -> i64 {
         return 1;
     }
     copy.header.address = copy.header.address.wrapping_add(bytes);
+    copy.next_ns += length.wrapping_mul(globals::copy_ns_per_kib()) >> 10;
     i64::from(is_whole)
 }
 

@@ -96,6 +96,10 @@ fn program_error(program: &'static str) -> impl FnOnce(aya::programs::ProgramErr
     move |source| BpfError::Program { program, source: Box::new(source) }
 }
 
+/// Records taken at one look: more than a ring holds of the smallest. On a machine that is so busy that samples come as
+/// fast as they are read, a look has an end all the same.
+const RECORDS_A_DRAIN: usize = 1 << 19;
+
 /// How much to sample.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SamplingOptions {
@@ -178,8 +182,8 @@ impl KernelProgram {
             loader.override_global(name, offset, true);
         }
         loader.override_global("WAKE_BYTES", &wake_bytes, true);
-        let copy_interval = copy_interval_ns(possible_cpus()?);
-        loader.override_global("COPY_INTERVAL_NS", &copy_interval, true);
+        let copy_ns_per_kib = copy_ns_per_kib(possible_cpus()?);
+        loader.override_global("COPY_NS_PER_KIB", &copy_ns_per_kib, true);
         loader.override_global("WATCHED_ONLY", &watched_only, true);
         let measured = u32::from(options.measured);
         loader.override_global("MEASURED", &measured, true);
@@ -257,9 +261,10 @@ impl KernelProgram {
         std::os::fd::AsFd::as_fd(&self.ring)
     }
 
-    /// Takes every record out of the ring.
+    /// Takes the records out of the ring, but for those beyond [`RECORDS_A_DRAIN`].
     pub(crate) fn drain(&mut self, mut each: impl FnMut(Result<RawRecord, RecordError>)) {
-        while let Some(record) = self.ring.next() {
+        for _ in 0..RECORDS_A_DRAIN {
+            let Some(record) = self.ring.next() else { return };
             each(RawRecord::decode(&record));
         }
     }
@@ -312,15 +317,16 @@ fn possible_cpus() -> Result<usize, BpfError> {
     aya::util::nr_cpus().map_err(|(_, error)| BpfError::Cpus(error))
 }
 
-/// Least time between two copies of user stacks on a CPU: 400 a second on the whole machine, 6.5 MB, but at least one a
-/// second on each CPU, so that no CPU's new processes go without.
-fn copy_interval_ns(cpus: usize) -> u64 {
-    (cpus as u64).saturating_mul(1_000_000_000 / 400).min(1_000_000_000)
+/// How long a CPU copies no more user stacks, for each KiB copied: 16 MiB a second on the whole machine, some 3,000 stacks
+/// of short-lived programs, but at least a deep one of 64 KiB a second on each CPU, so that no CPU's new processes go
+/// without.
+fn copy_ns_per_kib(cpus: usize) -> u64 {
+    (cpus as u64).saturating_mul(1_000_000_000 / (16 << 10)).min(1_000_000_000 / 64)
 }
 
 /// Ring size: two seconds of samples of 1 KiB (100 frames and a header, deeper than most) from every CPU, a power
 /// of two, at least 4 MiB and at most 64 MiB. The agent polls ten times a second, and is woken at half. Copies of stacks
-/// are 6.5 MB in a second at most, 0.65 MB between two looks.
+/// are 16 MiB in a second at most, 1.6 MiB between two looks, and stop at half of the ring.
 fn ring_bytes(cpus: usize, frequency_hz: u64) -> u32 {
     let wanted = (cpus as u64).saturating_mul(frequency_hz).saturating_mul(2 << 10);
     wanted.clamp(4 << 20, 64 << 20).next_power_of_two() as u32
@@ -332,8 +338,8 @@ mod tests {
 
     #[test]
     fn copies_of_stacks_are_shared_out_among_cpus() {
-        assert_eq!(copy_interval_ns(2), 5_000_000);
-        assert_eq!(copy_interval_ns(100_000), 1_000_000_000);
+        assert_eq!(copy_ns_per_kib(2), 122_070);
+        assert_eq!(copy_ns_per_kib(100_000), 15_625_000);
     }
 
     #[test]

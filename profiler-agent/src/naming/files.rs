@@ -101,7 +101,8 @@ impl KnownFile {
             return nothing;
         };
         if exact {
-            return Judged { rule: code.unwind.rule_at(at), ..nothing };
+            let root = code.ends.as_ref().is_some_and(|ends| ends.starts_at(at));
+            return Judged { rule: code.unwind.rule_at(at), root, ..nothing };
         }
         let mut before = [0; 8];
         let read = file_offset.checked_sub(8).map(|offset| file.read_exact_at(&mut before, offset));

@@ -95,7 +95,7 @@ impl Status {
 pub(crate) trait CodeFacts {
     /// The call frame information at the frame's instruction; none where nothing is known (code made at run time).
     fn rule(&mut self, frame: &RawFrame) -> Option<CfaRule>;
-    /// Whether the frame's return address proves that nothing calls it.
+    /// Whether the frame's return address, or of the leaf the instruction, proves that nothing calls it.
     fn is_root(&mut self, frame: &RawFrame) -> bool;
     /// Whether the instruction before the frame's return address is a call; none where the code cannot be read.
     fn follows_call(&mut self, frame: &RawFrame) -> Option<bool>;
@@ -121,9 +121,9 @@ pub(crate) fn judge(
     facts: &mut impl CodeFacts,
 ) -> Verdict {
     let mut gap = None;
-    for (i, frame) in user.iter().enumerate().skip(1) {
+    for (i, frame) in user.iter().enumerate() {
         // After a wrong step the next frame may be any word of the stack: only what a call left behind is kept.
-        if gap.is_none() && !step_is_right(&user[i - 1], frame, facts) {
+        if gap.is_none() && i > 0 && !step_is_right(&user[i - 1], frame, facts) {
             gap = Some(i);
         }
         if gap.is_some() && !is_plausible(frame, facts) {

@@ -86,6 +86,11 @@ impl StackEnds {
         Ok(Self { facts, named: named(&functions), landmarks: landmarks(&functions) })
     }
 
+    /// Whether the program starts at this instruction: nothing can have called it.
+    pub fn starts_at(&self, vaddr: u64) -> bool {
+        vaddr == self.facts.entry() && vaddr != 0
+    }
+
     /// What starts where the outermost frame's return address points; none if nothing proves that it is the
     /// outermost. `file` is the file this was read from, `unwind` its call frame information.
     pub fn root_at(&self, file: &File, unwind: &UnwindInfo, return_address: u64) -> Option<RootKind> {
