@@ -317,16 +317,16 @@ fn possible_cpus() -> Result<usize, BpfError> {
     aya::util::nr_cpus().map_err(|(_, error)| BpfError::Cpus(error))
 }
 
-/// How long a CPU copies no more user stacks, for each KiB copied: 16 MiB a second on the whole machine, some 3,000 stacks
-/// of short-lived programs, but at least a deep one of 64 KiB a second on each CPU, so that no CPU's new processes go
+/// How long a CPU copies no more user stacks, for each KiB copied: 26 MiB a second on the whole machine, 400 deep stacks
+/// or some 5,000 of short-lived programs, but at least a deep one of 64 KiB a second on each CPU, so that no CPU's new processes go
 /// without.
 fn copy_ns_per_kib(cpus: usize) -> u64 {
-    (cpus as u64).saturating_mul(1_000_000_000 / (16 << 10)).min(1_000_000_000 / 64)
+    (cpus as u64).saturating_mul(1_000_000_000 / (26 << 10)).min(1_000_000_000 / 64)
 }
 
 /// Ring size: two seconds of samples of 1 KiB (100 frames and a header, deeper than most) from every CPU, a power
 /// of two, at least 4 MiB and at most 64 MiB. The agent polls ten times a second, and is woken at half. Copies of stacks
-/// are 16 MiB in a second at most, 1.6 MiB between two looks, and stop at half of the ring.
+/// are 26 MiB in a second at most, 2.6 MiB between two looks, and stop at half of the ring.
 fn ring_bytes(cpus: usize, frequency_hz: u64) -> u32 {
     let wanted = (cpus as u64).saturating_mul(frequency_hz).saturating_mul(2 << 10);
     wanted.clamp(4 << 20, 64 << 20).next_power_of_two() as u32
@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn copies_of_stacks_are_shared_out_among_cpus() {
-        assert_eq!(copy_ns_per_kib(2), 122_070);
+        assert_eq!(copy_ns_per_kib(2), 75_120);
         assert_eq!(copy_ns_per_kib(100_000), 15_625_000);
     }
 

@@ -44,9 +44,8 @@ impl Walk {
             }
             Cfa::Unsupported => return Err(WalkEnd::UnsupportedRule),
         };
-        // The stack grows down, so a caller's frame lies higher; at the same place if the return address was popped,
-        // which no function does that goes on to call another.
-        let popped = !self.is_caller && matches!(rule.return_address, ReturnAddress::InRegister);
+        // The stack grows down, so a caller's frame lies higher; at the same place if the return address was popped.
+        let popped = matches!(rule.return_address, ReturnAddress::InRegister);
         if cfa < self.sp || (cfa == self.sp && !popped) {
             return Err(WalkEnd::NotAscending);
         }
