@@ -7,7 +7,7 @@ use aya_ebpf::{
     bindings::{BPF_RB_NO_WAKEUP, bpf_perf_event_data},
     helpers::{
         bpf_get_current_pid_tgid,
-        generated::{bpf_get_prandom_u32, bpf_get_stack, bpf_ktime_get_ns, bpf_loop, bpf_ringbuf_output},
+        generated::{bpf_get_prandom_u32, bpf_ktime_get_ns, bpf_loop, bpf_ringbuf_output},
     },
     programs::PerfEventContext,
 };
@@ -70,19 +70,13 @@ fn by_rules(ctx: &PerfEventContext, scratch: &mut Scratch, result: &mut KernelCo
 
 #[inline(always)]
 fn by_kernel(ctx: &PerfEventContext, scratch: &mut Scratch, result: &mut KernelComparison) {
-    let Some(frames) = scratch.sample.frames.get_mut(KERNEL_FRAMES_AT..KERNEL_FRAMES_AT + KERNEL_FRAMES_MAX)
-    else {
-        return;
-    };
+    let behind = scratch.sample.frames.get_mut(KERNEL_FRAMES_AT..);
+    let Some(frames) = behind.and_then(|frames| frames.first_chunk_mut()) else { return };
     // SAFETY: the helper takes nothing and returns a number.
     let start = unsafe { bpf_ktime_get_ns() };
-    // SAFETY: the buffer is as long as is said.
-    let bytes = unsafe {
-        bpf_get_stack(ctx.as_ptr(), frames.as_mut_ptr() as *mut c_void, (KERNEL_FRAMES_MAX * 8) as u32, 0)
-    };
+    result.kernel_frames = kernel_stack::walk_by_kernel(ctx, frames);
     // SAFETY: as above.
     result.kernel_ns = unsafe { bpf_ktime_get_ns() }.wrapping_sub(start);
-    result.kernel_frames = if bytes >= 0 { (bytes as u64 >> 3) as i32 } else { bytes as i32 };
 }
 
 /// Whether both have the same frames; their number is.

@@ -6,20 +6,16 @@
 
 use core::{
     ffi::c_void,
-    mem::MaybeUninit,
     ptr::{read_volatile, write_volatile},
 };
 
-use aya_ebpf::{
-    helpers::generated::{bpf_loop, bpf_probe_read_kernel},
-    macros::map,
-    maps::Array,
-};
+use aya_ebpf::{helpers::generated::bpf_loop, macros::map, maps::Array};
 use profiler_abi::{KERNEL_BLOCK_SHIFT, KERNEL_BLOCKS_A_RUN, KERNEL_BLOCKS_MAX};
 use profiler_unwind::orc::OrcRule;
 
 use crate::{
     globals,
+    kernel_memory::read,
     scratch::{KernelTurns, Scratch},
 };
 
@@ -38,22 +34,6 @@ static KERNEL_BLOCKS: Array<u64> = Array::with_max_entries(KERNEL_BLOCKS_MAX, 0)
 const BISECTION_TURNS: u32 = 24;
 /// Bytes of an entry.
 const ENTRY_BYTES: u64 = 6;
-
-/// A value in the kernel's memory.
-#[inline(always)]
-pub(crate) fn read<T: Copy>(address: u64) -> Option<T> {
-    let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the helper writes at most the given size, and fails instead of faulting.
-    let result = unsafe {
-        bpf_probe_read_kernel(
-            value.as_mut_ptr() as *mut c_void,
-            size_of::<T>() as u32,
-            address as *const c_void,
-        )
-    };
-    // SAFETY: on success the helper wrote all of it, and only integers are read.
-    if result == 0 { Some(unsafe { value.assume_init() }) } else { None }
-}
 
 /// Whether an address lies in the kernel's image, and is not put there by a tracer instead of the true one.
 #[inline(always)]

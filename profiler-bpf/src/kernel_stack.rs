@@ -8,21 +8,21 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_stack, bpf_loop},
     programs::PerfEventContext,
 };
-use profiler_abi::{Counter, KERNEL_FRAMES_MAX, Sample};
+use profiler_abi::{Counter, KERNEL_FRAMES_MAX};
 use profiler_unwind::orc::{KernelEnd, KernelMemory, KernelWalk};
 
-use crate::{globals, kernel_rules, maps::count, scratch::Scratch, user_stack::slot};
+use crate::{globals, kernel_memory, kernel_rules, maps::count, scratch::Scratch, user_stack::slot};
 
 struct Memory;
 
 impl KernelMemory for Memory {
     #[inline(always)]
     fn word(&self, address: u64) -> Option<u64> {
-        kernel_rules::read::<u64>(address)
+        kernel_memory::read(address)
     }
     #[inline(always)]
     fn pair(&self, address: u64) -> Option<[u64; 2]> {
-        kernel_rules::read::<[u64; 2]>(address)
+        kernel_memory::read(address)
     }
 }
 
@@ -37,18 +37,19 @@ pub(crate) fn walk(ctx: &PerfEventContext, scratch: &mut Scratch) {
         }
         count(Counter::KernelWalkHandedOver);
     }
-    walk_by_kernel(ctx, &mut scratch.sample);
+    let Some(frames) = scratch.sample.frames.first_chunk_mut() else { return };
+    scratch.sample.header.kernel_frames = walk_by_kernel(ctx, frames);
 }
 
-/// The kernel's own walk. Cold it takes four to five times as long, half of it to find out that the user's address at
-/// the end is no kernel code.
+/// The kernel's own walk into room for KERNEL_FRAMES_MAX frames; their number or an errno. Cold it takes four to five
+/// times as long, half of it to find out that the user's address at the end is no kernel code.
 #[inline(always)]
-pub(crate) fn walk_by_kernel(ctx: &PerfEventContext, sample: &mut Sample) {
-    // SAFETY: the buffer holds FRAME_SLOTS words, more than asked for.
+pub(crate) fn walk_by_kernel(ctx: &PerfEventContext, frames: &mut [u64; KERNEL_FRAMES_MAX]) -> i32 {
+    // SAFETY: the buffer is as long as is said.
     let bytes = unsafe {
-        bpf_get_stack(ctx.as_ptr(), &raw mut sample.frames as *mut c_void, (KERNEL_FRAMES_MAX * 8) as u32, 0)
+        bpf_get_stack(ctx.as_ptr(), frames as *mut _ as *mut c_void, size_of_val(frames) as u32, 0)
     };
-    sample.header.kernel_frames = if bytes >= 0 { (bytes as u64 >> 3) as i32 } else { bytes as i32 };
+    if bytes >= 0 { (bytes as u64 >> 3) as i32 } else { bytes as i32 }
 }
 
 /// Walks from the interrupted registers; the end says whether the frames can be kept.

@@ -13,6 +13,7 @@
 
 mod globals;
 mod kernel_comparison;
+mod kernel_memory;
 mod kernel_rules;
 mod kernel_stack;
 mod maps;

@@ -1,6 +1,6 @@
 //! Fields of `task_struct`, by offsets that the loader took from the kernel's BTF.
 
-use core::{ffi::c_void, mem::MaybeUninit};
+use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::{pt_regs, task_struct},
@@ -9,7 +9,7 @@ use aya_ebpf::{
 use profiler_abi::{COMM_BYTES, PT_REGS_WORDS, SampleHeader};
 use profiler_unwind::registers::in_pt_regs;
 
-use crate::globals;
+use crate::{globals, kernel_memory};
 
 /// `PF_KTHREAD` of `linux/sched.h`.
 const PF_KTHREAD: u32 = 0x0020_0000;
@@ -33,18 +33,8 @@ impl Task {
     }
 
     #[inline(always)]
-    fn field<T>(self, offset: u32) -> Option<T> {
-        let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: the helper writes at most the given size, and fails instead of faulting.
-        let result = unsafe {
-            bpf_probe_read_kernel(
-                value.as_mut_ptr() as *mut c_void,
-                size_of::<T>() as u32,
-                self.0.wrapping_add(offset as usize) as *const c_void,
-            )
-        };
-        // SAFETY: on success the helper wrote all of it, and only integers are read.
-        if result == 0 { Some(unsafe { value.assume_init() }) } else { None }
+    fn field<T: Copy>(self, offset: u32) -> Option<T> {
+        kernel_memory::read(self.0.wrapping_add(offset as usize) as u64)
     }
 
     /// Whether it is a kernel thread: those have no user registers.

@@ -65,9 +65,6 @@ pub(super) fn from_pprof(text: &str) -> Vec<Stack> {
 /// The file in which lightswitch puts a frame that says why it could not walk on.
 const LIGHTSWITCH_ERRORS: &str = "lightswitch-unwinder-errors";
 
-/// What vesta says of an exiting process whose stack has been given back already.
-const VESTA_NO_STACK: &str = "address_space_gone";
-
 fn is_kernel(frame: &Frame) -> bool {
     let kernel_address = frame.address >= 0xffff_8000_0000_0000 && frame.address != u64::MAX;
     kernel_address || ["[kernel", "[vmlinux"].iter().any(|start| frame.file.starts_with(start))
@@ -229,8 +226,8 @@ pub(super) fn judge(
     for stack in stacks.iter().filter(|stack| whose.include(stack)) {
         judged.samples += stack.samples;
         let reason = match (&stack.said, &stack.outermost) {
-            (Some(said), _) if said != VESTA_NO_STACK => said.clone(),
-            (Some(_), _) | (None, None) => {
+            (Some(said), _) => said.clone(),
+            (None, None) => {
                 judged.no_stack += stack.samples;
                 continue;
             }
@@ -348,7 +345,7 @@ Mappings
             stack(Some(frame(1, "/a", "main")), None),
             stack(Some(frame(1, "", "_start")), Some("depth_limit")),
             stack(None, None),
-            stack(Some(frame(1, "/libc.so.6", "_exit")), Some("address_space_gone")),
+            stack(None, None),
             Stack { pid: 8, ..stack(Some(frame(1, "", "main")), None) },
         ];
         let pids = BTreeSet::from([7]);
