@@ -19,7 +19,8 @@ pub struct Timeline {
     pub until_ms: i64,
     /// Length of a bucket.
     pub step_ms: i64,
-    /// CPU time one sample stands for, of the series with most samples; 0 without samples.
+    /// CPU time one sample stands for, of the series with most samples; 0 without samples, or where they are not
+    /// taken by time.
     pub period_ns: i64,
     /// The label that groups.
     pub by: String,
@@ -106,7 +107,7 @@ impl TimelineBuilder {
                 *self.groups.entry(value.into_owned()).or_insert(next)
             });
             let complete = profile.text(row.key.status) == STATUS_COMPLETE;
-            *self.periods.entry(profile.series(row.key.series).period_ns).or_default() += part.samples;
+            *self.periods.entry(profile.period_ns(row.key.series)).or_default() += part.samples;
             if part.exact.is_empty() {
                 self.count(group, complete, row.key.time_ms, part.samples);
             }

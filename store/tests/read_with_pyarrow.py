@@ -49,7 +49,7 @@ def with_duckdb(data_dir):
         db.execute(f"create view {name} as select * from "
                    f"read_parquet('{data_dir}/segments/*/*/{name}.parquet', hive_partitioning=true)")
     by_process = db.execute("""
-        select coalesce(process, ''), sum(samples)::bigint, sum(samples * period_ns)::bigint
+        select coalesce(process, ''), sum(samples)::bigint, sum(samples * period)::bigint
         from samples join series using (date, segment, series) group by 1 order by 1""").fetchall()
     # Preorder: a stack's totals are those of the nodes from its own to the end of its subtree.
     by_root = db.execute("""

@@ -1,8 +1,8 @@
 //! Profiles for tests: a few by hand, many by a small generator.
 
 use store::model::{
-    Binary, Frame, FrameId, FrameKind, NodeId, Profile, ProfileBuilder, RowKey, STATUS_COMPLETE, Series,
-    StringId, Unwound,
+    Binary, Frame, FrameId, FrameKind, NodeId, Profile, ProfileBuilder, RowKey, STATUS_COMPLETE, StringId,
+    Unwound,
 };
 
 /// Start of every profile here.
@@ -80,7 +80,7 @@ impl Maker {
         let b = &mut self.builder;
         let labels = [("process", who.process), ("exe", who.exe), ("event", "cpu-clock"), ("host", "web-01")];
         let labels = labels.map(|(name, value)| (b.string(name), b.string(value))).to_vec();
-        let series = b.series(Series { labels, period_ns: PERIOD_NS });
+        let series = b.cpu_series(labels, PERIOD_NS);
         let key = RowKey {
             series,
             node,

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use profiler_abi::{KERNEL_FRAMES_MAX, Method, Mode, WalkEnd};
 use rustc_hash::{FxHashMap, FxHashSet};
 use store::model::{
-    Binary, Frame, FrameId, FrameKind, NodeId, ProfileBuilder, RowKey, Series, StackTree, StringId, Unwound,
+    Binary, Frame, FrameId, FrameKind, NodeId, ProfileBuilder, RowKey, StackTree, StringId, Unwound,
 };
 use symbols::symbolizer::unknown_name;
 
@@ -226,7 +226,7 @@ impl<'a> WindowNaming<'a> {
             .filter(|(_, value)| !value.is_empty())
             .map(|(name, value)| (self.builder.string(name), self.builder.string(value)))
             .collect();
-        self.builder.series(Series { labels, period_ns: self.namer.origin.period_ns })
+        self.builder.cpu_series(labels, self.namer.origin.period_ns)
     }
 
     /// The named stack of a row, and its status.

@@ -6,8 +6,8 @@ use rustc_hash::FxHashMap;
 
 use super::import::Import;
 use super::{
-    Account, Binary, BinaryId, Exact, Frame, FrameId, NodeId, Profile, Row, RowKey, RowPart, Series,
-    SeriesId, StackTreeBuilder, StringId, StringTable,
+    Account, Binary, BinaryId, EVENT_CPU, Exact, Frame, FrameId, NodeId, Period, Profile, Row, RowKey,
+    RowPart, Series, SeriesId, StackTreeBuilder, StringId, StringTable, UNIT_NANOSECONDS,
 };
 
 /// Which parts of a row's key survive a merge. What is dropped becomes 0, and rows that are then equal
@@ -113,6 +113,13 @@ impl ProfileBuilder {
         series.labels.sort_by(|a, b| strings.get(a.0).cmp(strings.get(b.0)));
         series.labels.dedup_by_key(|label| label.0);
         SeriesId(self.series.intern(series))
+    }
+
+    /// The handle of a series of CPU time, of which each sample stands for `period_ns` nanoseconds.
+    pub fn cpu_series(&mut self, labels: Vec<(StringId, StringId)>, period_ns: i64) -> SeriesId {
+        let unit = self.string(UNIT_NANOSECONDS);
+        let period = Period { every: period_ns, event: self.string(EVENT_CPU), unit };
+        self.series(Series { labels, unit, period })
     }
 
     /// The node of a stack that extends `parent` by one callee.
@@ -252,7 +259,7 @@ mod tests {
     fn profile(time_ms: i64, process: &str, stacks: &[(&[&str], u64)]) -> Profile {
         let mut b = ProfileBuilder::default();
         let labels = vec![(b.string("process"), b.string(process)), (b.string("event"), b.string("cpu"))];
-        let series = b.series(Series { labels, period_ns: 10 });
+        let series = b.cpu_series(labels, 10);
         let status = b.string(STATUS_COMPLETE);
         for (stack, samples) in stacks {
             let mut node = NodeId::ROOT;

@@ -1,6 +1,8 @@
 //! Taking over parts of one profile into another.
 
-use super::{Binary, BinaryId, Frame, FrameId, NodeId, Profile, ProfileBuilder, Series, SeriesId, StringId};
+use super::{
+    Binary, BinaryId, Frame, FrameId, NodeId, Period, Profile, ProfileBuilder, Series, SeriesId, StringId,
+};
 
 /// Handles of one profile translated to those of a builder, each on first use.
 pub(super) struct Import<'a> {
@@ -82,7 +84,13 @@ impl<'a> Import<'a> {
             .iter()
             .map(|(name, value)| (self.string(to, *name), self.string(to, *value)))
             .collect();
-        let series = to.series(Series { labels, period_ns: from.period_ns });
+        let period = Period {
+            every: from.period.every,
+            event: self.string(to, from.period.event),
+            unit: self.string(to, from.period.unit),
+        };
+        let unit = self.string(to, from.unit);
+        let series = to.series(Series { labels, unit, period });
         *self.series[id.0 as usize].insert(series)
     }
 }

@@ -12,6 +12,9 @@ mod strings;
 
 pub use builder::{Keep, ProfileBuilder};
 pub use frames::{Binary, BinaryId, Frame, FrameId, FrameKind, Unwound};
-pub use profile::{Account, Exact, Profile, Row, RowKey, RowPart, STATUS_COMPLETE, Series, SeriesId};
+pub use profile::{
+    Account, EVENT_CPU, Exact, Period, Profile, Row, RowKey, RowPart, STATUS_COMPLETE, Series, SeriesId,
+    UNIT_NANOSECONDS,
+};
 pub use stack_tree::{NodeId, StackTree, StackTreeBuilder};
 pub use strings::{StringId, StringTable};

@@ -7,18 +7,41 @@ use super::{Binary, BinaryId, Frame, FrameId, NodeId, StackTree, StringId, Strin
 /// The status of a stack whose end is proven. Every other status is the reason why it is not.
 pub const STATUS_COMPLETE: &str = "complete";
 
+/// The unit of CPU time and of other times.
+pub const UNIT_NANOSECONDS: &str = "nanoseconds";
+
+/// The event of samples taken by CPU time.
+pub const EVENT_CPU: &str = "cpu";
+
 /// Handle of a series in its profile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeriesId(pub u32);
 
 /// A label set and what its values mean. Labels of high churn (pid, tid, thread, status) are not here but in
 /// [`RowKey`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+///
+/// A series has values of one type, named by its label `event`: `cpu`, `off_cpu`, `alloc_space`, …. What has
+/// several, as a heap profile's objects and bytes, is several series that share all other labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Series {
     /// (name, value), sorted by name's text, each name once: `event`, `host`, `process`, `exe`, `cgroup`, ….
     pub labels: Vec<(StringId, StringId)>,
-    /// What one sample stands for, in nanoseconds of CPU time (event `cpu`).
-    pub period_ns: i64,
+    /// Unit of the rows' values, in the words of pprof: `nanoseconds`, `bytes`, `count`, ….
+    pub unit: StringId,
+    /// How often samples are taken.
+    pub period: Period,
+}
+
+/// One sample is taken each time so much has happened; pprof and OTLP say the same by `period` and
+/// `period_type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Period {
+    /// How much, in `unit`; 0 when unknown, or when every event is a sample.
+    pub every: i64,
+    /// Of what: `cpu`, `space`, …; empty when unknown.
+    pub event: StringId,
+    /// In which unit.
+    pub unit: StringId,
 }
 
 /// What tells one row of samples from another. A query that does not ask for a part sets it to 0.
@@ -62,7 +85,7 @@ pub struct Row {
     pub key: RowKey,
     /// How many.
     pub samples: u64,
-    /// Their value in the series' unit (nanoseconds for `cpu`).
+    /// Their value in the series' unit (`nanoseconds` for `cpu`).
     pub value: i64,
     /// Their exact times, as a range of [`Profile::exact`]; empty when not kept.
     pub exact: Range<u32>,
@@ -150,6 +173,12 @@ impl Profile {
         let name = self.strings.find(name)?;
         let labels = &self.series(series).labels;
         labels.iter().find(|(n, _)| *n == name).map(|(_, value)| self.text(*value))
+    }
+
+    /// Time that one sample of a series stands for, in nanoseconds; 0 where samples are not taken by time.
+    pub fn period_ns(&self, series: SeriesId) -> i64 {
+        let period = self.series(series).period;
+        if self.text(period.unit) == UNIT_NANOSECONDS { period.every } else { 0 }
     }
 
     /// All samples.

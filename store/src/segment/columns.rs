@@ -28,7 +28,8 @@ pub(super) fn schema(table: Table) -> Schema {
             ints("cpus"),
         ],
         Table::Series => {
-            let mut fields = vec![int("series"), long("period_ns")];
+            let mut fields =
+                vec![int("series"), text("unit"), long("period"), text("period_event"), text("period_unit")];
             fields.extend(PROMOTED.map(|label| Field::new(label, DataType::Utf8, true)));
             fields.push(Field::new("labels", map_type(), false));
             fields

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::file::{Rows, TableFile};
 use super::{MAX_EXACT, MAX_SUM, Manifest, PROMOTED, Table};
 use crate::model::{
-    Account, Binary, BinaryId, Exact, Frame, FrameId, FrameKind, NodeId, Profile, Row, RowKey, Series,
-    SeriesId, StackTree, StringId, Unwound,
+    Account, Binary, BinaryId, EVENT_CPU, Exact, Frame, FrameId, FrameKind, NodeId, Period, Profile, Row,
+    RowKey, Series, SeriesId, StackTree, StringId, StringTable, UNIT_NANOSECONDS, Unwound,
 };
 use crate::query::MAX_TIME_MS;
 
@@ -111,7 +111,7 @@ fn stacks(profile: &mut Profile, file: &TableFile) -> Checked<()> {
 fn series(profile: &mut Profile, file: &TableFile) -> Checked<()> {
     file.read(|done, rows| {
         check_ids(rows, "series", done)?;
-        let periods = rows.longs("period_ns")?;
+        let types = ValueTypes::of(rows)?;
         let (maps, keys, values) = rows.text_maps("labels")?;
         let mut promoted = Vec::new();
         for label in PROMOTED {
@@ -130,11 +130,48 @@ fn series(profile: &mut Profile, file: &TableFile) -> Checked<()> {
             }
             let strings = &mut profile.strings;
             let labels = labels.iter().map(|(name, value)| (strings.intern(name), strings.intern(value)));
-            let series = Series { labels: labels.collect(), period_ns: periods.value(i) };
-            profile.series.push(series);
+            let labels = labels.collect();
+            let (unit, period) = types.value(i, strings);
+            profile.series.push(Series { labels, unit, period });
         }
         Ok(())
     })
+}
+
+/// What the values of series are.
+enum ValueTypes<'a> {
+    /// Schema 1: nanoseconds of CPU time.
+    Cpu {
+        periods_ns: &'a Int64Array,
+    },
+    Any {
+        units: &'a StringArray,
+        periods: &'a Int64Array,
+        of: [&'a StringArray; 2],
+    },
+}
+
+impl<'a> ValueTypes<'a> {
+    fn of(rows: &Rows<'a>) -> Checked<Self> {
+        if rows.version() == 1 {
+            return Ok(Self::Cpu { periods_ns: rows.longs("period_ns")? });
+        }
+        let of = [rows.texts("period_event")?, rows.texts("period_unit")?];
+        Ok(Self::Any { units: rows.texts("unit")?, periods: rows.longs("period")?, of })
+    }
+
+    fn value(&self, i: usize, strings: &mut StringTable) -> (StringId, Period) {
+        match self {
+            Self::Cpu { periods_ns } => {
+                let unit = strings.intern(UNIT_NANOSECONDS);
+                (unit, Period { every: periods_ns.value(i), event: strings.intern(EVENT_CPU), unit })
+            }
+            Self::Any { units, periods, of } => {
+                let [event, unit] = of.map(|column| strings.intern(column.value(i)));
+                (strings.intern(units.value(i)), Period { every: periods.value(i), event, unit })
+            }
+        }
+    }
 }
 
 fn rows(profile: &mut Profile, file: &TableFile, span: &Manifest) -> Checked<()> {

@@ -86,7 +86,10 @@ fn series(profile: &Profile) -> Result<Vec<ArrayRef>, ArrowError> {
     }
     let mut columns = vec![
         ints(0..profile.series.len() as u32),
-        longs(profile.series.iter().map(|series| series.period_ns)),
+        texts(profile, profile.series.iter().map(|series| series.unit)),
+        longs(profile.series.iter().map(|series| series.period.every)),
+        texts(profile, profile.series.iter().map(|series| series.period.event)),
+        texts(profile, profile.series.iter().map(|series| series.period.unit)),
     ];
     for label in PROMOTED {
         let ids = (0..profile.series.len() as u32).map(SeriesId);

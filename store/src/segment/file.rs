@@ -56,6 +56,7 @@ pub(super) fn to_parquet(
 /// An opened Parquet file; nothing but its footer has been read.
 pub(super) struct TableFile {
     table: Table,
+    version: u32,
     bytes: Bytes,
     metadata: ArrowReaderMetadata,
 }
@@ -66,11 +67,11 @@ impl TableFile {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let metadata = ArrowReaderMetadata::load(&bytes, options)
             .map_err(|error| format!("{}: {}", table.file_name(), one_line(&error)))?;
-        let file = Self { table, bytes, metadata };
+        let mut file = Self { table, version: 0, bytes, metadata };
         let version = file.metadata("vesta.schema_version");
         let version = version.ok_or_else(|| file.bad("not a file of Vesta (it has no schema version)"))?;
-        let version = version.parse().map_err(|_| file.bad(format!("schema version `{version}`")))?;
-        super::manifest::check_version(version).map_err(|reason| file.bad(reason))?;
+        file.version = version.parse().map_err(|_| file.bad(format!("schema version `{version}`")))?;
+        super::manifest::check_version(file.version).map_err(|reason| file.bad(reason))?;
         let rows = file.metadata.metadata().file_metadata().num_rows();
         if !(0..=MAX_ROWS as i64).contains(&rows) {
             return Err(file.bad(format!("{rows} rows, at most {MAX_ROWS} are allowed")));
@@ -130,6 +131,11 @@ pub(super) struct Rows<'a> {
 impl<'a> Rows<'a> {
     pub(super) fn len(&self) -> usize {
         self.batch.num_rows()
+    }
+
+    /// The version of the schema that the file was written with.
+    pub(super) fn version(&self) -> u32 {
+        self.file.version
     }
 
     pub(super) fn bad(&self, reason: impl std::fmt::Display) -> String {

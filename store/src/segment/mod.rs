@@ -14,9 +14,9 @@ pub(crate) use manifest::Manifest;
 pub use manifest::SegmentInfo;
 
 /// The version of the schema this version writes.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 /// The versions this version reads.
-pub const KNOWN_VERSIONS: [u32; 1] = [1];
+pub const KNOWN_VERSIONS: [u32; 2] = [1, 2];
 
 /// Length of a chunk: rows of a stack are stored together for this long, then the next stack follows.
 pub const CHUNK_MS: i64 = 300_000;

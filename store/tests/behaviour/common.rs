@@ -28,7 +28,7 @@ pub(crate) fn window(seed: u64, start_ms: i64, rows: usize) -> Profile {
     let mut random = Random(seed);
     let mut b = ProfileBuilder::default();
     let frames = frames(&mut b);
-    let series: Vec<_> = (0..4).map(|n| series(&mut b, n)).collect();
+    let series: Vec<_> = (0..5).map(|n| series(&mut b, n)).collect();
     let statuses = ["complete", "no_frame_pointer", "depth_limit"].map(|s| b.string(s));
     let threads = ["", "main", "worker-1", "tokio-runtime-w", "日本語"].map(|s| b.string(s));
     for _ in 0..rows {
@@ -37,8 +37,9 @@ pub(crate) fn window(seed: u64, start_ms: i64, rows: usize) -> Profile {
             node = b.child(node, *random.pick(&frames));
         }
         let pid = *random.pick(&[0, 1, 4711, 4_194_304]);
+        let (series, period) = *random.pick(&series);
         let key = RowKey {
-            series: *random.pick(&series),
+            series,
             node,
             pid,
             tid: pid + random.below(3) as u32,
@@ -53,7 +54,7 @@ pub(crate) fn window(seed: u64, start_ms: i64, rows: usize) -> Profile {
         if random.below(5) == 0 {
             exact.clear();
         }
-        b.add(key, samples, samples as i64 * PERIOD, &exact);
+        b.add(key, samples, samples as i64 * period, &exact);
     }
     let host = b.string("web-01");
     for counter in ["samples_taken", "samples_stored", "lost_ring_full", "agent_cpu_ns"] {
@@ -63,10 +64,11 @@ pub(crate) fn window(seed: u64, start_ms: i64, rows: usize) -> Profile {
     b.finish(start_ms, start_ms + 10_000)
 }
 
-fn series(b: &mut ProfileBuilder, n: usize) -> SeriesId {
-    let names = ["redis-server", "nginx", "", "name \"with\" quotes\n"];
+/// A series and its period. The last is of another type of values.
+fn series(b: &mut ProfileBuilder, n: usize) -> (SeriesId, i64) {
+    let names = ["redis-server", "nginx", "", "name \"with\" quotes\n", "java"];
     let mut labels = vec![
-        ("event", "cpu-clock".to_owned()),
+        ("event", if n == 4 { "alloc_space" } else { "cpu-clock" }.to_owned()),
         ("host", "web-01".to_owned()),
         ("process", names[n].to_owned()),
         ("cgroup", format!("/system.slice/{n}.service")),
@@ -77,7 +79,12 @@ fn series(b: &mut ProfileBuilder, n: usize) -> SeriesId {
         labels.push(("zone", format!("z{n}")));
     }
     let labels = labels.iter().map(|(name, value)| (b.string(name), b.string(value))).collect();
-    b.series(Series { labels, period_ns: PERIOD })
+    if n < 4 {
+        return (b.cpu_series(labels, PERIOD), PERIOD);
+    }
+    let unit = b.string("bytes");
+    let period = Period { every: 524_288, event: b.string("space"), unit };
+    (b.series(Series { labels, unit, period }), period.every)
 }
 
 fn frames(b: &mut ProfileBuilder) -> Vec<FrameId> {
@@ -120,8 +127,13 @@ pub(crate) fn plain(p: &Profile) -> Vec<String> {
             let (thread, status) = (p.text(row.key.thread), p.text(row.key.status));
             let exact: Vec<_> = p.exact_of(row).iter().map(|e| (e.offset_ms, e.cpu)).collect();
             format!(
-                "{time_ms} {labels:?} {} {pid} {tid} {thread} {status} {} {} {exact:?} {stack:?}",
-                series.period_ns, row.samples, row.value
+                "{time_ms} {labels:?} {}, {} {} {} {pid} {tid} {thread} {status} {} {} {exact:?} {stack:?}",
+                p.text(series.unit),
+                series.period.every,
+                p.text(series.period.event),
+                p.text(series.period.unit),
+                row.samples,
+                row.value
             )
         })
         .collect();
@@ -144,7 +156,7 @@ fn plain_frame(p: &Profile, f: &Frame) -> String {
 pub(crate) fn at_times(bucket_ms: i64, process: &str, times: &[i64]) -> Profile {
     let mut b = ProfileBuilder::default();
     let labels = vec![(b.string("process"), b.string(process)), (b.string("event"), b.string("cpu-clock"))];
-    let series = b.series(Series { labels, period_ns: PERIOD });
+    let series = b.cpu_series(labels, PERIOD);
     let function = b.string("main");
     let frame = b.frame(Frame {
         kind: FrameKind::Native,

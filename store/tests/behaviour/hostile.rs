@@ -261,12 +261,12 @@ fn a_version_from_the_future_is_skipped_and_named() {
         |rows| rows,
         |value| {
             if value.key == "vesta.schema_version" {
-                value.value = Some("2".to_owned());
+                value.value = Some("3".to_owned());
             }
         },
     );
     let reason = victim.reason();
-    assert!(reason.contains("schema version 2; this version of Vesta reads [1]"), "{reason}");
+    assert!(reason.contains("schema version 3; this version of Vesta reads [1, 2]"), "{reason}");
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn metadata_that_makes_no_sense_is_refused() {
 #[test]
 fn handles_lengths_and_times_out_of_range_are_refused() {
     let cases: [(&str, &str, i64, &str); 22] = [
-        ("samples", "series", 4, "series 4 is not among the 4"),
+        ("samples", "series", 5, "series 5 is not among the 5"),
         ("samples", "series", -1, "series -1"),
         ("samples", "node", 1 << 30, "node 1073741824 is not among"),
         ("samples", "time", NOON - 1, "outside the segment's own span"),

@@ -5,5 +5,6 @@ mod common;
 mod compaction;
 mod concurrent;
 mod crash;
+mod golden;
 mod hostile;
 mod other_readers;

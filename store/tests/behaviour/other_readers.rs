@@ -68,7 +68,7 @@ fn pyarrow_and_duckdb_read_every_table_and_find_the_same_totals() {
     let cpus = |p: &Profile| p.exact.iter().map(|exact| u64::from(exact.cpu)).sum::<u64>();
     assert_eq!(arrow["cpu_sum"], json!(sum(&windows, cpus)));
     assert_eq!(arrow["hosts"], json!(["web-01"]));
-    assert_eq!(arrow["labels"].as_array().unwrap().len(), 5 * 3 * 2, "team and zone of three series each");
+    assert_eq!(arrow["labels"].as_array().unwrap().len(), 5 * 4 * 2, "team and zone of four series each");
     assert_eq!(arrow["schema_version"], json!(store::segment::SCHEMA_VERSION.to_string()));
 
     let duck = &found["duckdb"];

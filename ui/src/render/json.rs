@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use store::Skipped;
-use store::model::{Profile, STATUS_COMPLETE, StringTable};
+use store::model::{Profile, STATUS_COMPLETE, SeriesId, StringTable};
 
 use crate::flame::{FlameFrame, FlameTree, NodeKind};
 
@@ -104,7 +104,7 @@ pub fn period_ns(profile: &Profile) -> i64 {
     let samples = i128::from(profile.samples());
     let value: i128 = profile.rows.iter().map(|row| i128::from(row.value)).sum();
     if samples == 0 {
-        return profile.series.iter().map(|series| series.period_ns).max().unwrap_or(0);
+        return (0..profile.series.len() as u32).map(|id| profile.period_ns(SeriesId(id))).max().unwrap_or(0);
     }
     i64::try_from((value + samples / 2) / samples).unwrap_or(i64::MAX)
 }

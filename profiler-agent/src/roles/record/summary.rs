@@ -163,7 +163,7 @@ fn percent(part: u64, whole: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use store::model::{Frame, FrameKind, NodeId, ProfileBuilder, RowKey, Series, StringId, Unwound};
+    use store::model::{Frame, FrameKind, NodeId, ProfileBuilder, RowKey, StringId, Unwound};
 
     use super::*;
 
@@ -171,7 +171,7 @@ mod tests {
     fn profile(stacks: &[(&str, &str, u64)]) -> store::model::Profile {
         let mut b = ProfileBuilder::default();
         let labels = vec![(b.string("process"), b.string("app"))];
-        let series = b.series(Series { labels, period_ns: 10 });
+        let series = b.cpu_series(labels, 10);
         let status = b.string("no_unwind_row");
         for (path, function, samples) in stacks {
             let path = b.string(path);

@@ -1,0 +1,56 @@
+//! What earlier versions wrote is read as it was meant.
+//!
+//! `tests/golden/vN` is a small data directory as the version that wrote schema N left it, made from generated
+//! data, and what it says in words. Files of older schemas stay as they are; a new schema gets new ones.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use store::model::Keep;
+use store::segment::{KNOWN_VERSIONS, SCHEMA_VERSION};
+use store::{Selector, Store, TimeRange};
+
+use crate::common::{NOON, plain, window};
+
+fn folder(version: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/v{version}"))
+}
+
+fn in_words(store: &Store) -> String {
+    let answer = store.query(&Selector::all(), TimeRange::ALL, Keep::ALL).expect("an answer");
+    assert_eq!(answer.skipped, []);
+    plain(&answer.profile).join("\n") + "\n"
+}
+
+#[test]
+fn every_known_version_is_read_to_the_letter() {
+    for version in KNOWN_VERSIONS {
+        let folder = folder(version);
+        let store = Store::open_reader(&folder).expect("the golden files");
+        let levels: Vec<_> = store.segments().unwrap().iter().map(|segment| segment.level()).collect();
+        assert!(levels.contains(&0) && levels.iter().any(|level| *level > 0), "{levels:?}");
+        let expected = fs::read_to_string(folder.join("expected.txt")).expect("the expected rows");
+        for (found, expected) in in_words(&store).lines().zip(expected.lines()) {
+            assert_eq!(found, expected, "version {version}");
+        }
+        assert_eq!(in_words(&store).lines().count(), expected.lines().count());
+    }
+}
+
+/// Writes the golden files of the current schema: run it once when the schema changes, and look at them.
+#[test]
+#[ignore = "changes the golden files of the current version"]
+fn write_golden_files() {
+    let folder = folder(SCHEMA_VERSION);
+    fs::remove_dir_all(&folder).unwrap_or_default();
+    let store = Store::open_writer(&folder).unwrap();
+    for n in 0..3 {
+        store.append(&window(n, NOON + n as i64 * 10_000, 12)).unwrap();
+    }
+    store.compact(NOON + 3_600_000).unwrap();
+    store.append(&window(3, NOON + 300_000, 12)).unwrap();
+    fs::write(folder.join("expected.txt"), in_words(&store)).unwrap();
+    drop(store);
+    fs::remove_file(folder.join("lock")).unwrap();
+    fs::remove_dir_all(folder.join("tmp")).unwrap();
+}
