@@ -65,7 +65,7 @@ impl Cache {
 }
 
 /// About how much memory a profile takes.
-fn size_of_profile(profile: &Profile) -> usize {
+pub(crate) fn size_of_profile(profile: &Profile) -> usize {
     // A string is held once, with its length and count, and known by hash; a node has four columns.
     profile.strings.iter().map(|text| text.len() + 64).sum::<usize>()
         + profile.frames.len() * size_of::<Frame>()

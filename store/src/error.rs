@@ -36,6 +36,15 @@ pub enum Error {
     /// A profile that does not fit the file format.
     #[error("cannot store the profile: {0}")]
     Unstorable(String),
+    /// A query that needs more memory than it may have.
+    #[error("the query needs more than {} MiB of memory; ask for a shorter range or select less", limit >> 20)]
+    TooLarge {
+        /// What it may have, bytes.
+        limit: u64,
+    },
+    /// A query that nobody waits for any more.
+    #[error("the query was cancelled")]
+    Cancelled,
     /// The operating system refused.
     #[error("cannot {action} {path}: {source}")]
     Io {

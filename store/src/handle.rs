@@ -5,15 +5,15 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use ulid::Ulid;
 
 use crate::cache::Cache;
 use crate::catalog::{Catalog, DataDir, Skipped};
 use crate::error::{Error, IoContext, Result};
 use crate::model::Profile;
-use crate::query::TimeRange;
-use crate::segment::{self, LoadError, Manifest, SegmentInfo};
+use crate::query::{Limits, TimeRange};
+use crate::segment::{self, LoadError, Manifest, SamplesFile, SegmentInfo};
 
 /// Windows published but not yet on disk. The disk is that many windows behind before the oldest is given up.
 const MAX_HEADS: usize = 30;
@@ -24,6 +24,8 @@ const MAX_APPENDED: usize = 64;
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// Of queries by this clone.
+    limits: Limits,
 }
 
 struct Inner {
@@ -42,6 +44,8 @@ pub(crate) struct State {
     appended: VecDeque<i64>,
     /// Segments that turned out to be damaged, so that they are not read again for each query.
     bad: FxHashMap<Ulid, String>,
+    /// Segments whose samples had the right checksum when they were first read.
+    verified: FxHashSet<Ulid>,
 }
 
 /// What the store holds.
@@ -99,9 +103,20 @@ impl Store {
             heads_dropped: 0,
             appended: VecDeque::new(),
             bad: FxHashMap::default(),
+            verified: FxHashSet::default(),
         };
         let (state, cache) = (Mutex::new(state), Mutex::new(Cache::default()));
-        Ok(Self { inner: Arc::new(Inner { dir, state, cache, maintenance: Mutex::new(()) }) })
+        let inner = Arc::new(Inner { dir, state, cache, maintenance: Mutex::new(()) });
+        Ok(Self { inner, limits: Limits::default() })
+    }
+
+    /// The same store with other limits for its queries.
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        Self { inner: self.inner.clone(), limits }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The data directory.
@@ -201,25 +216,43 @@ impl Store {
     }
 
     /// A segment's profile.
-    pub(crate) fn load(&self, segment: &SegmentInfo) -> std::result::Result<Arc<Profile>, LoadError> {
-        if let Some(reason) = self.state().bad.get(&segment.id) {
-            return Err(LoadError::Bad(reason.clone()));
+    pub(crate) fn load(&self, segment: &SegmentInfo) -> std::result::Result<Profile, LoadError> {
+        self.require_good(segment)?;
+        segment::load(&segment.path, &segment.manifest)
+    }
+
+    /// A segment's profile without rows.
+    pub(crate) fn tables(&self, segment: &SegmentInfo) -> std::result::Result<Arc<Profile>, LoadError> {
+        self.require_good(segment)?;
+        if let Some(tables) = self.cache().get(segment.id) {
+            return Ok(tables);
         }
-        if let Some(profile) = self.cache().get(segment.id) {
-            return Ok(profile);
+        let tables = Arc::new(segment::load_all_but_samples(&segment.path, &segment.manifest)?);
+        self.cache().insert(segment.id, tables.clone());
+        Ok(tables)
+    }
+
+    /// A segment's samples, opened. Their checksum is looked at once.
+    pub(crate) fn samples(&self, segment: &SegmentInfo) -> std::result::Result<SamplesFile, LoadError> {
+        let is_verified = self.state().verified.contains(&segment.id);
+        let samples = segment::open_samples(&segment.path, &segment.manifest, is_verified)?;
+        if !is_verified {
+            self.state().verified.insert(segment.id);
         }
-        match segment::load(&segment.path, &segment.manifest) {
-            Ok(profile) => {
-                let profile = Arc::new(profile);
-                self.cache().insert(segment.id, profile.clone());
-                Ok(profile)
-            }
-            Err(LoadError::Bad(reason)) => {
-                tracing::warn!(segment = %segment.path.display(), reason, "skipping a segment");
-                self.state().bad.insert(segment.id, reason.clone());
-                Err(LoadError::Bad(reason))
-            }
-            Err(error) => Err(error),
+        Ok(samples)
+    }
+
+    fn require_good(&self, segment: &SegmentInfo) -> std::result::Result<(), LoadError> {
+        match self.state().bad.get(&segment.id) {
+            Some(reason) => Err(LoadError::Bad(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers that a segment cannot be read.
+    pub(crate) fn mark_bad(&self, segment: &SegmentInfo, reason: &str) {
+        if self.state().bad.insert(segment.id, reason.to_owned()).is_none() {
+            tracing::warn!(segment = %segment.path.display(), reason, "skipping a segment");
         }
     }
 
@@ -283,7 +316,11 @@ impl Store {
 impl State {
     fn select(&mut self, range: TimeRange) -> Snapshot {
         let mut segments = self.catalog.live();
-        self.bad.retain(|id, _| segments.iter().any(|segment| segment.id == *id));
+        if !(self.bad.is_empty() && self.verified.is_empty()) {
+            let live: FxHashSet<Ulid> = segments.iter().map(|segment| segment.id).collect();
+            self.bad.retain(|id, _| live.contains(id));
+            self.verified.retain(|id| live.contains(id));
+        }
         segments
             .retain(|segment| range.overlaps(segment.min_ms(), segment.max_ms().max(segment.min_ms() + 1)));
         Snapshot { segments, heads: self.heads.values().cloned().collect(), skipped: self.catalog.skipped() }

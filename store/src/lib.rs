@@ -13,16 +13,16 @@ mod cache;
 mod compact;
 mod error;
 mod handle;
-mod read;
 mod retention;
-mod timeline;
 
 pub use catalog::Skipped;
 pub use compact::Compaction;
 pub use error::{Error, Result};
 pub use handle::{Stats, Store};
-pub use query::{Selector, SelectorError, TimeError, TimeRange, label_text, parse_time};
-pub use read::Answer;
+pub use query::{
+    Answer, Cancel, Comparison, FunctionHistory, FunctionName, FunctionTimes, Group, HeatMap, Limits,
+    OtherGroups, Reading, Selector, SelectorError, Side, TimeError, TimeRange, Timeline, label_text,
+    parse_time,
+};
 pub use retention::{Removed, Retention};
 pub use segment::SegmentInfo;
-pub use timeline::{Group, OtherGroups, Timeline};

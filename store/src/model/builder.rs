@@ -78,6 +78,26 @@ impl Sum {
     }
 }
 
+/// Whose samples were counted, beside the series.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+    pub(crate) thread: String,
+    pub(crate) status: String,
+}
+
+/// Samples counted by the handles of a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) series: SeriesId,
+    /// Place among the [`Who`]s.
+    pub(crate) who: u32,
+    pub(crate) node: NodeId,
+    pub(crate) samples: u64,
+    pub(crate) value: i64,
+}
+
 /// A profile under construction. Handles given out stay valid until [`ProfileBuilder::finish`], except node
 /// handles, which `finish` renumbers into preorder.
 #[derive(Default)]
@@ -172,6 +192,44 @@ impl ProfileBuilder {
             }
         }
         self.merge_accounts(&mut import, range);
+    }
+
+    /// Adds what was counted by the stacks of `other`, of which only the tables are used, and its accounts within
+    /// `accounts` (Unix milliseconds). All rows get the bucket `time_ms`.
+    pub(crate) fn merge_counted(
+        &mut self,
+        other: &Profile,
+        whos: &[Who],
+        rows: &[Counted],
+        time_ms: i64,
+        accounts: &Range<i64>,
+    ) {
+        let mut import = Import::new(other);
+        let whos: Vec<_> = whos
+            .iter()
+            .map(|who| (who.pid, who.tid, self.string(&who.thread), self.string(&who.status)))
+            .collect();
+        for row in rows {
+            let (pid, tid, thread, status) = whos[row.who as usize];
+            let series = import.series(self, row.series);
+            let node = import.node(self, row.node);
+            let key = RowKey { series, node, pid, tid, thread, status, time_ms };
+            self.rows.entry(key).or_default().add(row.samples, row.value, std::iter::empty());
+        }
+        self.merge_accounts(&mut import, accounts);
+    }
+
+    /// About how much memory it takes, bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        // An entry of a hash table takes an eighth more, and as much again while it grows; a string is held once,
+        // with its length and count, and known by hash.
+        let rows = self.rows.capacity() * (size_of::<(RowKey, Sum)>() + 1);
+        let stacks = self.stacks.len() * 40;
+        let frames = self.frames.items.len() * 3 * size_of::<Frame>();
+        let series = self.series.items.len() * 2 * (size_of::<Series>() + 64);
+        let strings = self.strings.len() * 128;
+        let accounts = self.accounts.capacity() * 32;
+        (rows + stacks + frames + series + strings + accounts) as u64
     }
 
     fn merge_part(&mut self, import: &mut Import<'_>, keep: Keep, row: &Row, part: &RowPart<'_>) {

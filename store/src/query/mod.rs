@@ -1,12 +1,27 @@
-//! Which samples are asked for: a [`Selector`] over labels and a [`TimeRange`].
+//! Questions to a store: a [`Selector`] over labels and a [`TimeRange`] say which samples; each module that
+//! extends [`Store`](crate::Store) asks one thing of them.
 
+mod compare;
+pub(crate) mod engine;
+mod functions;
+mod groups;
+mod heat_map;
+mod labels;
 mod matching;
 mod parse;
+mod profile;
 mod selector;
 mod time;
+mod timeline;
 
+pub use compare::{Comparison, Side};
+pub use engine::{Cancel, Limits, Reading};
+pub use functions::{FunctionHistory, FunctionName, FunctionTimes};
+pub use heat_map::HeatMap;
 pub use matching::label_text;
-pub(crate) use matching::{ROW_LABELS, Selected};
+pub(crate) use matching::{ROW_LABELS, RowLabels, Selected};
+pub use profile::Answer;
 pub use selector::{Selector, SelectorError};
 pub(crate) use time::MAX_TIME_MS;
 pub use time::{TimeError, TimeRange, parse_span, parse_time};
+pub use timeline::{Group, OtherGroups, Timeline};

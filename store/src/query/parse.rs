@@ -9,7 +9,7 @@
 //! string   = '"' or "'" around characters, with \\ \" \' \n \t escapes
 //! ```
 
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 
 use super::selector::{Expr, SelectorError, Test};
 
@@ -163,19 +163,28 @@ impl Parser<'_> {
 
     fn regex(&self, pattern: &str) -> Result<Test, SelectorError> {
         // On its own first: inside the group, `a)(b` would pass for a regular expression.
-        let compile = |text: &str| RegexBuilder::new(text).size_limit(MAX_REGEX).build();
-        match compile(pattern).and_then(|_| compile(&format!("^(?:{pattern})$"))) {
-            Ok(regex) => Ok(Test::Matches(regex)),
-            Err(regex::Error::CompiledTooBig(limit)) => {
-                Err(self.error(format!("the regular expression takes more than {limit} bytes")))
-            }
-            Err(error) => {
-                let reason = error.to_string();
-                let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                Err(self.error(format!("bad regular expression: {reason}")))
-            }
-        }
+        bounded_regex(pattern)
+            .and_then(|_| bounded_regex(&format!("^(?:{pattern})$")))
+            .map(Test::Matches)
+            .map_err(|message| self.error(message))
     }
+}
+
+/// A regular expression that takes a bounded time and memory, or why there is none.
+pub(super) fn bounded_regex(pattern: &str) -> Result<Regex, String> {
+    if pattern.len() > MAX_TEXT {
+        return Err(format!("the regular expression is longer than {MAX_TEXT} bytes"));
+    }
+    RegexBuilder::new(pattern).size_limit(MAX_REGEX).build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(limit) => {
+            format!("the regular expression takes more than {limit} bytes")
+        }
+        error => {
+            let text = error.to_string();
+            let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            format!("bad regular expression: {reason}")
+        }
+    })
 }
 
 fn one_or(mut parts: Vec<Expr>, many: fn(Vec<Expr>) -> Expr) -> Expr {

@@ -58,6 +58,11 @@ impl Selector {
         self.expr.is_none()
     }
 
+    /// Whether it looks at a label.
+    pub(crate) fn asks_for(&self, label: &str) -> bool {
+        self.expr.as_ref().is_some_and(|expr| expr.asks_for(label))
+    }
+
     /// Whether samples with these labels are selected; none when that hangs on labels `lookup` does not know.
     pub(super) fn eval<'a>(&self, lookup: &mut dyn FnMut(&str) -> Option<Label<'a>>) -> Option<bool> {
         self.expr.as_ref().map_or(Some(true), |expr| expr.eval(lookup))
@@ -82,6 +87,13 @@ pub(super) enum Test {
 }
 
 impl Expr {
+    fn asks_for(&self, name: &str) -> bool {
+        match self {
+            Self::Match { label, .. } => label == name,
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.asks_for(name)),
+        }
+    }
+
     fn eval<'a>(&self, lookup: &mut dyn FnMut(&str) -> Option<Label<'a>>) -> Option<bool> {
         match self {
             Self::Match { label, test, negated } => {

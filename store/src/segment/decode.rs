@@ -16,21 +16,30 @@ type Checked<T> = Result<T, String>;
 
 /// The profile of a segment. The manifest must agree with the metadata of the samples file.
 pub(super) fn decode(manifest: &Manifest, bytes: impl Fn(Table) -> Bytes) -> Checked<Profile> {
-    let open = |table| TableFile::open(table, bytes(table));
-    let samples = open(Table::Samples)?;
+    let samples = TableFile::open(Table::Samples, bytes(Table::Samples))?;
     let own = Manifest::from_metadata(|key| samples.metadata(key), samples.rows() as u64)
         .map_err(|reason| samples.bad(reason))?;
     if own != (Manifest { files: own.files.clone(), ..manifest.clone() }) {
         return Err(samples.bad("its metadata contradicts the manifest"));
     }
-    let mut profile = Profile { start_ms: own.start_ms, end_ms: own.end_ms, ..Profile::default() };
+    let mut profile = decode_all_but_samples(&own, bytes)?;
+    rows(&mut profile, &samples, &own)?;
+    sort_rows(&mut profile);
+    Ok(profile)
+}
+
+/// The profile of a segment without its rows: who was sampled and all stacks there are.
+pub(super) fn decode_all_but_samples(
+    manifest: &Manifest,
+    bytes: impl Fn(Table) -> Bytes,
+) -> Checked<Profile> {
+    let open = |table| TableFile::open(table, bytes(table));
+    let mut profile = Profile { start_ms: manifest.start_ms, end_ms: manifest.end_ms, ..Profile::default() };
     binaries(&mut profile, &open(Table::Binaries)?)?;
     frames(&mut profile, &open(Table::Frames)?)?;
     stacks(&mut profile, &open(Table::Stacks)?)?;
     series(&mut profile, &open(Table::Series)?)?;
-    rows(&mut profile, &samples, &own)?;
-    accounts(&mut profile, &open(Table::Accounts)?, &own)?;
-    sort_rows(&mut profile);
+    accounts(&mut profile, &open(Table::Accounts)?, manifest)?;
     profile.accounts.sort_unstable();
     Ok(profile)
 }

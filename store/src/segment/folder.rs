@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::file::{TableFile, to_parquet};
 use super::manifest::{self, FileSum};
+use super::samples::SamplesFile;
 use super::{MAX_EXACT, MAX_FILE_BYTES, MAX_ROWS, MAX_SUM, Manifest, Table, decode, encode};
 use crate::error::{Error, IoContext, Result};
 use crate::model::Profile;
@@ -114,35 +115,96 @@ pub(crate) fn read_manifest(folder: &Path) -> std::result::Result<(Manifest, u64
 
 /// Reads a segment.
 pub(crate) fn load(folder: &Path, manifest: &Manifest) -> std::result::Result<Profile, LoadError> {
-    let mut files = Vec::with_capacity(Table::ALL.len());
-    for table in Table::ALL {
-        let bytes = read_file(folder, table.file_name(), MAX_FILE_BYTES)?;
-        check_sum(manifest, table, &bytes).map_err(LoadError::Bad)?;
-        files.push((table, bytes));
-    }
-    let bytes = |table| files.iter().find(|(t, _)| *t == table).map_or_else(Bytes::new, |(_, b)| b.clone());
-    guarded(|| decode::decode(manifest, bytes))
+    let files = read_tables(folder, manifest, &Table::ALL)?;
+    guarded(|| decode::decode(manifest, |table| bytes_of(&files, table)))
 }
 
-fn check_sum(manifest: &Manifest, table: Table, bytes: &Bytes) -> std::result::Result<(), String> {
+/// Reads a segment without the rows of its samples.
+pub(crate) fn load_all_but_samples(
+    folder: &Path,
+    manifest: &Manifest,
+) -> std::result::Result<Profile, LoadError> {
+    let files = read_tables(folder, manifest, &Table::ALL_BUT_SAMPLES)?;
+    guarded(|| decode::decode_all_but_samples(manifest, |table| bytes_of(&files, table)))
+}
+
+/// Opens a segment's samples. `is_verified` says that their checksum has been found right before.
+pub(crate) fn open_samples(
+    folder: &Path,
+    manifest: &Manifest,
+    is_verified: bool,
+) -> std::result::Result<SamplesFile, LoadError> {
+    let name = Table::Samples.file_name();
+    if !is_verified {
+        let sum = file_sum(&folder.join(name)).map_err(|error| refused(folder, name, &error))?;
+        compare_sums(manifest, Table::Samples, sum).map_err(LoadError::Bad)?;
+    }
+    let opened = catch_unwind(|| SamplesFile::open(folder, manifest));
+    let opened = opened.unwrap_or_else(|_| Ok(Err(GAVE_UP.to_owned())));
+    opened.map_err(|error| refused(folder, name, &error))?.map_err(LoadError::Bad)
+}
+
+fn read_tables(
+    folder: &Path,
+    manifest: &Manifest,
+    tables: &[Table],
+) -> std::result::Result<Vec<(Table, Bytes)>, LoadError> {
+    let mut files = Vec::with_capacity(tables.len());
+    for &table in tables {
+        let bytes = read_file(folder, table.file_name(), MAX_FILE_BYTES)?;
+        let sum = FileSum { bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) };
+        compare_sums(manifest, table, sum).map_err(LoadError::Bad)?;
+        files.push((table, bytes));
+    }
+    Ok(files)
+}
+
+fn bytes_of(files: &[(Table, Bytes)], table: Table) -> Bytes {
+    files.iter().find(|(t, _)| *t == table).map_or_else(Bytes::new, |(_, bytes)| bytes.clone())
+}
+
+/// Length and checksum of a file, which need not fit into memory.
+fn file_sum(path: &Path) -> io::Result<FileSum> {
+    let mut file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    let mut hasher = crc32fast::Hasher::new();
+    let mut bytes = 0;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(FileSum { bytes, crc32: hasher.finalize() }),
+            read => {
+                hasher.update(&buffer[..read]);
+                bytes += read as u64;
+            }
+        }
+    }
+}
+
+fn compare_sums(manifest: &Manifest, table: Table, found: FileSum) -> std::result::Result<(), String> {
     let name = table.file_name();
     let Some(expected) = manifest.files.get(name) else {
         // Made from metadata: no checksums, every value is checked all the same.
         return if manifest.files.is_empty() { Ok(()) } else { Err(format!("{name}: not in the manifest")) };
     };
-    if bytes.len() as u64 != expected.bytes {
-        return Err(format!("{name}: {} bytes long, it was written with {}", bytes.len(), expected.bytes));
+    if found.bytes != expected.bytes {
+        return Err(format!("{name}: {} bytes long, it was written with {}", found.bytes, expected.bytes));
     }
-    if crc32fast::hash(bytes) != expected.crc32 {
+    if found.crc32 != expected.crc32 {
         return Err(format!("{name}: its checksum is wrong, the file has been changed"));
     }
     Ok(())
 }
 
+/// Why there is no answer from a file on which the Parquet reader panics.
+const GAVE_UP: &str = "the Parquet reader gave up on it";
+
 /// Runs the decoder. The Parquet reader panics on some damaged files that come without checksums.
 fn guarded<T>(decode: impl FnOnce() -> std::result::Result<T, String>) -> std::result::Result<T, LoadError> {
     let result = catch_unwind(AssertUnwindSafe(decode));
-    result.unwrap_or_else(|_| Err("the Parquet reader gave up on it".to_owned())).map_err(LoadError::Bad)
+    result.unwrap_or_else(|_| Err(GAVE_UP.to_owned())).map_err(LoadError::Bad)
 }
 
 fn read_file(folder: &Path, name: &str, limit: u64) -> std::result::Result<Bytes, LoadError> {
@@ -161,10 +223,17 @@ fn read_file(folder: &Path, name: &str, limit: u64) -> std::result::Result<Bytes
             Err(LoadError::Bad(format!("{name}: longer than {limit} bytes")))
         }
         Ok(bytes) => Ok(Bytes::from(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::metadata(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(LoadError::Vanished),
-            _ => Err(LoadError::Bad(format!("{name}: the file is missing"))),
-        },
-        Err(error) => Err(LoadError::Refused(format!("{name}: {error}"))),
+        Err(error) => Err(refused(folder, name, &error)),
+    }
+}
+
+/// What an error with one of a segment's files means.
+fn refused(folder: &Path, name: &str, error: &io::Error) -> LoadError {
+    if error.kind() != io::ErrorKind::NotFound {
+        return LoadError::Refused(format!("{name}: {error}"));
+    }
+    match fs::metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => LoadError::Vanished,
+        _ => LoadError::Bad(format!("{name}: the file is missing")),
     }
 }

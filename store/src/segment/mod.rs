@@ -8,10 +8,14 @@ mod encode;
 mod file;
 mod folder;
 mod manifest;
+mod samples;
 
-pub(crate) use folder::{LoadError, load, read_manifest, sync_folder, write};
+pub(crate) use folder::{
+    LoadError, load, load_all_but_samples, open_samples, read_manifest, sync_folder, write,
+};
 pub(crate) use manifest::Manifest;
 pub use manifest::SegmentInfo;
+pub(crate) use samples::{Page, Part, SamplesFile, rows_of};
 
 /// The version of the schema this version writes.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -45,6 +49,9 @@ pub(crate) enum Table {
 impl Table {
     pub(crate) const ALL: [Self; 6] =
         [Self::Samples, Self::Series, Self::Stacks, Self::Frames, Self::Binaries, Self::Accounts];
+
+    pub(crate) const ALL_BUT_SAMPLES: [Self; 5] =
+        [Self::Series, Self::Stacks, Self::Frames, Self::Binaries, Self::Accounts];
 
     pub(crate) fn file_name(self) -> &'static str {
         match self {

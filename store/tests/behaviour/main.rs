@@ -8,3 +8,4 @@ mod crash;
 mod golden;
 mod hostile;
 mod other_readers;
+mod queries;

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 use store::model::Keep;
-use store::{Answer, Selector, Skipped, TimeRange};
+use store::{Answer, Selector, Skipped, Store, TimeRange};
 
 use super::counters::Kind;
 use super::error::ApiError;
@@ -71,8 +71,8 @@ pub(super) async fn timeline(State(state): Shared, params: Params) -> Result<Res
     let (selector, range, by) = (params.selector()?, params.range(now_ms())?, params.by()?);
     let step_ms = params.step_ms()?.unwrap_or((range.len_ms() / DEFAULT_BUCKETS).max(1));
     let top = params.number("top", MAX_TOP)?.unwrap_or(DEFAULT_TOP);
-    let body = run(&state, Kind::Timeline, move |state| {
-        let timeline = state.store.timeline(&selector, range, step_ms, by.name(), top)?;
+    let body = run(&state, Kind::Timeline, move |state, store| {
+        let timeline = store.timeline(&selector, range, step_ms, by.name(), top)?;
         state.counters.skipped(timeline.skipped.len());
         into_bytes(state.limits.answer_bytes, |out| Ok(serde_json::to_writer(out, &timeline)?))
     });
@@ -84,8 +84,8 @@ pub(super) async fn flame(State(state): Shared, params: Params) -> Result<Respon
     let params = params.only(&["query", "from", "until", "by", "max_nodes"])?;
     let (selector, range, by) = (params.selector()?, params.range(now_ms())?, params.by()?);
     let max_nodes = params.number("max_nodes", MAX_NODES)?.unwrap_or(DEFAULT_MAX_NODES);
-    let body = run(&state, Kind::Flame, move |state| {
-        let answer = answer(state, &selector, range, by.needs_threads())?;
+    let body = run(&state, Kind::Flame, move |state, store| {
+        let answer = answer(state, store, &selector, range, by.needs_threads())?;
         flame_json(state, &answer, &by, max_nodes)
     });
     Ok(json_body(body.await?))
@@ -96,8 +96,8 @@ pub(super) async fn truth(State(state): Shared, params: Params) -> Result<Respon
     let params = params.only(&["query", "from", "until", "top"])?;
     let (selector, range) = (params.selector()?, params.range(now_ms())?);
     let top = params.number("top", MAX_TOP)?.unwrap_or(DEFAULT_BEHIND);
-    let body = run(&state, Kind::Truth, move |state| {
-        let Answer { profile, skipped, .. } = answer(state, &selector, range, false)?;
+    let body = run(&state, Kind::Truth, move |state, store| {
+        let Answer { profile, skipped, .. } = answer(state, store, &selector, range, false)?;
         let truth = Truth::new(&profile, top);
         let (from_ms, until_ms) = (profile.start_ms, profile.end_ms);
         let json = TruthJson { from_ms, until_ms, period_ns: period_ns(&profile), truth, skipped: &skipped };
@@ -120,8 +120,7 @@ struct TruthJson<'a> {
 pub(super) async fn labels(State(state): Shared, params: Params) -> Result<Json<Value>, ApiError> {
     let params = params.only(&["query", "from", "until"])?;
     let (selector, range) = (params.selector()?, params.range(now_ms())?);
-    let names =
-        run(&state, Kind::Labels, move |state| Ok(state.store.label_names(&selector, range)?)).await?;
+    let names = run(&state, Kind::Labels, move |_, store| Ok(store.label_names(&selector, range)?)).await?;
     Ok(Json(json!({ "labels": names })))
 }
 
@@ -135,10 +134,9 @@ pub(super) async fn values(
     let (selector, range) = (params.selector()?, params.range(now_ms())?);
     let label: GroupBy =
         name.parse().map_err(|error: flame::BadLabel| ApiError::bad_request(error.to_string()))?;
-    let mut values = run(&state, Kind::Labels, move |state| {
-        Ok(state.store.label_values(label.name(), &selector, range)?)
-    })
-    .await?;
+    let mut values =
+        run(&state, Kind::Labels, move |_, store| Ok(store.label_values(label.name(), &selector, range)?))
+            .await?;
     let truncated = values.len() > MAX_VALUES;
     values.truncate(MAX_VALUES);
     let values: Vec<_> =
@@ -178,8 +176,8 @@ async fn export(
 ) -> Result<Response, ApiError> {
     let (selector, by) = (params.selector()?, params.by()?);
     let max_nodes = params.number("max_nodes", MAX_NODES)?.unwrap_or(DEFAULT_MAX_NODES);
-    let body = run(state, Kind::Export, move |state| {
-        let answer = answer(state, &selector, range, format.needs_threads(&by))?;
+    let body = run(state, Kind::Export, move |state, store| {
+        let answer = answer(state, store, &selector, range, format.needs_threads(&by))?;
         if format == Format::Json {
             return flame_json(state, &answer, &by, max_nodes);
         }
@@ -213,11 +211,12 @@ fn attach(headers: &mut HeaderMap, format: Format, range: TimeRange) {
 
 fn answer(
     state: &AppState,
+    store: &Store,
     selector: &Selector,
     range: TimeRange,
     threads: bool,
 ) -> Result<Answer, ApiError> {
-    let answer = state.store.query(selector, range, Keep { threads, ..Keep::STACKS })?;
+    let answer = store.query(selector, range, Keep { threads, ..Keep::STACKS })?;
     state.counters.skipped(answer.skipped.len());
     Ok(answer)
 }

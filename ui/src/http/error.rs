@@ -46,8 +46,16 @@ impl ApiError {
 
 impl From<store::Error> for ApiError {
     fn from(error: store::Error) -> Self {
-        tracing::error!(%error, "a query failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+        let status = match error {
+            store::Error::TooLarge { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            // It took too long: nobody sees another reason, for nobody waits.
+            store::Error::Cancelled => StatusCode::GATEWAY_TIMEOUT,
+            _ => {
+                tracing::error!(%error, "a query failed");
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Self::new(status, error.to_string())
     }
 }
 

@@ -52,10 +52,12 @@ pub struct ServerConfig {
 /// What clients may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Queries that run at once. Each may hold a merged profile and a tree, some 100 MB when they are large.
+    /// Queries that run at once. Each may hold a merged profile and a tree.
     pub queries: usize,
     /// Time after which a client is told that its query takes too long.
     pub query_time: Duration,
+    /// Memory that one of them may take for stacks and counts.
+    pub query_bytes: u64,
     /// Size of an answer, which is made in memory.
     pub answer_bytes: usize,
     /// Connections open at once: a quarter of the file descriptors a process usually has.
@@ -69,6 +71,7 @@ impl Default for Limits {
         Self {
             queries: 8,
             query_time: Duration::from_secs(30),
+            query_bytes: 256 << 20,
             answer_bytes: 256_000_000,
             connections: 256,
             idle_time: Duration::from_secs(75),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use store::{Cancel, Store};
 use tokio::time::timeout;
 
 use super::AppState;
@@ -15,12 +16,12 @@ use super::error::ApiError;
 /// that would wait longer had better be told.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Runs a query. Its permit is given back when it is done, even if nobody waits for it any more: what runs is
-/// what costs.
+/// Runs a query, with a store that ends it when nobody waits for it any more. Its permit is given back when it
+/// has ended: what runs is what costs.
 pub(super) async fn run<T: Send + 'static>(
     state: &Arc<AppState>,
     kind: Kind,
-    query: impl FnOnce(&AppState) -> Result<T, ApiError> + Send + 'static,
+    query: impl FnOnce(&AppState, &Store) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let Ok(Ok(permit)) = timeout(MAX_WAIT, state.permits.clone().acquire_owned()).await else {
         state.counters.rejected();
@@ -29,12 +30,16 @@ pub(super) async fn run<T: Send + 'static>(
             format!("{} queries are running already; try again", state.limits.queries),
         ));
     };
+    let limits = store::Limits { memory_bytes: state.limits.query_bytes, ..store::Limits::default() };
+    let _cancel_when_gone = CancelOnDrop(limits.cancel.clone());
     let running = tokio::task::spawn_blocking({
         let state = state.clone();
         move || {
             let start = Instant::now();
-            let result = query(&state);
-            let failed = result.as_ref().is_err_and(|error| error.status().is_server_error());
+            let result = query(&state, &state.store.with_limits(limits));
+            // Those that ended for their time are counted as such.
+            let failed =
+                result.as_ref().is_err_and(|error| error.status() == StatusCode::INTERNAL_SERVER_ERROR);
             state.counters.ran(kind, start.elapsed(), failed);
             drop(permit);
             result
@@ -57,6 +62,15 @@ pub(super) async fn run<T: Send + 'static>(
                 format!("the query takes longer than {seconds} s; ask for a shorter range"),
             ))
         }
+    }
+}
+
+/// Ends a query that nobody waits for any more: its time is over, or its client has gone.
+struct CancelOnDrop(Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 

@@ -101,6 +101,15 @@ fn too_large_an_answer_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_query_that_needs_too_much_memory_is_refused_with_what_to_do() {
+    let limits = Limits { query_bytes: 2000, ..Limits::default() };
+    let server = Server::with(&[generated(1, 300)], limits, None);
+    let reply = server.get_range("/api/v1/flame");
+    assert_eq!(reply.status, 422);
+    assert!(reply.error().contains("shorter range"), "{}", reply.error());
+}
+
+#[test]
 fn too_slow_a_query_is_answered_in_time() {
     let limits = Limits { query_time: Duration::ZERO, ..Limits::default() };
     let server = Server::with(&[generated(1, 300)], limits, None);

@@ -1,0 +1,288 @@
+//! How queries run: a plan for each segment, its rows counted by as many threads as allowed, and the counts
+//! merged in the order of the segments, so that an answer never hangs on who was faster.
+//!
+//! Only the columns and pages that a query needs are read ([`plan`], [`scan`]); exact times only where a range
+//! cuts rows, or where the question is about times.
+
+mod batch;
+mod limits;
+mod merge;
+mod plan;
+mod scan;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+pub(crate) use batch::{Batch, Columns};
+use limits::{Budget, Share};
+pub use limits::{Cancel, Limits};
+pub(crate) use merge::{Merged, StackCounts};
+pub(crate) use scan::Fault;
+use scan::{Request, scan_head, scan_segment};
+
+use super::{Selector, TimeRange};
+use crate::catalog::Skipped;
+use crate::error::{Error, Result};
+use crate::handle::{Snapshot, Store};
+use crate::model::Profile;
+use crate::segment::{LoadError, SegmentInfo};
+
+/// A query starts over when a segment vanishes under it (merged or past its retention), at most this often.
+const MAX_TRIES: usize = 8;
+/// Segments counted but not yet merged, for each thread: one slow segment must not make the others wait at once.
+const AHEAD: usize = 4;
+
+/// Counts the rows of one segment.
+pub(crate) trait Count: Send {
+    /// Counts rows.
+    fn add(&mut self, batch: &Batch<'_>) -> std::result::Result<(), Fault>;
+    /// All rows have been counted: what is not needed for merging can go.
+    fn finish(&mut self) {}
+    /// Memory that it takes, bytes.
+    fn bytes(&self) -> u64;
+}
+
+/// What becomes of the counts of all segments.
+pub(crate) trait Merge<C>: Send {
+    /// Takes in the counts of one segment; `tables` are its series, stacks, frames and accounts.
+    fn merge(&mut self, tables: &Profile, counts: C);
+    /// Memory that it takes, bytes.
+    fn bytes(&self) -> u64;
+}
+
+/// What was read for an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Segments read.
+    pub segments: usize,
+    /// Rows of samples read: those that could not be passed by as a whole.
+    pub rows: u64,
+    /// Segments left out.
+    pub skipped: Vec<Skipped>,
+}
+
+/// One query on its way.
+pub(crate) struct Query<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) selector: &'a Selector,
+    pub(crate) range: TimeRange,
+    pub(crate) columns: Columns,
+}
+
+impl Query<'_> {
+    /// Counts all selected samples: `new` makes the counter of a segment, `whole` what all are merged into.
+    pub(crate) fn run<C: Count, M: Merge<C>>(
+        &self,
+        new: impl Fn(&Profile) -> C + Sync,
+        whole: impl Fn() -> M,
+    ) -> Result<(M, Reading)> {
+        for tries in 1.. {
+            let snapshot = self.store.snapshot(self.range)?;
+            let budget = Budget::new(self.store.limits().memory_bytes);
+            let line = Line::new(&snapshot, whole(), &budget);
+            let is_last = tries == MAX_TRIES;
+            let threads = self.store.limits().threads.clamp(1, line.sources.max(1));
+            std::thread::scope(|scope| {
+                for _ in 1..threads {
+                    scope.spawn(|| self.work(&line, &new, is_last, threads));
+                }
+                self.work(&line, &new, is_last, threads);
+            });
+            if let Some(answer) = line.finish()? {
+                return Ok(answer);
+            }
+        }
+        unreachable!("the last try always answers")
+    }
+
+    /// Counts one segment after the other, until none is left.
+    fn work<C: Count, M: Merge<C>>(
+        &self,
+        line: &Line<'_, C, M>,
+        new: &(impl Fn(&Profile) -> C + Sync),
+        is_last_try: bool,
+        threads: usize,
+    ) {
+        while let Some(place) = line.next() {
+            let mut share = line.budget.share();
+            let counted =
+                catch_unwind(AssertUnwindSafe(|| self.count(line.snapshot, place, new, &mut share)));
+            // The Parquet reader panics on some damaged files that come without checksums.
+            let gave_up = || LoadError::Bad("the Parquet reader gave up on it".to_owned());
+            let outcome = match counted.unwrap_or_else(|_| Err(Fault::Load(gave_up()))) {
+                Ok(done) => Outcome::Counted(done, share),
+                Err(Fault::Stop(error)) => return line.stop(Some(error)),
+                Err(Fault::Load(LoadError::Vanished)) if !is_last_try => return line.stop(None),
+                Err(Fault::Load(error)) => Outcome::Skipped(self.reason(line.snapshot, place, error)),
+            };
+            line.hand_in(place, outcome, threads * AHEAD);
+        }
+    }
+
+    fn count<C: Count>(
+        &self,
+        snapshot: &Snapshot,
+        place: usize,
+        new: &impl Fn(&Profile) -> C,
+        share: &mut Share<'_>,
+    ) -> std::result::Result<Counted<C>, Fault> {
+        let (selector, columns) = (self.selector, self.columns);
+        let cancel = &self.store.limits().cancel;
+        cancel.check()?;
+        let request = Request { selector, range: self.range.as_range(), columns, cancel };
+        let segment = snapshot.segments.get(place);
+        let tables = match segment {
+            Some(segment) => self.store.tables(segment).map_err(Fault::Load)?,
+            None => snapshot.heads[place - snapshot.segments.len()].clone(),
+        };
+        let of_tables = crate::cache::size_of_profile(&tables) as u64;
+        share.set(of_tables)?;
+        let mut counts = new(&tables);
+        let mut take = |batch: &Batch<'_>| {
+            counts.add(batch)?;
+            Ok(share.set(of_tables + counts.bytes())?)
+        };
+        let rows = match segment {
+            Some(segment) => {
+                let samples = self.store.samples(segment).map_err(Fault::Load)?;
+                scan_segment(&request, &tables, &samples, &mut take)?
+            }
+            None => scan_head(&request, &tables, &mut take)?,
+        };
+        counts.finish();
+        share.set(of_tables + counts.bytes())?;
+        Ok(Counted { tables, counts, rows, is_segment: segment.is_some() })
+    }
+
+    fn reason(&self, snapshot: &Snapshot, place: usize, error: LoadError) -> Option<Skipped> {
+        let segment: &SegmentInfo = snapshot.segments.get(place)?;
+        let reason = match error {
+            LoadError::Vanished => "it was removed while it was read".to_owned(),
+            LoadError::Refused(reason) => reason,
+            LoadError::Bad(reason) => {
+                self.store.mark_bad(segment, &reason);
+                reason
+            }
+        };
+        Some(Skipped { path: segment.path().to_owned(), reason })
+    }
+}
+
+/// The counts of one segment.
+struct Counted<C> {
+    tables: Arc<Profile>,
+    counts: C,
+    rows: u64,
+    is_segment: bool,
+}
+
+enum Outcome<'a, C> {
+    Counted(Counted<C>, Share<'a>),
+    Skipped(Option<Skipped>),
+}
+
+/// Segments, then windows in memory, on their way from counting to merging.
+struct Line<'a, C, M> {
+    snapshot: &'a Snapshot,
+    budget: &'a Budget,
+    sources: usize,
+    taken: AtomicUsize,
+    /// The query ended early.
+    stopped: AtomicBool,
+    merging: Mutex<Merging<'a, C, M>>,
+    moved: Condvar,
+}
+
+struct Merging<'a, C, M> {
+    /// Place of the one to merge next.
+    next: usize,
+    ready: BTreeMap<usize, Outcome<'a, C>>,
+    whole: M,
+    /// Memory of `whole`.
+    share: Share<'a>,
+    reading: Reading,
+    error: Option<Error>,
+}
+
+impl<'a, C, M: Merge<C>> Line<'a, C, M> {
+    fn new(snapshot: &'a Snapshot, whole: M, budget: &'a Budget) -> Self {
+        let reading = Reading { skipped: snapshot.skipped.clone(), ..Reading::default() };
+        let share = budget.share();
+        let merging = Merging { next: 0, ready: BTreeMap::new(), whole, share, reading, error: None };
+        Self {
+            snapshot,
+            budget,
+            sources: snapshot.segments.len() + snapshot.heads.len(),
+            taken: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            merging: Mutex::new(merging),
+            moved: Condvar::new(),
+        }
+    }
+
+    /// The place of the next one to count.
+    fn next(&self) -> Option<usize> {
+        let place = self.taken.fetch_add(1, Ordering::Relaxed);
+        (place < self.sources && !self.stopped.load(Ordering::Relaxed)).then_some(place)
+    }
+
+    /// Merges what is its turn, and waits while too much else is ready.
+    fn hand_in(&self, place: usize, outcome: Outcome<'a, C>, ahead: usize) {
+        let mut merging = self.lock();
+        while place >= merging.next + ahead && !self.stopped.load(Ordering::Relaxed) {
+            merging = self.moved.wait(merging).unwrap_or_else(PoisonError::into_inner);
+        }
+        merging.ready.insert(place, outcome);
+        while let Some(outcome) = {
+            let next = merging.next;
+            merging.ready.remove(&next)
+        } {
+            merging.next += 1;
+            if let Err(error) = merging.merge(outcome) {
+                drop(merging);
+                return self.stop(Some(error));
+            }
+        }
+        self.moved.notify_all();
+    }
+
+    /// Ends the query, for an error or because it has to start over.
+    fn stop(&self, error: Option<Error>) {
+        let mut merging = self.lock();
+        self.stopped.store(true, Ordering::Relaxed);
+        merging.error = merging.error.take().or(error);
+        self.moved.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Merging<'a, C, M>> {
+        self.merging.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer; none when the query has to start over.
+    fn finish(self) -> Result<Option<(M, Reading)>> {
+        let merging = self.merging.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match merging.error {
+            Some(error) => Err(error),
+            None if self.stopped.into_inner() => Ok(None),
+            None => Ok(Some((merging.whole, merging.reading))),
+        }
+    }
+}
+
+impl<C, M: Merge<C>> Merging<'_, C, M> {
+    fn merge(&mut self, outcome: Outcome<'_, C>) -> Result<()> {
+        let (Counted { tables, counts, rows, is_segment }, _share) = match outcome {
+            Outcome::Counted(counted, share) => (counted, share),
+            Outcome::Skipped(skipped) => {
+                self.reading.skipped.extend(skipped);
+                return Ok(());
+            }
+        };
+        self.whole.merge(&tables, counts);
+        self.reading.segments += usize::from(is_segment);
+        self.reading.rows += rows;
+        self.share.set(self.whole.bytes())
+    }
+}

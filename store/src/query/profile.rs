@@ -1,0 +1,92 @@
+//! The samples of a range as one profile.
+
+use super::engine::{Columns, Merged, Query, Reading, StackCounts};
+use super::{Selected, Selector, TimeRange};
+use crate::catalog::Skipped;
+use crate::error::Result;
+use crate::handle::Store;
+use crate::model::{Keep, Profile, ProfileBuilder};
+use crate::segment::LoadError;
+
+/// A query starts over when a segment vanishes under it (merged or past its retention), at most this often.
+const MAX_TRIES: usize = 8;
+
+/// The answer to a query.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// All selected samples, merged; it covers the range that was asked for. Where the range begins within a
+    /// bucket, that bucket's rows start before it, and their exact times lie within it.
+    pub profile: Profile,
+    /// Segments read.
+    pub segments_read: usize,
+    /// Rows of samples read: those that could not be passed by.
+    pub rows_read: u64,
+    /// Segments left out.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Answer {
+    fn new(profile: Profile, Reading { segments, rows, skipped }: Reading) -> Self {
+        Self { profile, segments_read: segments, rows_read: rows, skipped }
+    }
+}
+
+impl Store {
+    /// The samples of a range, to the millisecond, that a selector selects. Answers for ranges that adjoin
+    /// add up to that for the whole.
+    ///
+    /// Without times (`keep.bucket_ms` is none) samples are counted by stack as they are read, within the limits.
+    /// With times all rows are held, however many they are: that is for exports of short ranges and for tests.
+    ///
+    /// # Errors
+    /// When the data directory cannot be listed, when the limits are reached, or when the query is cancelled.
+    /// Segments that cannot be read are named in the answer.
+    pub fn query(&self, selector: &Selector, range: TimeRange, keep: Keep) -> Result<Answer> {
+        if keep.bucket_ms.is_some() {
+            return self.all_rows(selector, range, keep);
+        }
+        let columns =
+            Columns { node: true, value: true, threads: keep.threads, status: true, ..Columns::default() };
+        let query = Query { store: self, selector, range, columns };
+        let new = |tables: &Profile| StackCounts::new(tables, columns);
+        let (merged, reading) = query.run(new, || Merged::new(range.as_range()))?;
+        Ok(Answer::new(merged.builder.finish(range.from_ms, range.until_ms), reading))
+    }
+
+    /// Every selected row of a range, each segment decoded whole.
+    fn all_rows(&self, selector: &Selector, range: TimeRange, keep: Keep) -> Result<Answer> {
+        let mut tries = 0;
+        'again: loop {
+            tries += 1;
+            let snapshot = self.snapshot(range)?;
+            let mut builder = ProfileBuilder::default();
+            let mut reading = Reading { skipped: snapshot.skipped, ..Reading::default() };
+            let mut add = |profile: &Profile| {
+                let mut selected = Selected::new(profile, selector);
+                builder.merge_within(profile, keep, &range.as_range(), |row| selected.contains(row));
+            };
+            for segment in &snapshot.segments {
+                self.limits().cancel.check()?;
+                let reason = match self.load(segment) {
+                    Ok(profile) => {
+                        add(&profile);
+                        reading.segments += 1;
+                        reading.rows += profile.rows.len() as u64;
+                        continue;
+                    }
+                    Err(LoadError::Vanished) if tries < MAX_TRIES => continue 'again,
+                    Err(LoadError::Vanished) => "it was removed while it was read".to_owned(),
+                    Err(LoadError::Bad(reason)) => {
+                        self.mark_bad(segment, &reason);
+                        reason
+                    }
+                    Err(LoadError::Refused(reason)) => reason,
+                };
+                reading.skipped.push(Skipped { path: segment.path().to_owned(), reason });
+            }
+            snapshot.heads.iter().for_each(|head| add(head));
+            let profile = builder.finish(range.from_ms, range.until_ms);
+            return Ok(Answer::new(profile, reading));
+        }
+    }
+}
