@@ -247,11 +247,12 @@ impl ProcessTable {
         {
             process.maps_read = Some(Instant::now());
             self.maps_reads += 1;
-            // A process that is gone keeps what the records said.
-            if let Ok(list) = maps_file::read(pid)
-                && !list.is_empty()
+            // A process that is gone keeps what the records said, and so does one that runs another program by now: that
+            // one is not at this address.
+            if let Some(mappings) = maps_file::read(pid).ok().map(Mappings::from_list)
+                && mappings.find(address).is_some()
             {
-                process.mappings = Mappings::from_list(list);
+                process.mappings = mappings;
                 process.complete = true;
                 process.resolved.clear();
                 process.version += 1;

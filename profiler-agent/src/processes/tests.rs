@@ -31,6 +31,18 @@ fn our_own_code_is_found_in_our_executable() {
 }
 
 #[test]
+fn the_maps_of_the_program_that_runs_by_now_do_not_replace_those_of_the_sampled_one() {
+    let mut table = ProcessTable::default();
+    let pid = std::process::id();
+    table.apply(event(pid, Change::Exec));
+    table.apply(event(pid, anonymous(0x1000, 0x2000)));
+    // a word off the stack that is no address of code, in either program
+    assert!(matches!(table.locate(pid, 0x10), Place::Unknown));
+    assert_eq!(table.counts().maps_reads, 1);
+    assert!(matches!(table.locate(pid, 0x1800), Place::Anonymous));
+}
+
+#[test]
 fn a_pid_used_again_is_another_process() {
     let mut table = ProcessTable::default();
     let (first, _) = table.process(NOBODY, born(1), "old", 0);
