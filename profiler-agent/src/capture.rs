@@ -16,13 +16,16 @@ use profiler_abi::Counter;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::{
-    bpf::{BpfError, Counts, CpuEvent, KernelProgram, RawRecord, RawSample, RawStack, online_cpus},
+    bpf::{BpfError, Counts, CpuEvent, KernelProgram, OpenStacks, RawRecord, RawSample, online_cpus},
     processes::{ProcessEvent, Sideband},
+    processor::ToProcess,
 };
 
 /// How often the ring is looked at. A tenth of a second keeps short-lived processes' files within reach, and costs
 /// ten system calls a second.
 const POLL: Duration = Duration::from_millis(100);
+/// How soon it is looked at again when the kernel side wakes us, which it does for what has no unwind tables yet.
+const SOONEST: Duration = Duration::from_millis(10);
 /// How often CPUs that came or went are looked for.
 const CPU_CHECK: Duration = Duration::from_secs(2);
 /// Batches under way to the processor: six seconds of looks.
@@ -93,7 +96,11 @@ pub(crate) struct Capture {
     sideband: Option<Sideband>,
     totals: CaptureTotals,
     drained: u64,
+    stacks: OpenStacks,
     pending: Batch,
+    looked: Instant,
+    /// When the next look is worth it.
+    pause: Duration,
     cpus_checked: Instant,
     progress: Arc<Progress>,
 }
@@ -121,7 +128,10 @@ impl Capture {
             sideband,
             totals: CaptureTotals::default(),
             drained: 0,
+            stacks: OpenStacks::default(),
             pending: Batch::default(),
+            looked: Instant::now(),
+            pause: SOONEST,
             cpus_checked: Instant::now(),
             progress,
         };
@@ -131,7 +141,7 @@ impl Capture {
     /// Runs until `stop`, then takes what is left in the ring and says so in a last batch.
     pub(crate) fn spawn(
         mut self,
-        batches: SyncSender<Batch>,
+        batches: SyncSender<ToProcess>,
         stop: Arc<AtomicBool>,
     ) -> std::io::Result<thread::JoinHandle<()>> {
         thread::Builder::new().name("vesta-capture".into()).spawn(move || {
@@ -151,33 +161,41 @@ impl Capture {
             let mut last = std::mem::take(&mut self.pending);
             last.last = true;
             // The processor is waiting for this one, so waiting for it is right.
-            let _ = batches.send(last);
+            let _ = batches.send(ToProcess::Batch(last));
         })
     }
 
-    /// Waits for the next look, or until the ring fills.
-    fn wait(&self) {
+    /// Waits for the next look, or until the kernel side wakes us.
+    fn wait(&mut self) {
         let mut fds = [PollFd::from_borrowed_fd(self.program.ring_fd(), PollFlags::IN)];
         let timeout = rustix::time::Timespec { tv_sec: 0, tv_nsec: POLL.subsec_nanos().into() };
-        if poll(&mut fds, Some(&timeout)).is_err() {
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) => self.pause = SOONEST,
+            Ok(_) => thread::sleep(self.pause.saturating_sub(self.looked.elapsed())),
             // Interrupted, or out of kernel memory: look again a little later rather than at once.
-            thread::sleep(Duration::from_millis(10));
+            Err(_) => thread::sleep(SOONEST),
         }
+        self.looked = Instant::now();
     }
 
     fn collect(&mut self) {
-        let (totals, pending) = (&mut self.totals, &mut self.pending);
+        let (totals, pending, stacks) = (&mut self.totals, &mut self.pending, &mut self.stacks);
         let mut drained = 0;
+        let mut is_news = false;
         self.program.drain(|record| {
             match record {
                 Ok(RawRecord::Stack(stack)) => {
-                    attach(stack, &mut pending.samples);
+                    stacks.add(stack);
                     return;
                 }
                 Ok(RawRecord::Sample(_)) if pending.samples.len() >= PENDING_SAMPLES_MAX => {
                     totals.lost_queue_full += 1;
                 }
-                Ok(RawRecord::Sample(sample)) => pending.samples.push(sample),
+                Ok(RawRecord::Sample(mut sample)) => {
+                    sample.stack = stacks.take(&sample);
+                    is_news |= !sample.had_tables;
+                    pending.samples.push(sample);
+                }
                 Err(error) => {
                     tracing::error!(%error, "a record is dropped");
                     totals.lost_malformed += 1;
@@ -186,6 +204,7 @@ impl Capture {
             drained += 1;
         });
         self.drained += drained;
+        self.pause_after(is_news);
         // After the samples, so that every event that came before one of them is here. With a full batch they stay in
         // perf's own rings, which count what they lose.
         if let Some(sideband) = &mut self.sideband
@@ -202,6 +221,11 @@ impl Capture {
         self.pending.totals = self.totals;
         self.progress.taken.store(self.totals.taken, Ordering::Relaxed);
         self.progress.lost.store(self.totals.lost().values().sum(), Ordering::Relaxed);
+    }
+
+    /// Code that no table will ever be had for keeps on waking us: each look in vain doubles the pause.
+    fn pause_after(&mut self, is_news: bool) {
+        self.pause = if is_news { SOONEST } else { (self.pause * 2).min(POLL) };
     }
 
     fn account(&mut self, counts: &Counts) {
@@ -233,24 +257,15 @@ impl Capture {
     }
 
     /// Passes the batch on; a busy processor gets it with the next one. `Err`: there is no processor any more.
-    fn hand_over(&mut self, batches: &SyncSender<Batch>) -> Result<(), ()> {
-        match batches.try_send(std::mem::take(&mut self.pending)) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(batch)) => {
+    fn hand_over(&mut self, batches: &SyncSender<ToProcess>) -> Result<(), ()> {
+        match batches.try_send(ToProcess::Batch(std::mem::take(&mut self.pending))) {
+            Err(TrySendError::Full(ToProcess::Batch(batch))) => {
                 self.pending = batch;
                 Ok(())
             }
             Err(TrySendError::Disconnected(_)) => Err(()),
+            _ => Ok(()),
         }
-    }
-}
-
-/// Gives a copied stack to its sample, which came right before it but for what other CPUs sent in between.
-fn attach(stack: RawStack, samples: &mut [RawSample]) {
-    let owner =
-        samples.iter_mut().rev().take(4096).find(|s| s.time_ns == stack.time_ns && s.cpu == stack.cpu);
-    if let Some(sample) = owner {
-        stack.attach(sample);
     }
 }
 

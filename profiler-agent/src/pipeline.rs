@@ -20,7 +20,7 @@ use crate::{
     capture::{BATCHES_MAX, Capture, CaptureInfo, Progress},
     live::LiveInterest,
     naming::{Namer, Origin, Tally},
-    processor::{self, ProcessorOptions, ToName, WINDOWS_MAX, WindowAccount},
+    processor::{self, ProcessorOptions, ToName, ToProcess, WINDOWS_MAX, WindowAccount},
     sink::Sink,
     unwind_tables::{CacheOptions, TableSource, UnwindTables},
 };
@@ -68,7 +68,7 @@ impl Pipeline {
     ) -> Result<Self, PipelineError> {
         let (account, progress, live) = <(Arc<Account>, Arc<Progress>, Arc<LiveInterest>)>::default();
         let stop = Arc::new(AtomicBool::new(false));
-        let (batches_in, batches_out) = sync_channel(BATCHES_MAX);
+        let (work_in, work_out) = sync_channel(BATCHES_MAX);
         let (windows_in, windows_out) = sync_channel(WINDOWS_MAX);
         let source = Arc::new(TableSource::new(options.table_cache.as_ref()));
         let naming = {
@@ -79,10 +79,12 @@ impl Pipeline {
                 .spawn(move || name_windows(&windows_out, origin, source, sink, &account))?
         };
         let window = ProcessorOptions { window: options.window };
-        let tables = UnwindTables::new(program.tables()?, options.table_bytes, source)?;
-        let processor = processor::spawn(window, tables, batches_out, windows_in, live.clone())?;
+        let built_in = work_in.clone();
+        let built = move |built| built_in.send(ToProcess::Built(built)).map_err(|_| ());
+        let tables = UnwindTables::new(program.tables()?, options.table_bytes, source, built)?;
+        let processor = processor::spawn(window, tables, work_out, windows_in, live.clone())?;
         let (capture, info) = Capture::start(program, progress.clone())?;
-        let capture = capture.spawn(batches_in, stop.clone())?;
+        let capture = capture.spawn(work_in, stop.clone())?;
         Ok(Self { stop, threads: vec![capture, processor, naming], info, account, progress, live })
     }
 

@@ -13,7 +13,7 @@ use crate::{
     capture::{Batch, CaptureTotals},
     live::LiveInterest,
     processes::{ProcessCounts, ProcessTable, vdso_image},
-    unwind_tables::{TableCounts, UnwindTables},
+    unwind_tables::{Built, TableCounts, UnwindTables},
     window::{ClockOffset, Unfinished, Window},
 };
 
@@ -51,6 +51,14 @@ pub(crate) enum ToName {
     Stacks(Vec<Unfinished>),
 }
 
+/// What comes to the processor.
+pub(crate) enum ToProcess {
+    /// Of the capture thread.
+    Batch(Batch),
+    /// Of the builder of unwind tables.
+    Built(Built),
+}
+
 /// Settings of the processor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProcessorOptions {
@@ -75,7 +83,7 @@ struct Processor {
 pub(crate) fn spawn(
     options: ProcessorOptions,
     tables: UnwindTables,
-    batches: Receiver<Batch>,
+    work: Receiver<ToProcess>,
     out: SyncSender<ToName>,
     live: Arc<LiveInterest>,
 ) -> std::io::Result<thread::JoinHandle<()>> {
@@ -93,9 +101,15 @@ pub(crate) fn spawn(
             forgot: Instant::now(),
         };
         processor.open(CaptureTotals::default());
-        while let Ok(batch) = batches.recv() {
-            if processor.take(batch).is_err() {
-                return;
+        while let Ok(work) = work.recv() {
+            match work {
+                ToProcess::Built(built) => processor.take_in(built),
+                ToProcess::Batch(batch) => {
+                    let is_last = batch.last;
+                    if processor.take(batch).is_err() || is_last {
+                        return;
+                    }
+                }
             }
         }
     })
@@ -160,6 +174,12 @@ impl Processor {
             self.tables.forget(&self.table);
         }
         Ok(())
+    }
+
+    /// At once: each sample until then is a copy of a stack.
+    fn take_in(&mut self, built: Built) {
+        self.tables.built(built);
+        self.tables.update(&mut self.table);
     }
 
     /// Copied stacks are large: naming walks them as they come. If it is busy, they wait.

@@ -62,7 +62,7 @@ pub(crate) struct Unfinished {
 }
 
 /// Bytes of copied stacks that are handed to naming before the window ends, so that they do not pile up.
-const HAND_OVER_BYTES: usize = 4 << 20;
+const HAND_OVER_BYTES: usize = 1 << 20;
 /// Bytes of copied stacks held while naming is busy. Others keep what the kernel side found.
 const UNFINISHED_BYTES_MAX: usize = 24 << 20;
 
@@ -153,7 +153,7 @@ impl Window {
             && self.unfinished_bytes < UNFINISHED_BYTES_MAX
         {
             let (kernel, stack) = (sample.kernel.clone(), stack.clone());
-            self.unfinished_bytes += stack.bytes.len();
+            self.unfinished_bytes += stack.size();
             self.unfinished.push(Unfinished { key, exact, kernel, stack, code, user });
         } else {
             self.count(key, exact, &sample.kernel, &user);
@@ -172,7 +172,7 @@ impl Window {
 
     /// Takes samples back that nobody could take.
     pub(crate) fn put_back(&mut self, unfinished: Vec<Unfinished>) {
-        self.unfinished_bytes += unfinished.iter().map(|sample| sample.stack.bytes.len()).sum::<usize>();
+        self.unfinished_bytes += unfinished.iter().map(|sample| sample.stack.size()).sum::<usize>();
         self.unfinished.extend(unfinished);
     }
 
@@ -241,6 +241,7 @@ mod tests {
             mode: Mode::User,
             walk_end: WalkEnd::ZeroFramePointer,
             end_by_rule: false,
+            had_tables: true,
             thread_comm: "t".into(),
             process_comm: "p".into(),
             kernel_stack_failed: false,

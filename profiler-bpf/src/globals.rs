@@ -38,6 +38,10 @@ globals! {
     TASK_EXEC_ID, task_exec_id: u32;
     /// Offset of `task_struct.parent_exec_id`.
     TASK_PARENT_EXEC_ID, task_parent_exec_id: u32;
+    /// Offset of `task_struct.thread.fsbase`.
+    TASK_FSBASE, task_fsbase: u32;
+    /// Offset of `mm_struct.start_stack`.
+    MM_START_STACK, mm_start_stack: u32;
     /// 1: only processes in the `WATCHED` map are sampled.
     WATCHED_ONLY, watched_only: u32;
     /// How long a CPU copies no more user stacks, for each KiB that it has copied, nanoseconds.

@@ -21,13 +21,14 @@ pub(crate) fn waiting_bytes() -> u64 {
 }
 
 /// Sends the header and the used frames. A wake-up costs more than the sample, so the agent polls; it is woken
-/// only when the ring fills faster than it looks.
+/// when the ring fills faster than it looks, or if `wakes`.
 #[inline(always)]
-pub(crate) fn send(sample: &mut Sample) -> Counter {
+pub(crate) fn send(sample: &mut Sample, wakes: bool) -> Counter {
     let ring = &raw const SAMPLES as *mut c_void;
     let waiting = waiting_bytes();
     let frames = slot(sample.header.kernel_frames.max(0) as u64 + sample.header.user_frames as u64);
-    let flags = if waiting >= globals::wake_bytes() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    let flags =
+        if wakes || waiting >= globals::wake_bytes() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     let bytes = HEADER_BYTES as u64 + 8 * frames;
     // SAFETY: `slot` bounds the length by the sample's size.
     let result =

@@ -44,12 +44,13 @@ pub(crate) fn take(ctx: &PerfEventContext) -> Counter {
         user_stack::walk(scratch, task);
         laps.end(Part::UserStack, scratch.turns.frames as u64);
     }
-    let sent = output::send(&mut scratch.sample);
-    laps.end(Part::Output, 0);
-    if sent == Counter::Emitted && has_user_stack && scratch.turns.missed != 0 {
-        stack_copy::send(&scratch.sample.header, task);
+    let mut wakes = false;
+    if has_user_stack && scratch.turns.missed != 0 {
+        wakes = stack_copy::send(&scratch.sample.header, task);
         laps.end(Part::StackCopy, 0);
     }
+    let sent = output::send(&mut scratch.sample, wakes);
+    laps.end(Part::Output, 0);
     sent
 }
 

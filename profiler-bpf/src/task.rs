@@ -125,6 +125,17 @@ impl Task {
         Self(self.user_registers()).field::<u64>(in_pt_regs(number) as u32)
     }
 
+    /// The address after its user stack, as far as is known: where the kernel made the first thread's, and of others the
+    /// thread's control block, which C libraries put there. 0, or anything, where they do not.
+    #[inline(always)]
+    pub(crate) fn stack_end(self, header: &SampleHeader) -> u64 {
+        if header.pid != header.tid {
+            return self.field::<u64>(globals::task_fsbase()).unwrap_or(0);
+        }
+        let memory = Self(self.field::<u64>(globals::task_mm()).unwrap_or(0) as *const u8);
+        memory.field::<u64>(globals::mm_start_stack()).unwrap_or(0)
+    }
+
     /// Where the kernel keeps its user registers while it is in the kernel, be it for a system call or an interrupt.
     #[inline(always)]
     fn user_registers(self) -> *const u8 {

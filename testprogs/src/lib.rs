@@ -18,7 +18,7 @@ pub use compile::build;
 pub enum Program {
     /// C: three functions that share the CPU 70/20/10. `shares [SECONDS=5]`
     Shares,
-    /// C: a stack of a given depth. `recursion [DEPTH=60] [SECONDS=5]`
+    /// C: a stack of a given depth. `recursion [DEPTH=60] [SECONDS=5] [LARGE=0]`
     Recursion,
     /// C++: named threads in templates, methods and inlined functions. `threads [COUNT=4] [SECONDS=5]`
     Threads,

@@ -22,7 +22,7 @@ pub(crate) use attach::CpuEvent;
 pub(crate) use btf::{Btf, BtfError};
 pub(crate) use kernel_comparison::{Comparison, ComparisonError, KernelComparisons};
 pub(crate) use parts::{PartCosts, PartSummary};
-pub(crate) use record::{RawRecord, RawSample, RawStack, RecordError, StackCopy};
+pub(crate) use record::{OpenStacks, RawRecord, RawSample, RecordError, StackCopy};
 pub(crate) use tables::TableMaps;
 
 use kernel_rules::KernelRules;
@@ -173,6 +173,8 @@ impl KernelProgram {
             ("TASK_START_TIME", start_time),
             ("TASK_EXEC_ID", btf.offset("task_struct", "self_exec_id")?),
             ("TASK_PARENT_EXEC_ID", btf.offset("task_struct", "parent_exec_id")?),
+            ("TASK_FSBASE", btf.offset("task_struct", "thread")? + btf.offset("thread_struct", "fsbase")?),
+            ("MM_START_STACK", btf.offset("mm_struct", "start_stack")?),
         ];
         let ring_bytes = ring_bytes(possible_cpus()?, options.frequency_hz);
         let wake_bytes = u64::from(ring_bytes / 2);
@@ -317,16 +319,16 @@ fn possible_cpus() -> Result<usize, BpfError> {
     aya::util::nr_cpus().map_err(|(_, error)| BpfError::Cpus(error))
 }
 
-/// How long a CPU copies no more user stacks, for each KiB copied: 26 MiB a second on the whole machine, 400 deep stacks
-/// or some 5,000 of short-lived programs, but at least a deep one of 64 KiB a second on each CPU, so that no CPU's new processes go
-/// without.
+/// How long a CPU copies no more user stacks, for each KiB copied: 40 MiB a second on the whole machine, 300 deep stacks
+/// or some 5,000 of short-lived programs, but at least a deep one of 128 KiB a second on each CPU, so that no CPU's new
+/// processes go without.
 fn copy_ns_per_kib(cpus: usize) -> u64 {
-    (cpus as u64).saturating_mul(1_000_000_000 / (26 << 10)).min(1_000_000_000 / 64)
+    (cpus as u64).saturating_mul(1_000_000_000 / (40 << 10)).min(1_000_000_000 / 128)
 }
 
 /// Ring size: two seconds of samples of 1 KiB (100 frames and a header, deeper than most) from every CPU, a power
 /// of two, at least 4 MiB and at most 64 MiB. The agent polls ten times a second, and is woken at half. Copies of stacks
-/// are 26 MiB in a second at most, 2.6 MiB between two looks, and stop at half of the ring.
+/// are 40 MiB in a second at most, 4 MiB between two looks if it is not woken for them, and stop at half of the ring.
 fn ring_bytes(cpus: usize, frequency_hz: u64) -> u32 {
     let wanted = (cpus as u64).saturating_mul(frequency_hz).saturating_mul(2 << 10);
     wanted.clamp(4 << 20, 64 << 20).next_power_of_two() as u32
@@ -338,8 +340,8 @@ mod tests {
 
     #[test]
     fn copies_of_stacks_are_shared_out_among_cpus() {
-        assert_eq!(copy_ns_per_kib(2), 75_120);
-        assert_eq!(copy_ns_per_kib(100_000), 15_625_000);
+        assert_eq!(copy_ns_per_kib(2), 48_828);
+        assert_eq!(copy_ns_per_kib(100_000), 7_812_500);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Samples out of the ring buffer's bytes.
 
-use std::{mem::offset_of, sync::Arc};
+use std::{collections::hash_map::Entry, mem::offset_of, sync::Arc};
 
 use profiler_abi::{
-    HEADER_BYTES, Mode, RED_ZONE_BYTES, RecordKind, STACK_HEADER_BYTES, SampleHeader, StackHeader,
-    USER_FRAMES_MAX, WalkEnd,
+    HEADER_BYTES, Mode, RecordKind, STACK_HEADER_BYTES, SampleHeader, StackHeader, USER_FRAMES_MAX, WalkEnd,
 };
 use profiler_unwind::registers;
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use crate::processes::ProcessIdentity;
@@ -35,6 +35,8 @@ pub(crate) struct RawSample {
     pub(crate) walk_end: WalkEnd,
     /// The step that ended the walk was by a rule of a table.
     pub(crate) end_by_rule: bool,
+    /// The process had unwind tables.
+    pub(crate) had_tables: bool,
     pub(crate) thread_comm: String,
     pub(crate) process_comm: String,
     /// The kernel's walk failed.
@@ -47,16 +49,16 @@ pub(crate) struct RawSample {
     pub(crate) stack: Option<Arc<StackCopy>>,
 }
 
-/// A user stack as it was, with what is needed to walk it.
+/// A user stack as it was, as far as it was copied, with what is needed to walk it.
 #[derive(Clone, Debug)]
 pub(crate) struct StackCopy {
     /// Instruction pointer.
     pub(crate) ip: u64,
     /// General registers by their DWARF numbers.
     pub(crate) registers: [u64; 16],
-    /// Address of the first byte: the stack pointer, or a little below.
-    pub(crate) address: u64,
-    pub(crate) bytes: Vec<u8>,
+    /// Addresses and bytes, two or three mostly: from the stack pointer on, or a little below it, and where the stack
+    /// begins. What lies between two of them is not known.
+    parts: Vec<(u64, Vec<u8>)>,
 }
 
 impl StackCopy {
@@ -69,6 +71,31 @@ impl StackCopy {
     pub(crate) fn bp(&self) -> u64 {
         self.registers[usize::from(registers::RBP)]
     }
+
+    /// Bytes that were copied.
+    pub(crate) fn size(&self) -> usize {
+        self.parts.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+
+    /// Whether an address is in what was copied.
+    pub(crate) fn contains(&self, address: u64) -> bool {
+        self.parts.iter().any(|(start, bytes)| address.wrapping_sub(*start) < bytes.len() as u64)
+    }
+
+    /// The word at an address.
+    pub(crate) fn word(&self, address: u64) -> Option<u64> {
+        self.parts.iter().find_map(|(start, bytes)| {
+            let bytes = bytes.get(usize::try_from(address.checked_sub(*start)?).ok()?..)?;
+            bytes.first_chunk().map(|word| u64::from_le_bytes(*word))
+        })
+    }
+
+    fn add(&mut self, address: u64, bytes: &[u8]) {
+        match self.parts.last_mut() {
+            Some((start, known)) if start.wrapping_add(known.len() as u64) == address => known.extend(bytes),
+            _ => self.parts.push((address, bytes.to_vec())),
+        }
+    }
 }
 
 /// A record of the ring buffer.
@@ -78,12 +105,38 @@ pub(crate) enum RawRecord {
     Stack(RawStack),
 }
 
-/// The copy of a user stack, or a part of it; it belongs to the sample of the same time and CPU.
+/// The copy of a user stack, or a part of it; it belongs to the sample of the same time and CPU, which comes after it.
 #[derive(Clone, Debug)]
 pub(crate) struct RawStack {
-    pub(crate) time_ns: u64,
-    pub(crate) cpu: u32,
+    time_ns: u64,
+    cpu: u32,
     copy: StackCopy,
+}
+
+/// Copied stacks whose samples are still to come: at most one of each CPU.
+#[derive(Debug, Default)]
+pub(crate) struct OpenStacks(FxHashMap<u32, RawStack>);
+
+impl OpenStacks {
+    /// Takes in a stack, or a further part of one.
+    pub(crate) fn add(&mut self, stack: RawStack) {
+        match self.0.entry(stack.cpu) {
+            Entry::Occupied(open) if open.get().time_ns == stack.time_ns => {
+                let known = &mut open.into_mut().copy;
+                stack.copy.parts.iter().for_each(|(address, bytes)| known.add(*address, bytes));
+            }
+            // The sample of one that was there was lost.
+            open => {
+                open.insert_entry(stack);
+            }
+        }
+    }
+
+    /// The stack of a sample, if it was copied.
+    pub(crate) fn take(&mut self, sample: &RawSample) -> Option<Arc<StackCopy>> {
+        let stack = self.0.remove(&sample.cpu).filter(|stack| stack.time_ns == sample.time_ns)?;
+        Some(Arc::new(stack.copy))
+    }
 }
 
 impl RawRecord {
@@ -111,22 +164,9 @@ impl RawStack {
             *register = saved(registers::in_pt_regs(number as u8))?;
         }
         registers[usize::from(registers::RSP)] = saved(registers::RSP_IN_PT_REGS)?;
-        let bytes = stack.get(..(sizes >> 32) as usize)?.to_vec();
+        let parts = vec![(address, stack.get(..(sizes >> 32) as usize)?.to_vec())];
         let ip = saved(registers::RIP_IN_PT_REGS)?;
-        Some(Self { time_ns, cpu: sizes as u32, copy: StackCopy { ip, registers, address, bytes } })
-    }
-
-    /// Gives the stack to its sample, as all of it or as a further part.
-    pub(crate) fn attach(self, sample: &mut RawSample) {
-        match sample.stack.as_mut().and_then(Arc::get_mut) {
-            None if self.copy.sp().wrapping_sub(self.copy.address) <= RED_ZONE_BYTES => {
-                sample.stack = Some(Arc::new(self.copy));
-            }
-            Some(copy) if copy.address.wrapping_add(copy.bytes.len() as u64) == self.copy.address => {
-                copy.bytes.extend(self.copy.bytes);
-            }
-            _ => {}
-        }
+        Some(Self { time_ns, cpu: sizes as u32, copy: StackCopy { ip, registers, parts } })
     }
 }
 
@@ -151,6 +191,7 @@ impl RawSample {
             mode: Mode::from_raw(header.mode)?,
             walk_end: WalkEnd::from_raw(header.walk_end)?,
             end_by_rule: header.end_by_rule != 0,
+            had_tables: header.had_tables != 0,
             thread_comm: comm(&header.thread_comm),
             process_comm: comm(&header.process_comm),
             kernel_stack_failed: header.kernel_frames < 0,
@@ -259,7 +300,7 @@ mod tests {
     fn a_stack_is_read_back_and_a_cut_one_is_an_error() {
         let bytes = stack(0x7000, b"bytes");
         let got = decode_stack(&bytes);
-        assert_eq!((got.time_ns, got.cpu, got.copy.bytes.as_slice()), (77, 3, &b"bytes"[..]));
+        assert_eq!((got.time_ns, got.cpu, &got.copy.parts), (77, 3, &vec![(0x7000, b"bytes".to_vec())]));
         // rax, rbp, rsp, r15
         assert_eq!([0, 6, 7, 15].map(|number| got.copy.registers[number]), [0x700a, 0x7004, 0x7013, 0x7000]);
         assert_eq!(got.copy.ip, 0x7010);
@@ -271,25 +312,49 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_stack_are_joined_unless_one_is_missing() {
-        let mut sample = decode(&record(0, 0, &[])).unwrap();
-        // the stack pointer of these registers is 0x7013
-        for (address, bytes) in [(0x7013, b"first."), (0x7019, b"second"), (0x7100, b"fourth")] {
-            decode_stack(&stack(address, bytes)).attach(&mut sample);
+    fn parts_that_meet_are_one_and_what_lies_between_others_is_not_known() {
+        let mut open = OpenStacks::default();
+        for (address, bytes) in
+            [(0x7013, b"first..."), (0x701b, b"second.."), (0x7100, b"outermost"[..8].try_into().unwrap())]
+        {
+            open.add(decode_stack(&stack(address, bytes)));
         }
-        assert_eq!(sample.stack.unwrap().bytes, b"first.second");
+        let mut sample = decode(&record(0, 0, &[])).unwrap();
+        (sample.time_ns, sample.cpu) = (77, 3);
+        let copy = open.take(&sample).unwrap();
+        assert_eq!(copy.parts, [(0x7013, b"first...second..".to_vec()), (0x7100, b"outermos".to_vec())]);
+        assert_eq!(copy.size(), 24);
+        let word = |text: &[u8; 8]| Some(u64::from_le_bytes(*text));
+        assert_eq!(
+            [0x7013, 0x7017, 0x7100].map(|at| copy.word(at)),
+            [word(b"first..."), word(b"t...seco"), word(b"outermos")]
+        );
+        assert_eq!([0x7012, 0x701c, 0x7023, 0x70ff, 0x7101, u64::MAX].map(|at| copy.word(at)), [None; 6]);
+        assert_eq!([0x7012, 0x7013, 0x7022, 0x7023].map(|at| copy.contains(at)), [false, true, true, false]);
+        assert!(open.take(&sample).is_none(), "it is taken once");
     }
 
     #[test]
-    fn a_stack_begins_at_the_stack_pointer_or_in_the_red_zone_below() {
-        for (address, begins) in
-            [(0x7013, true), (0x7013 - 128, true), (0x7013 - 129, false), (0x7014, false), (0, false)]
-        {
-            let mut sample = decode(&record(0, 0, &[])).unwrap();
-            decode_stack(&stack(address, b"bytes")).attach(&mut sample);
-            let attached = sample.stack.as_ref().map(|copy| (copy.address, copy.sp()));
-            assert_eq!(attached, begins.then_some((address, 0x7013)), "{address:#x}");
-        }
+    fn a_stack_is_its_samples_own() {
+        let mut open = OpenStacks::default();
+        let mut sample = decode(&record(0, 0, &[])).unwrap();
+        (sample.time_ns, sample.cpu) = (78, 3);
+        open.add(decode_stack(&stack(0x7000, b"of another sample")));
+        assert!(open.take(&sample).is_none());
+        sample.time_ns = 77;
+        assert!(open.take(&sample).is_none(), "its own sample was lost");
+        open.add(decode_stack(&stack(0x7000, b"of this sample")));
+        sample.cpu = 4;
+        assert!(open.take(&sample).is_none());
+        sample.cpu = 3;
+        assert!(open.take(&sample).is_some());
+        // one whose sample never came gives way to the next
+        open.add(decode_stack(&stack(0x7000, b"old")));
+        let mut next = decode_stack(&stack(0x7000, b"new"));
+        next.time_ns = 79;
+        open.add(next);
+        sample.time_ns = 79;
+        assert_eq!(open.take(&sample).unwrap().parts, [(0x7000, b"new".to_vec())]);
     }
 
     #[test]

@@ -155,10 +155,8 @@ pub(super) struct Copied<'a> {
 
 impl Memory for Copied<'_> {
     fn word(&self, address: u64) -> Option<u64> {
-        let stack = &self.stack.bytes;
-        if let Some(at) = address.checked_sub(self.stack.address).filter(|at| *at < stack.len() as u64) {
-            let bytes = stack.get(at as usize..)?.first_chunk()?;
-            return Some(u64::from_le_bytes(*bytes));
+        if self.stack.contains(address) {
+            return self.stack.word(address);
         }
         let range = find(self.code, address)?;
         let CodeBacking::File(_, MappedFile { file: Some(file), .. }) = &range.backing else { return None };

@@ -1,10 +1,10 @@
-//! The builder thread: one file at a time, at a lower priority than what is profiled. Not at the lowest: on a busy machine,
-//! which is the one to look at, that would be a hundredth of a CPU, and tables would come when all is over.
+//! The builder thread: one file at a time. At the usual priority, so that on a busy machine, which is the one to look at,
+//! tables come while they are needed: a file costs some ten milliseconds once, and what is built again has an allowance.
 
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{SyncSender, sync_channel},
     },
     thread,
 };
@@ -20,34 +20,34 @@ pub(crate) struct Built {
     pub(crate) cost_ns: u64,
 }
 
-/// Files with the builder at once: enough to keep it busy between two looks of the processor, few enough that a file
-/// that is missed much does not wait for many.
-const ORDERS_MAX: usize = 8;
+/// Files with the builder at once: one in work, and one for the moment until the next is ordered. Whatever is missed most
+/// then waits for two at most.
+const ORDERS_MAX: usize = 2;
 
 /// The builder, seen from the processor.
 pub(crate) struct Builder {
     orders: SyncSender<(BinaryHandle, MappedFile)>,
-    results: Receiver<Built>,
     ordered: usize,
 }
 
 impl Builder {
-    /// Starts the thread; it ends when this is dropped.
-    pub(crate) fn start(source: Arc<TableSource>) -> std::io::Result<Self> {
+    /// Starts the thread; it ends when this is dropped, or when `done` says that nobody waits for what is built.
+    pub(crate) fn start(
+        source: Arc<TableSource>,
+        done: impl Fn(Built) -> Result<(), ()> + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (orders, orders_out) = sync_channel::<(BinaryHandle, MappedFile)>(ORDERS_MAX);
-        let (results_in, results) = sync_channel(ORDERS_MAX);
         thread::Builder::new().name("vesta-tables".into()).spawn(move || {
-            be_nice();
             while let Ok((binary, file)) = orders_out.recv() {
                 let before = thread_cpu_ns();
                 let table = source.get(binary, &file);
                 let cost_ns = thread_cpu_ns() - before;
-                if results_in.send(Built { binary, table, cost_ns }).is_err() {
+                if done(Built { binary, table, cost_ns }).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Self { orders, results, ordered: 0 })
+        Ok(Self { orders, ordered: 0 })
     }
 
     /// How many files may be ordered now.
@@ -60,21 +60,8 @@ impl Builder {
         self.ordered += usize::from(self.orders.try_send((binary, file)).is_ok());
     }
 
-    /// A file that is done, if there is one.
-    pub(crate) fn done(&mut self) -> Option<Built> {
-        let built = self.results.try_recv().ok()?;
+    /// An order has come back.
+    pub(crate) fn taken_back(&mut self) {
         self.ordered -= 1;
-        Some(built)
-    }
-}
-
-/// About a third of the CPU that an ordinary thread gets, where both want it.
-const NICENESS: i32 = 5;
-
-/// Lowers the priority of this thread alone.
-fn be_nice() {
-    // Without it the thread works at the usual priority, which costs others a little.
-    if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "tables are built at the usual priority");
     }
 }

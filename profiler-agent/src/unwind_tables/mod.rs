@@ -11,7 +11,7 @@ mod layout;
 mod source;
 mod space;
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use profiler_abi::{
     CodeKind, CodeMapping, MAPPINGS_MAX, PAGE_WORDS, PROCESSES_MAX, ProcessTables, SLAB_PAGES, SLABS_MAX,
@@ -22,7 +22,8 @@ use crate::{
     bpf::{BpfError, RawSample, TableMaps},
     processes::{BinaryHandle, CodeBacking, ProcessHandle, ProcessTable},
 };
-use build::{Builder, Built};
+use build::Builder;
+pub(crate) use build::Built;
 use files::{Files, Placed, State};
 use layout::Layout;
 pub(crate) use source::{CacheOptions, FileTable, NoTable, SourceCounts, TableSource};
@@ -86,8 +87,8 @@ pub(crate) struct UnwindTables {
     dirty: FxHashSet<u32>,
     source: Arc<TableSource>,
     builder: Builder,
-    /// A table for which room was made, that is still in its grace. The next ones wait behind it.
-    waiting: Option<Built>,
+    /// What was built, and is not in the maps yet. The first may wait for its room to come out of its grace.
+    built: VecDeque<Built>,
     counts: TableCounts,
 }
 
@@ -103,8 +104,14 @@ enum Placing {
 }
 
 impl UnwindTables {
-    /// Tables of at most `budget_bytes`, out of a source that is shared with naming.
-    pub(crate) fn new(maps: TableMaps, budget_bytes: u64, source: Arc<TableSource>) -> std::io::Result<Self> {
+    /// Tables of at most `budget_bytes`, out of a source that is shared with naming. `done` is called on a thread of its
+    /// own with each file that is built, which is to come back by [`UnwindTables::built`].
+    pub(crate) fn new(
+        maps: TableMaps,
+        budget_bytes: u64,
+        source: Arc<TableSource>,
+        done: impl Fn(Built) -> Result<(), ()> + Send + 'static,
+    ) -> std::io::Result<Self> {
         // Page 0 is never given out.
         let most = (SLAB_PAGES * SLABS_MAX) as u64 - 1;
         let budget_pages = (budget_bytes / (PAGE_WORDS as u64 * 8)).min(most) as u32;
@@ -116,9 +123,9 @@ impl UnwindTables {
             files: Files::new(Instant::now()),
             entries: FxHashMap::default(),
             dirty: FxHashSet::default(),
-            builder: Builder::start(source.clone())?,
+            builder: Builder::start(source.clone(), done)?,
             source,
-            waiting: None,
+            built: VecDeque::new(),
             counts: TableCounts::default(),
         })
     }
@@ -137,12 +144,19 @@ impl UnwindTables {
         self.files.note(binary, now);
     }
 
-    /// Takes in what was built, publishes what changed, and hands out the next files to build. After each batch.
+    /// A file was built; [`UnwindTables::update`] takes it in.
+    pub(crate) fn built(&mut self, built: Built) {
+        self.builder.taken_back();
+        self.built.push_back(built);
+    }
+
+    /// Takes in what was built, publishes what changed, and hands out the next files to build. After each batch, and when
+    /// a file was built.
     pub(crate) fn update(&mut self, table: &mut ProcessTable) {
         let now = Instant::now();
-        while let Some(built) = self.waiting.take().or_else(|| self.builder.done()) {
+        while let Some(built) = self.built.pop_front() {
             if let Some(later) = self.take_in(built, now) {
-                self.waiting = Some(later);
+                self.built.push_front(later);
                 break;
             }
         }
@@ -325,7 +339,7 @@ impl UnwindTables {
     fn order_next(&mut self, now: Instant) {
         // A quarter of the budget is kept for files that stacks do go through.
         let has_room = self.pages.taken() < u64::from(self.budget_pages) * 3 / 4;
-        let room = if self.waiting.is_some() { 0 } else { self.builder.room() };
+        let room = if self.built.is_empty() { self.builder.room() } else { 0 };
         for (binary, file) in self.files.next(room, has_room, now) {
             self.builder.order(binary, file);
         }

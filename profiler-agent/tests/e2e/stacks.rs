@@ -103,6 +103,24 @@ fn deep_recursion_is_walked_frame_by_frame_and_the_limit_is_told() {
 }
 
 #[test]
+fn callers_beyond_a_large_frame_are_found_before_there_are_tables() {
+    let _quiet = quiet();
+    let recursion = program(Program::Recursion, NoFramePointers);
+    // Each process lives for some samples, of which the first has a copy for certain.
+    let script = format!(
+        "for run in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do {recursion} 60 0.03 1; done"
+    );
+    let recording = record(&["--frequency", "149"], &["sh", "-c", &script]);
+    let mut seen = 0;
+    for stack in recording.stacks.iter().filter(|stack| stack.has("burn_at_bottom")) {
+        let descents = stack.frames.iter().filter(|frame| *frame == "descend").count();
+        assert!(stack.is_whole() && descents == 120 && stack.has("in_large_frame"), "{:?}", stack.frames);
+        seen += stack.samples;
+    }
+    assert!(seen > 20, "{}", recording.show());
+}
+
+#[test]
 fn threads_have_names_and_cpp_functions_are_demangled_with_what_is_inlined() {
     let _quiet = quiet();
     let dir = tempfile::tempdir().unwrap();

@@ -16,8 +16,9 @@ pub use kernel::{KERNEL_BLOCK_SHIFT, KERNEL_BLOCKS_A_RUN, KERNEL_BLOCKS_MAX, Ker
 pub use parts::{PARTS, Part, PartCost};
 pub use sample::{
     COMM_BYTES, FRAME_ADDRESS_BITS, FRAME_SLOTS, HEADER_BYTES, KERNEL_FRAMES_MAX, Mode, PT_REGS_WORDS,
-    RED_ZONE_BYTES, RecordKind, STACK_BYTES_MAX, STACK_HEADER_BYTES, STACK_RECORDS_MAX, Sample, SampleHeader,
-    StackHeader, USER_FRAMES_MAX, frame_address, frame_method, tagged_frame, tagged_frame_raw,
+    RED_ZONE_BYTES, RecordKind, STACK_BYTES_MAX, STACK_HEADER_BYTES, STACK_INNER_RECORDS, STACK_OUTER_BYTES,
+    STACK_TURNS_MAX, Sample, SampleHeader, StackHeader, USER_FRAMES_MAX, frame_address, frame_method,
+    tagged_frame, tagged_frame_raw,
 };
 pub use status::{Method, WalkEnd};
 pub use tables::{

@@ -38,7 +38,7 @@ impl Mode {
 pub enum RecordKind {
     /// A [`SampleHeader`] and frames.
     Sample = 1,
-    /// A [`StackHeader`] and bytes of a user stack, right after the sample it belongs to.
+    /// A [`StackHeader`] and bytes of a user stack, right before the sample it belongs to.
     Stack = 2,
 }
 
@@ -51,8 +51,14 @@ impl RecordKind {
 
 /// Most bytes of a user stack in one record. A deeper stack goes out in several, one after the other.
 pub const STACK_BYTES_MAX: usize = 16 << 10;
-/// Most records of one stack. Compilers' recursion takes 50 KB; the copy is for what has no tables yet.
-pub const STACK_RECORDS_MAX: u32 = 5;
+/// Most records of a stack's innermost part: 64 KiB, as compilers' recursion takes 50 KB. The copy is for what has no
+/// tables yet.
+pub const STACK_INNER_RECORDS: u32 = 5;
+/// Bytes of its outermost part, in pages. A thread of rustc has its first callers 530 KB from the leaf, in its last 50 KB.
+pub const STACK_OUTER_BYTES: u64 = 64 << 10;
+/// Turns of the loop that makes a copy: those records, and one for each page of the outermost part, if every other one is
+/// missing.
+pub const STACK_TURNS_MAX: u32 = STACK_INNER_RECORDS + 1 + (STACK_OUTER_BYTES >> 12) as u32;
 /// Bytes below the stack pointer that are a function's own, by the System V ABI. At a function's end rules find there
 /// what has been popped already.
 pub const RED_ZONE_BYTES: u64 = 128;

@@ -41,8 +41,8 @@ pub const INCOMPLETE: [Reason; 12] = [
     Reason {
         code: "copy_too_short",
         title: "Copy of the stack too short",
-        text: "The program had just started: without an unwind table in the kernel its stack was walked by a copy of at \
-               most 64 KiB, and goes on outside of that.",
+        text: "The program had just started: without an unwind table in the kernel its stack was walked by a copy of its \
+               innermost and outermost 64 KiB, and goes on outside of these.",
         advice: "It passes as soon as the table is there; a program that lives for a moment only may never get that far.",
     },
     Reason {
