@@ -155,6 +155,15 @@ impl Store {
         Ok(segment)
     }
 
+    /// Writes a profile that is none of this agent's windows, as one of another tool, as a segment. Its samples
+    /// may lie anywhere in time.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub fn import(&self, profile: &Profile) -> Result<SegmentInfo> {
+        self.install(profile, 0, BTreeSet::new(), |_| {})
+    }
+
     /// Span of all samples, of segments and of windows in memory; none while there are none.
     pub fn span(&self) -> Option<TimeRange> {
         let snapshot = self.snapshot_or_last(TimeRange::ALL);

@@ -108,10 +108,17 @@ pub struct ProfileBuilder {
     stacks: StackTreeBuilder,
     series: Interner<Series>,
     rows: FxHashMap<RowKey, Sum>,
+    /// Exact times of all rows.
+    exact: usize,
     accounts: FxHashMap<(i64, StringId, StringId), u64>,
 }
 
 impl ProfileBuilder {
+    /// The text of a handle.
+    pub fn text(&self, id: StringId) -> &str {
+        self.strings.get(id)
+    }
+
     /// The handle of a string.
     pub fn string(&mut self, text: &str) -> StringId {
         self.strings.intern(text)
@@ -149,6 +156,7 @@ impl ProfileBuilder {
 
     /// Adds samples of one key. `exact` has one entry per sample, or none.
     pub fn add(&mut self, key: RowKey, samples: u64, value: i64, exact: &[Exact]) {
+        self.exact += exact.len();
         self.rows.entry(key).or_default().add(samples, value, exact.iter().copied());
     }
 
@@ -220,16 +228,17 @@ impl ProfileBuilder {
     }
 
     /// About how much memory it takes, bytes.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         // An entry of a hash table takes an eighth more, and as much again while it grows; a string is held once,
         // with its length and count, and known by hash.
         let rows = self.rows.capacity() * (size_of::<(RowKey, Sum)>() + 1);
         let stacks = self.stacks.len() * 40;
         let frames = self.frames.items.len() * 3 * size_of::<Frame>();
         let series = self.series.items.len() * 2 * (size_of::<Series>() + 64);
-        let strings = self.strings.len() * 128;
+        let strings = self.strings.bytes() + self.strings.len() * 128;
+        let exact = self.exact * 2 * size_of::<Exact>();
         let accounts = self.accounts.capacity() * 32;
-        (rows + stacks + frames + series + strings + accounts) as u64
+        (rows + stacks + frames + series + strings + exact + accounts) as u64
     }
 
     fn merge_part(&mut self, import: &mut Import<'_>, keep: Keep, row: &Row, part: &RowPart<'_>) {
@@ -240,6 +249,7 @@ impl ProfileBuilder {
         key.thread = import.string(self, key.thread);
         let shift = row.key.time_ms.saturating_sub(key.time_ms);
         let exact = if keep.exact && (0..=60_000).contains(&shift) { part.exact } else { &[] };
+        self.exact += exact.len();
         let moved = |e: &Exact| Exact { offset_ms: e.offset_ms.saturating_add(shift as u16), cpu: e.cpu };
         self.rows.entry(key).or_default().add(part.samples, part.value, exact.iter().map(moved));
     }

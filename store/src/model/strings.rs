@@ -18,12 +18,17 @@ impl StringId {
 pub struct StringTable {
     strings: Vec<Arc<str>>,
     index: FxHashMap<Arc<str>, StringId>,
+    bytes: usize,
 }
 
 impl Default for StringTable {
     fn default() -> Self {
         let empty: Arc<str> = Arc::from("");
-        Self { strings: vec![empty.clone()], index: FxHashMap::from_iter([(empty, StringId::EMPTY)]) }
+        Self {
+            strings: vec![empty.clone()],
+            index: FxHashMap::from_iter([(empty, StringId::EMPTY)]),
+            bytes: 0,
+        }
     }
 }
 
@@ -34,6 +39,7 @@ impl StringTable {
             return *id;
         }
         let id = StringId(self.strings.len() as u32);
+        self.bytes += text.len();
         let text: Arc<str> = Arc::from(text);
         self.strings.push(text.clone());
         self.index.insert(text, id);
@@ -53,6 +59,11 @@ impl StringTable {
     /// All strings, in the order of their handles.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         self.strings.iter().map(|text| &**text)
+    }
+
+    /// Bytes of all strings together.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Number of strings, the empty one included.

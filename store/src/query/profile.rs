@@ -1,6 +1,6 @@
 //! The samples of a range as one profile.
 
-use super::engine::{Columns, Merged, Query, Reading, StackCounts};
+use super::engine::{Budget, Columns, Merged, Query, Reading, StackCounts};
 use super::{Selected, Selector, TimeRange};
 use crate::catalog::Skipped;
 use crate::error::Result;
@@ -36,7 +36,7 @@ impl Store {
     /// add up to that for the whole.
     ///
     /// Without times (`keep.bucket_ms` is none) samples are counted by stack as they are read, within the limits.
-    /// With times all rows are held, however many they are: that is for exports of short ranges and for tests.
+    /// With times all rows are held, which fits the limits for short ranges: that is for exports and for tests.
     ///
     /// # Errors
     /// When the data directory cannot be listed, when the limits are reached, or when the query is cancelled.
@@ -60,16 +60,19 @@ impl Store {
             tries += 1;
             let snapshot = self.snapshot(range)?;
             let mut builder = ProfileBuilder::default();
+            let budget = Budget::new(self.limits().memory_bytes);
+            let mut memory = budget.share();
             let mut reading = Reading { skipped: snapshot.skipped, ..Reading::default() };
             let mut add = |profile: &Profile| {
                 let mut selected = Selected::new(profile, selector);
                 builder.merge_within(profile, keep, &range.as_range(), |row| selected.contains(row));
+                memory.set(builder.bytes())
             };
             for segment in &snapshot.segments {
                 self.limits().cancel.check()?;
                 let reason = match self.load(segment) {
                     Ok(profile) => {
-                        add(&profile);
+                        add(&profile)?;
                         reading.segments += 1;
                         reading.rows += profile.rows.len() as u64;
                         continue;
@@ -84,7 +87,7 @@ impl Store {
                 };
                 reading.skipped.push(Skipped { path: segment.path().to_owned(), reason });
             }
-            snapshot.heads.iter().for_each(|head| add(head));
+            snapshot.heads.iter().try_for_each(|head| add(head))?;
             let profile = builder.finish(range.from_ms, range.until_ms);
             return Ok(Answer::new(profile, reading));
         }

@@ -149,10 +149,12 @@ fn what_lies_outside_is_not_read() {
 fn a_query_beyond_its_memory_says_so() {
     let (_dir, store) = filled(7);
     let small = store.with_limits(Limits { memory_bytes: 10_000, ..Limits::default() });
-    let error = small.query(&Selector::all(), TimeRange::ALL, Keep::STACKS).unwrap_err();
-    assert!(matches!(error, Error::TooLarge { limit: 10_000 }), "{error}");
-    assert!(error.to_string().contains("ask for a shorter range"), "{error}");
-    assert!(store.query(&Selector::all(), TimeRange::ALL, Keep::STACKS).is_ok());
+    for keep in [Keep::STACKS, Keep::ALL] {
+        let error = small.query(&Selector::all(), TimeRange::ALL, keep).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { limit: 10_000 }), "{error}");
+        assert!(error.to_string().contains("ask for a shorter range"), "{error}");
+        assert!(store.query(&Selector::all(), TimeRange::ALL, keep).is_ok());
+    }
 }
 
 #[test]

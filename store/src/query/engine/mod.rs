@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use batch::{Batch, Columns};
-use limits::{Budget, Share};
+pub(crate) use limits::Budget;
+use limits::Share;
 pub use limits::{Cancel, Limits};
 pub(crate) use merge::{Merged, StackCounts};
 pub(crate) use scan::Fault;
