@@ -34,6 +34,10 @@ pub(crate) enum Command {
     Record(RecordArgs),
     /// Read profiles back: a table, folded stacks, pprof, a picture
     Query(QueryArgs),
+    /// Take profiles of other tools into the data directory: pprof, folded stacks, the text of `perf script`
+    Import(ImportArgs),
+    /// Show profiles of other tools, or write them in another format, without a data directory
+    Convert(ConvertArgs),
     /// Say what this machine offers a profiler, what is missing, and what to type
     Doctor(DoctorArgs),
     /// Look into what Vesta works with
@@ -117,6 +121,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "BYTES", env = "VESTA_UNWIND_CACHE_BYTES", value_parser = cache_bytes)]
     pub(crate) unwind_cache_bytes: Option<Bytes>,
 
+    /// Pages that may read exports from this address, e.g. https://profiler.firefox.com; several with commas
+    /// [default: none]
+    #[arg(long, value_name = "ORIGIN", env = "VESTA_ALLOW_ORIGIN", value_delimiter = ',', value_parser = origin)]
+    pub(crate) allow_origin: Vec<String>,
+
     /// Print the address as one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -144,10 +153,14 @@ pub(crate) struct RecordArgs {
     #[arg(long, value_name = "BYTES", env = "VESTA_UNWIND_CACHE_BYTES", value_parser = cache_bytes)]
     pub(crate) unwind_cache_bytes: Option<Bytes>,
 
-    /// Where to write the profile; the name tells the format: .pb.gz or .pprof (pprof), .svg, .folded or
-    /// .txt (folded stacks), .json
+    /// Where to write the profile; the name tells the format: .pb.gz or .pprof (pprof), .svg, .firefox.json,
+    /// .speedscope.json, .json (flame tree), .perf.txt (perf script), .folded or .txt (folded stacks)
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+
+    /// Its format, whatever its name: pprof, folded, svg, json, firefox, speedscope, perf-script, top or top-json
+    #[arg(long, value_name = "FORMAT", value_parser = Format::from_name, requires = "output")]
+    pub(crate) format: Option<Format>,
 
     /// Print the summary as JSON on standard output
     #[arg(long)]
@@ -184,7 +197,15 @@ pub(crate) struct QueryArgs {
     #[arg(long, value_name = "TIME", default_value = "now", allow_hyphen_values = true)]
     pub(crate) until: String,
 
-    /// top, top-json, folded, pprof, svg or json [default: what the output's name says, else top]
+    #[command(flatten)]
+    pub(crate) out: OutputArgs,
+}
+
+/// How a profile is shown, and where.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// top, top-json, folded, pprof, svg, json, firefox, speedscope or perf-script [default: what the output's
+    /// name says, else top]
     #[arg(long, value_name = "FORMAT", value_parser = Format::from_name)]
     pub(crate) format: Option<Format>,
 
@@ -195,6 +216,55 @@ pub(crate) struct QueryArgs {
     /// Print the table of `top` as JSON: the same as --format top-json
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Files of other tools, and what to say of them.
+#[derive(Debug, Args)]
+pub(crate) struct SourceArgs {
+    /// pprof files, folded stacks, or the text of `perf script`, packed by gzip or not; - is standard input.
+    /// What a file is shows in its content
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// A label for all samples, in place of the file's own; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) label: Vec<(String, String)>,
+
+    /// When the profile starts: now, a span back such as -2h, RFC 3339, or Unix seconds [default: as the file
+    /// says, else so that it ends now]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) time: Option<String>,
+
+    /// Of pprof and perf script: only this value type or event. Of folded stacks: what was counted
+    #[arg(long, value_name = "EVENT")]
+    pub(crate) event: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+
+    /// Data directory to write to [default: as `vesta run`]
+    #[arg(long, value_name = "DIR", env = "VESTA_DATA_DIR", conflicts_with = "server")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Hand the files to a running Vesta instead, e.g. http://127.0.0.1:7171
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+
+    /// Print what was imported as a line of JSON for each file
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+
+    #[command(flatten)]
+    pub(crate) out: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -257,6 +327,26 @@ pub(crate) fn cache_bytes(text: &str) -> Result<Bytes, String> {
     if text == "0" { Ok(Bytes(0)) } else { bytes(text) }
 }
 
+/// `https://profiler.firefox.com`, as browsers send it: no path, and no `*`, for profiles are not for everyone.
+pub(crate) fn origin(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:[]".contains(c);
+    match host {
+        Some(host) if !host.is_empty() && host.chars().all(plain) => Ok(text.to_owned()),
+        _ => Err("use a page's origin such as https://profiler.firefox.com, without a path".into()),
+    }
+}
+
+/// `team=payments`; a name that selectors can ask for.
+fn label(text: &str) -> Result<(String, String), String> {
+    let wrong = || "use NAME=VALUE, a name of letters, digits, `_`, `.` and `-`".to_owned();
+    let (name, value) = text.split_once('=').ok_or_else(wrong)?;
+    if !ui::import::is_label_name(name) {
+        return Err(wrong());
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 /// `0x1234` or `1234`.
 fn hexadecimal(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
@@ -299,6 +389,8 @@ mod tests {
         for wrong in ["", "10", "s", "0s", "1y", "-5s"] {
             assert!(span(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(label("team=a=b"), Ok(("team".to_owned(), "a=b".to_owned())));
+        assert!(label("team").is_err() && label("=x").is_err() && label("a b=x").is_err());
         assert_eq!(frequency("99"), Ok(99));
         assert!(frequency("0").is_err() && frequency("10001").is_err() && frequency("x").is_err());
     }

@@ -51,6 +51,7 @@ struct File {
     window: Option<String>,
     unwind_table_bytes: Option<String>,
     unwind_cache_bytes: Option<String>,
+    allow_origin: Option<Vec<String>>,
 }
 
 /// Everything `vesta run` needs to know.
@@ -66,6 +67,8 @@ pub(crate) struct RunConfig {
     pub(crate) unwind_table_bytes: u64,
     /// Where compiled unwind tables are kept, if at all.
     pub(crate) unwind_cache: Option<CacheOptions>,
+    /// Pages that may read exports.
+    pub(crate) allow_origin: Vec<String>,
 }
 
 impl RunConfig {
@@ -93,6 +96,9 @@ impl RunConfig {
         if let Some(hz) = file.frequency.filter(|hz| !(1..=10_000).contains(hz)) {
             return Err(value("frequency", format!("{hz} is not a whole number from 1 to 10000")));
         }
+        let origins = file.allow_origin.unwrap_or_default();
+        let origins: Result<Vec<_>, _> = origins.iter().map(|text| cli::origin(text)).collect();
+        let origins = origins.map_err(|message| value("allow_origin", message))?;
         let listen = args.listen.clone().or(file.listen).unwrap_or_else(|| "127.0.0.1:7171".into());
         let window = args.window.or(window).map_or(Duration::from_secs(10), |span| span.0);
         if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&window) {
@@ -110,6 +116,7 @@ impl RunConfig {
             window,
             unwind_table_bytes: table_bytes_or_default(args.unwind_table_bytes.or(table_bytes)),
             unwind_cache,
+            allow_origin: if args.allow_origin.is_empty() { origins } else { args.allow_origin.clone() },
         })
     }
 }
@@ -199,6 +206,10 @@ mod tests {
         let cache = run(&["--data-dir", "/d"], None).unwrap().unwind_cache.unwrap();
         assert_eq!((cache.folder.to_str(), cache.limit_bytes), (Some("/d/unwind-tables"), 256 << 20));
         assert_eq!(run(&[], Some("unwind_cache_bytes = \"0\"")).unwrap().unwind_cache, None);
+        let file = "allow_origin = [\"https://profiler.firefox.com\"]\n";
+        assert_eq!(run(&[], Some(file)).unwrap().allow_origin, ["https://profiler.firefox.com"]);
+        let two = run(&["--allow-origin", "https://a.example,http://localhost:5000"], Some(file)).unwrap();
+        assert_eq!(two.allow_origin, ["https://a.example", "http://localhost:5000"]);
     }
 
     #[test]
@@ -209,6 +220,7 @@ mod tests {
         assert!(message("frequency = 0").contains("frequency"));
         assert!(message("window = \"2m\"").contains("1s to 60s"));
         assert!(message("unwind_table_bytes = \"1GiB\"").contains("1MiB to 256MiB"));
+        assert!(message("allow_origin = [\"*\"]").contains("allow_origin"));
         assert!(message("listen = \"nowhere\"").contains("nowhere"));
         let missing = RunConfig::new(
             &match Cli::try_parse_from(["vesta", "run"]).unwrap().command {

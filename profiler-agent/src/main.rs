@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         Command::Run(args) => roles::run::run(args, cli.config.as_deref()),
         Command::Record(args) => roles::record::record(args),
         Command::Query(args) => roles::query::query(args, cli.config.as_deref()),
+        Command::Import(args) => roles::import::import(args, cli.config.as_deref()),
+        Command::Convert(args) => roles::convert::convert(args),
         Command::Doctor(args) => roles::doctor::doctor(args),
         Command::Debug(DebugCommand::UnwindTable(args)) => roles::debug::unwind_table(args),
         Command::Debug(DebugCommand::KernelStack(args)) => roles::kernel_stack::run(args),

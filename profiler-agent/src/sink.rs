@@ -6,6 +6,7 @@ use store::{
     Store,
     model::{Keep, Profile, ProfileBuilder},
 };
+use ui::{flame::GroupBy, render::Format};
 
 /// Takes finished profiles.
 pub(crate) trait Sink: Send {
@@ -30,25 +31,33 @@ impl Sink for StoreSink {
 }
 
 /// All windows merged into one profile, in memory.
-#[derive(Clone, Default)]
-pub(crate) struct MergeSink(Arc<Mutex<ProfileBuilder>>);
+#[derive(Clone)]
+pub(crate) struct MergeSink {
+    keep: Keep,
+    builder: Arc<Mutex<ProfileBuilder>>,
+}
 
 impl MergeSink {
+    /// Keeps what a file of this format holds; times only where it has a place for them.
+    pub(crate) fn new(format: Option<Format>) -> Self {
+        let times = format.is_some_and(|format| format.keep(&GroupBy::default()).exact);
+        let keep = if times { Keep::ALL } else { Keep { exact: false, bucket_ms: None, ..Keep::ALL } };
+        Self { keep, builder: Arc::default() }
+    }
+
     /// The merged profile of `start_ms..end_ms`; what comes later starts a new one.
     pub(crate) fn take(&self, start_ms: i64, end_ms: i64) -> Profile {
         std::mem::take(&mut *self.builder()).finish(start_ms, end_ms)
     }
 
     fn builder(&self) -> MutexGuard<'_, ProfileBuilder> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.builder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Sink for MergeSink {
     fn keep(&mut self, profile: Profile) -> Result<(), store::Error> {
-        // Files do not hold exact times, so they need not be kept.
-        let keep = Keep { exact: false, bucket_ms: None, ..Keep::ALL };
-        self.builder().merge(&profile, keep, i64::MIN..i64::MAX, |_| true);
+        self.builder().merge(&profile, self.keep, i64::MIN..i64::MAX, |_| true);
         Ok(())
     }
 }

@@ -1,11 +1,14 @@
 //! One module per command.
 
+pub(crate) mod convert;
 pub(crate) mod debug;
 pub(crate) mod doctor;
+pub(crate) mod import;
 pub(crate) mod kernel_stack;
 pub(crate) mod query;
 pub(crate) mod record;
 pub(crate) mod run;
+mod source;
 
 use crate::{
     bpf::{KernelProgram, SamplingOptions},

@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use store::{Selector, Store, TimeRange, model::Keep, parse_time};
+use store::{Selector, Store, TimeRange, model::Profile, parse_time};
 use ui::{
     flame::GroupBy,
     render::{Format, RenderOptions},
 };
 
 use crate::{
-    cli::QueryArgs,
+    cli::{OutputArgs, QueryArgs},
     config,
     exit::{Code, Failure},
     processor::unix_ms,
@@ -27,15 +27,7 @@ const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs the command.
 pub(crate) fn query(args: &QueryArgs, file: Option<&Path>) -> Result<(), Failure> {
-    let format = match format_of(args)? {
-        Format::Top | Format::TopJson if args.json => Format::TopJson,
-        _ if args.json => {
-            return Err(Failure::usage(
-                "--json prints the table of --format top; --format json is the flame tree",
-            ));
-        }
-        format => format,
-    };
+    let format = format_of(&args.out)?;
     let text = args.selector.as_deref().unwrap_or("");
     let selector = Selector::parse(text).map_err(Failure::usage)?;
     let range = TimeRange::parse(&args.from, &args.until, unix_ms()).map_err(Failure::usage)?;
@@ -45,13 +37,31 @@ pub(crate) fn query(args: &QueryArgs, file: Option<&Path>) -> Result<(), Failure
     }
 }
 
-/// What is asked for, else what the output's name says, else a table.
-fn format_of(args: &QueryArgs) -> Result<Format, Failure> {
-    match (args.format, &args.output) {
-        (Some(format), _) => Ok(format),
-        (None, Some(path)) => Format::from_path(path).map_err(Failure::usage),
-        (None, None) => Ok(Format::Top),
+/// What is asked for, else what the output's name says, else a table; `--json` makes that JSON.
+pub(super) fn format_of(out: &OutputArgs) -> Result<Format, Failure> {
+    let format = match (out.format, &out.output) {
+        (Some(format), _) => format,
+        (None, Some(path)) => Format::from_path(path).map_err(Failure::usage)?,
+        (None, None) => Format::Top,
+    };
+    match format {
+        Format::Top | Format::TopJson if out.json => Ok(Format::TopJson),
+        _ if out.json => {
+            Err(Failure::usage("--json prints the table of --format top; --format json is the flame tree"))
+        }
+        format => Ok(format),
     }
+}
+
+/// Writes a profile to a file, or prints it.
+pub(super) fn show(profile: &Profile, format: Format, output: Option<&Path>) -> Result<(), Failure> {
+    if let Some(path) = output {
+        return write_profile(path, format, profile);
+    }
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let written = format.write(profile, &RenderOptions::default(), &mut out);
+    let end: &[u8] = if format == Format::TopJson { b"\n" } else { b"" };
+    ignore_closed_pipe(written.and_then(|()| out.write_all(end)).and_then(|()| out.flush()))
 }
 
 fn from_store(
@@ -66,23 +76,14 @@ fn from_store(
         None => config::data_dir(file)?,
     };
     let store = Store::open_reader(&data_dir)?;
-    let keep = Keep { threads: format.needs_threads(&GroupBy::default()), ..Keep::STACKS };
-    let answer = store.query(selector, range, keep)?;
+    let answer = store.query(selector, range, format.keep(&GroupBy::default()))?;
     for skipped in &answer.skipped {
         tell(&format!("skipped {}: {}", skipped.path.display(), skipped.reason));
     }
     if answer.profile.rows.is_empty() {
         tell(&nothing(&store, selector));
     }
-    match &args.output {
-        Some(path) => write_profile(path, format, &answer.profile),
-        None => {
-            let mut out = BufWriter::new(std::io::stdout().lock());
-            let written = format.write(&answer.profile, &RenderOptions::default(), &mut out);
-            let end: &[u8] = if format == Format::TopJson { b"\n" } else { b"" };
-            ignore_closed_pipe(written.and_then(|()| out.write_all(end)).and_then(|()| out.flush()))
-        }
-    }
+    show(&answer.profile, format, args.out.output.as_deref())
 }
 
 /// Why there may be nothing, with what to try.
@@ -138,7 +139,7 @@ fn from_server(
         let text = String::from_utf8_lossy(&body);
         return Err(Failure::new(code, format_args!("{url} answers {status}: {}", text.trim())));
     }
-    match &args.output {
+    match &args.out.output {
         Some(path) => std::fs::write(path, &body).map_err(|error| Failure::write(path, &error)),
         None if format == Format::Top => print_text(&String::from_utf8_lossy(&body)),
         None => ignore_closed_pipe(std::io::stdout().lock().write_all(&body)),

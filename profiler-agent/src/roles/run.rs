@@ -61,6 +61,7 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
     let server = ServerConfig {
         listener,
         names: vec![host.clone()],
+        origins: config.allow_origin.clone(),
         host,
         store,
         agent: Some(Arc::new(view)),

@@ -10,6 +10,8 @@ fn help_texts_are_as_agreed() {
         ("run.txt", &["run", "--help"]),
         ("record.txt", &["record", "--help"]),
         ("query.txt", &["query", "--help"]),
+        ("import.txt", &["import", "--help"]),
+        ("convert.txt", &["convert", "--help"]),
         ("doctor.txt", &["doctor", "--help"]),
         ("debug-unwind-table.txt", &["debug", "unwind-table", "--help"]),
         ("debug-kernel-stack.txt", &["debug", "kernel-stack", "--help"]),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 mod errors;
+mod formats;
 mod help;
 mod kernel_stacks;
 mod known_stacks;

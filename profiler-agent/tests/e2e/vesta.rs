@@ -36,6 +36,7 @@ pub(crate) fn vesta(args: &[&str]) -> Command {
         "WINDOW",
         "UNWIND_TABLE_BYTES",
         "UNWIND_CACHE_BYTES",
+        "ALLOW_ORIGIN",
         "LOG",
     ] {
         command.env_remove(format!("VESTA_{name}"));

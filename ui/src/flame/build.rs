@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 use store::model::{Binary, Frame, FrameId, NodeId, Profile, Row, StringId, Unwound};
 
-use super::{FlameFrame, FlameTree, GroupBy, NodeKind};
+use super::{FlameFrame, FlameTree, GroupBy, NodeKind, Weight};
 
 /// The flame tree of a profile, its stacks merged by (kind, function, binary) below the values of a label.
 pub fn build(profile: &Profile, by: &GroupBy) -> FlameTree {
@@ -15,18 +15,19 @@ pub(crate) type Writing = fn(NodeKind, &str) -> String;
 
 /// The same with stacks merged by how their frames are written, if that is given.
 pub(crate) fn build_alike(profile: &Profile, by: &GroupBy, writing: Option<Writing>) -> FlameTree {
+    let weight = Weight::of(profile);
     let mut merge = Merge::new(profile, writing);
     let mut leaves = Vec::with_capacity(profile.rows.len());
-    for (group, rows) in group_rows(profile, by) {
+    for (group, rows) in group_rows(profile, by, weight) {
         merge.enter_group(&group);
-        leaves.extend(rows.iter().map(|row| (merge.node(row.key.node), row.samples)));
+        leaves.extend(rows.iter().map(|row| (merge.node(row.key.node), weight.row(row))));
     }
     merge.finish(&leaves)
 }
 
-fn group_rows<'a>(profile: &'a Profile, by: &GroupBy) -> Vec<(String, Vec<&'a Row>)> {
+fn group_rows<'a>(profile: &'a Profile, by: &GroupBy, weight: Weight) -> Vec<(String, Vec<&'a Row>)> {
     let mut groups: FxHashMap<_, Vec<&Row>> = FxHashMap::default();
-    for row in profile.rows.iter().filter(|row| row.samples > 0) {
+    for row in profile.rows.iter().filter(|row| weight.row(row) > 0) {
         groups.entry(by.value(profile, row)).or_default().push(row);
     }
     let mut groups: Vec<_> = groups.into_iter().map(|(value, rows)| (value.into_owned(), rows)).collect();

@@ -6,10 +6,12 @@
 mod build;
 mod group;
 mod prune;
+mod weight;
 
 pub use build::build;
 pub(crate) use build::build_alike;
 pub use group::{BadLabel, GroupBy};
+pub use weight::Weight;
 
 #[cfg(test)]
 mod tests;
@@ -91,7 +93,7 @@ pub struct FlameTree {
     pub parent: Vec<u32>,
     /// By node: index into `frames`.
     pub frame: Vec<u32>,
-    /// By node: samples that ended here, those of pruned children included.
+    /// By node: samples that ended here, or their values ([`Weight`]), those of pruned children included.
     pub own: Vec<u64>,
     /// By node: samples that passed here.
     pub total: Vec<u64>,

@@ -85,7 +85,8 @@ pub(super) async fn flame(State(state): Shared, params: Params) -> Result<Respon
     let (selector, range, by) = (params.selector()?, params.range(now_ms())?, params.by()?);
     let max_nodes = params.number("max_nodes", MAX_NODES)?.unwrap_or(DEFAULT_MAX_NODES);
     let body = run(&state, Kind::Flame, move |state, store| {
-        let answer = answer(state, store, &selector, range, by.needs_threads())?;
+        let keep = Keep { threads: by.needs_threads(), ..Keep::STACKS };
+        let answer = answer(state, store, &selector, range, keep)?;
         flame_json(state, &answer, &by, max_nodes)
     });
     Ok(json_body(body.await?))
@@ -97,7 +98,7 @@ pub(super) async fn truth(State(state): Shared, params: Params) -> Result<Respon
     let (selector, range) = (params.selector()?, params.range(now_ms())?);
     let top = params.number("top", MAX_TOP)?.unwrap_or(DEFAULT_BEHIND);
     let body = run(&state, Kind::Truth, move |state, store| {
-        let Answer { profile, skipped, .. } = answer(state, store, &selector, range, false)?;
+        let Answer { profile, skipped, .. } = answer(state, store, &selector, range, Keep::STACKS)?;
         let truth = Truth::new(&profile, top);
         let (from_ms, until_ms) = (profile.start_ms, profile.end_ms);
         let json = TruthJson { from_ms, until_ms, period_ns: period_ns(&profile), truth, skipped: &skipped };
@@ -177,7 +178,7 @@ async fn export(
     let (selector, by) = (params.selector()?, params.by()?);
     let max_nodes = params.number("max_nodes", MAX_NODES)?.unwrap_or(DEFAULT_MAX_NODES);
     let body = run(state, Kind::Export, move |state, store| {
-        let answer = answer(state, store, &selector, range, format.needs_threads(&by))?;
+        let answer = answer(state, store, &selector, range, format.keep(&by))?;
         if format == Format::Json {
             return flame_json(state, &answer, &by, max_nodes);
         }
@@ -214,9 +215,9 @@ fn answer(
     store: &Store,
     selector: &Selector,
     range: TimeRange,
-    threads: bool,
+    keep: Keep,
 ) -> Result<Answer, ApiError> {
-    let answer = store.query(selector, range, Keep { threads, ..Keep::STACKS })?;
+    let answer = store.query(selector, range, keep)?;
     state.counters.skipped(answer.skipped.len());
     Ok(answer)
 }

@@ -14,10 +14,12 @@ pub(super) enum Kind {
     Truth,
     Labels,
     Export,
+    Import,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Timeline, Self::Flame, Self::Truth, Self::Labels, Self::Export];
+    const ALL: [Self; 6] =
+        [Self::Timeline, Self::Flame, Self::Truth, Self::Labels, Self::Export, Self::Import];
 
     fn name(self) -> &'static str {
         match self {
@@ -26,6 +28,7 @@ impl Kind {
             Self::Truth => "truth",
             Self::Labels => "labels",
             Self::Export => "export",
+            Self::Import => "import",
         }
     }
 }
@@ -40,7 +43,7 @@ struct PerKind {
 /// Counters of the server, all since its start.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    kinds: [PerKind; 5],
+    kinds: [PerKind; 6],
     rejected: AtomicU64,
     timed_out: AtomicU64,
     skipped: AtomicU64,

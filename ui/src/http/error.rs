@@ -92,7 +92,7 @@ const X_GO_PPROF: HeaderName = HeaderName::from_static("x-go-pprof");
 /// Makes errors plain text for requests that ask for a file, not for JSON.
 pub(super) async fn plain_where_asked(request: Request, next: Next) -> Response {
     let query = request.uri().query().unwrap_or_default();
-    let file = ["format=pprof", "format=folded", "format=svg", "format=top"];
+    let file = ["format=pprof", "format=folded", "format=svg", "format=top", "format=perf-script"];
     let plain = request.uri().path() == "/pprof"
         || request.headers().contains_key(X_GO_PPROF)
         || query.split('&').any(|pair| file.contains(&pair));
@@ -117,7 +117,7 @@ pub(super) async fn not_found(request: Request) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))
 }
 
-/// The answer to a method other than GET and HEAD.
+/// The answer to another method than GET and HEAD, or POST where a file is taken.
 pub(super) async fn method_not_allowed() -> ApiError {
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take this method")
 }

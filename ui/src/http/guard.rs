@@ -41,6 +41,11 @@ impl Names {
         Self(Some(fixed.into_iter().chain([bound]).chain(others).collect()))
     }
 
+    /// Whether it listens on this machine only.
+    pub(super) fn are_local(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn accept(&self, host: Option<&str>) -> bool {
         let Some(names) = &self.0 else { return true };
         let Some(host) = host else { return false };

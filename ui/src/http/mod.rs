@@ -1,7 +1,8 @@
 //! The web server: the page, the API of docs/api.md, and figures for monitoring.
 //!
 //! Requests are GETs without bodies, so what a client can send is bounded by what hyper takes for a request
-//! head; selectors are bounded by the store. No other origin may read answers: there is no CORS.
+//! head, but for `import`, which takes files up to a limit; selectors are bounded by the store. No other origin
+//! may read answers, but exports those that the operator names (`sharing`).
 
 mod api;
 mod connections;
@@ -9,9 +10,11 @@ mod counters;
 mod error;
 mod guard;
 mod health;
+mod import;
 mod page;
 mod params;
 mod run;
+mod sharing;
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +24,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Router, middleware};
 use serde::Serialize;
 use store::Store;
@@ -39,6 +42,8 @@ pub struct ServerConfig {
     pub listener: TcpListener,
     /// Names beside localhost by which clients may call a server that listens on loopback only.
     pub names: Vec<String>,
+    /// Origins whose pages may read exports, as `https://profiler.firefox.com`.
+    pub origins: Vec<String>,
     /// Name of this machine, for the page.
     pub host: String,
     /// The data.
@@ -60,6 +65,8 @@ pub struct Limits {
     pub query_bytes: u64,
     /// Size of an answer, which is made in memory.
     pub answer_bytes: usize,
+    /// Size of a file that is imported, which is read into memory; one at a time.
+    pub import_bytes: usize,
     /// Connections open at once: a quarter of the file descriptors a process usually has.
     pub connections: usize,
     /// How long a connection may stay open without a byte: longer than any query may take.
@@ -73,6 +80,7 @@ impl Default for Limits {
             query_time: Duration::from_secs(30),
             query_bytes: 256 << 20,
             answer_bytes: 256_000_000,
+            import_bytes: 64 << 20,
             connections: 256,
             idle_time: Duration::from_secs(75),
         }
@@ -136,9 +144,12 @@ struct AppState {
     agent: Option<Arc<dyn AgentView>>,
     host: String,
     names: Names,
+    origins: Vec<String>,
     started_ms: i64,
     limits: Limits,
     permits: Arc<Semaphore>,
+    /// One file is imported at a time.
+    imports: Semaphore,
     counters: Counters,
 }
 
@@ -150,7 +161,7 @@ pub async fn serve(
     config: ServerConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let ServerConfig { listener, names, host, store, agent, limits } = config;
+    let ServerConfig { listener, names, origins, host, store, agent, limits } = config;
     let names = Names::new(listener.local_addr()?, &names);
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -160,9 +171,11 @@ pub async fn serve(
         agent,
         host,
         names,
+        origins,
         started_ms: now_ms(),
         limits,
         permits: Arc::new(Semaphore::new(limits.queries)),
+        imports: Semaphore::new(1),
         counters: Counters::default(),
     });
     let (stopping, stopped) = oneshot::channel();
@@ -188,6 +201,10 @@ fn router(state: Arc<AppState>) -> Router {
     let compressible = DefaultPredicate::new()
         .and(NotForContentType::const_new("application/octet-stream"))
         .and(NotForContentType::const_new("font/"));
+    let exports = Router::new()
+        .route("/api/v1/query", get(api::query).options(error::method_not_allowed))
+        .route("/pprof", get(api::pprof).options(error::method_not_allowed))
+        .layer(middleware::from_fn_with_state(state.clone(), sharing::share));
     Router::new()
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/timeline", get(api::timeline))
@@ -195,8 +212,8 @@ fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/truth", get(api::truth))
         .route("/api/v1/labels", get(api::labels))
         .route("/api/v1/labels/{name}/values", get(api::values))
-        .route("/api/v1/query", get(api::query))
-        .route("/pprof", get(api::pprof))
+        .route("/api/v1/import", post(import::import))
+        .merge(exports)
         .route("/healthz", get(health::healthz))
         .route("/metrics", get(health::metrics))
         .fallback(get(page::page).fallback(error::method_not_allowed))

@@ -8,8 +8,12 @@ use store::{Selector, TimeRange};
 
 use super::error::ApiError;
 use crate::flame::GroupBy;
+use crate::import::is_label_name;
 
-/// The parameters of a request, each at most once.
+/// The parameters that may come several times.
+const REPEATED: [&str; 1] = ["label"];
+
+/// The parameters of a request; but for [`REPEATED`], each at most once.
 pub(super) struct Params(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
@@ -21,7 +25,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
                 ApiError::bad_request("the query string cannot be read").detail(error.body_text())
             })?;
         for (i, (name, _)) in pairs.iter().enumerate() {
-            if pairs[..i].iter().any(|(other, _)| other == name) {
+            if !REPEATED.contains(&name.as_str()) && pairs[..i].iter().any(|(other, _)| other == name) {
                 return Err(ApiError::bad_request(format!("the parameter `{}` is given twice", short(name))));
             }
         }
@@ -49,6 +53,16 @@ impl Params {
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every `label=NAME=VALUE`.
+    pub(super) fn labels(&self) -> Result<Vec<(String, String)>, ApiError> {
+        let all = self.0.iter().filter(|(name, _)| name == "label");
+        all.map(|(_, text)| match text.split_once('=') {
+            Some((name, value)) if is_label_name(name) => Ok((name.to_owned(), value.to_owned())),
+            _ => Err(ApiError::bad_request(format!("`{}` is not NAME=VALUE of a label", short(text)))),
+        })
+        .collect()
     }
 
     /// A whole number from 1 to `max`.

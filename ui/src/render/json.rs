@@ -6,7 +6,8 @@ use serde::{Serialize, Serializer};
 use store::Skipped;
 use store::model::{Profile, STATUS_COMPLETE, SeriesId, StringTable};
 
-use crate::flame::{FlameFrame, FlameTree, NodeKind};
+use super::values::{CPU, ValueType};
+use crate::flame::{FlameFrame, FlameTree, NodeKind, Weight};
 
 /// A flame tree and the account of its samples.
 #[derive(Debug, Serialize)]
@@ -14,6 +15,7 @@ pub struct FlameJson<'a> {
     from_ms: i64,
     until_ms: i64,
     period_ns: i64,
+    unit: &'a str,
     samples: u64,
     complete: u64,
     incomplete: BTreeMap<&'a str, u64>,
@@ -57,6 +59,7 @@ impl<'a> FlameJson<'a> {
             from_ms: profile.start_ms,
             until_ms: profile.end_ms,
             period_ns: period_ns(profile),
+            unit: Weight::of(profile).unit(profile),
             samples: profile.samples(),
             complete: profile.complete_samples(),
             incomplete: incomplete(profile),
@@ -98,11 +101,16 @@ fn strings<S: Serializer>(table: &&StringTable, serializer: S) -> Result<S::Ok, 
     serializer.collect_seq(table.iter())
 }
 
-/// CPU time that one sample stands for, in nanoseconds: the mean over all samples, which is exact as long
+/// CPU time that one sample stands for, in nanoseconds: the mean over all samples of CPU time, which is exact as long
 /// as the sampling frequency did not change.
 pub fn period_ns(profile: &Profile) -> i64 {
-    let samples = i128::from(profile.samples());
-    let value: i128 = profile.rows.iter().map(|row| i128::from(row.value)).sum();
+    let of_cpu: Vec<bool> =
+        (0..profile.series.len() as u32).map(|id| ValueType::of(profile, SeriesId(id)) == CPU).collect();
+    let (mut samples, mut value) = (0i128, 0i128);
+    for row in profile.rows.iter().filter(|row| of_cpu[row.key.series.0 as usize]) {
+        samples += i128::from(row.samples);
+        value += i128::from(row.value);
+    }
     if samples == 0 {
         return (0..profile.series.len() as u32).map(|id| profile.period_ns(SeriesId(id))).max().unwrap_or(0);
     }

@@ -1,32 +1,45 @@
-//! Profiles as files: JSON, folded stacks, SVG, pprof, and a table of functions.
+//! Profiles as files: JSON, folded stacks, SVG, pprof, Firefox Profiler, speedscope, `perf script`, and a table of
+//! functions.
 //!
 //! However a profile is written, its samples are the same: the sum of the folded counts, of the pprof
 //! values and of the tree's self counts is [`Profile::samples`].
 
+mod firefox;
+mod firefox_tables;
 mod folded;
 mod json;
 mod names;
+mod perf_script;
 mod pprof;
+mod speedscope;
 mod svg;
+mod threads;
 mod top;
+pub(crate) mod values;
 
 #[cfg(test)]
 mod go_pprof_tests;
 #[cfg(test)]
 mod output_tests;
+#[cfg(test)]
+mod thread_format_tests;
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::str::FromStr;
 
-use store::model::Profile;
+use store::model::{Keep, Profile};
 
 use crate::flame::{self, GroupBy};
 
+pub use firefox::firefox;
 pub use folded::folded;
 pub use json::{FlameJson, incomplete, lost, period_ns, taken};
 pub(crate) use names::printable;
+pub use perf_script::perf_script;
+pub(crate) use pprof::NO_STACK;
 pub use pprof::pprof;
+pub use speedscope::speedscope;
 pub use svg::svg;
 pub use top::{TopRow, TopTable};
 
@@ -46,21 +59,30 @@ pub enum Format {
     Pprof,
     /// A flame graph in one interactive SVG file.
     Svg,
+    /// The processed profile of the Firefox Profiler: threads over time.
+    Firefox,
+    /// speedscope's own file format: threads over time.
+    Speedscope,
+    /// The text of `perf script`: sample after sample.
+    PerfScript,
     /// The flame tree as JSON (docs/api.md).
     Json,
 }
+
+/// Every format by name, as help and errors list them.
+pub const FORMAT_NAMES: &str = "top, top-json, folded, pprof, svg, json, firefox, speedscope or perf-script";
+/// Which file names ask for which format, as help and errors list them.
+pub const FORMAT_SUFFIXES: &str = ".pb.gz or .pprof (pprof), .svg, .firefox.json, .speedscope.json, .json (flame tree), \
+                                   .perf.txt (perf script), .folded or .txt (folded stacks)";
 
 /// A format nobody knows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// Not the name of a format.
-    #[error("unknown format `{0}`: use top, top-json, folded, pprof, svg or json")]
+    #[error("unknown format `{0}`: use {FORMAT_NAMES}")]
     Name(String),
     /// Not a file name that tells the format.
-    #[error(
-        "cannot tell the format from the file name `{0}`: end it in .pb.gz or .pprof (pprof), .svg, \
-         .folded or .txt (folded stacks), or .json"
-    )]
+    #[error("cannot tell the format from the file name `{0}`: end it in {FORMAT_SUFFIXES}")]
     Path(String),
 }
 
@@ -90,7 +112,17 @@ impl Default for RenderOptions {
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 6] = [Self::Top, Self::TopJson, Self::Folded, Self::Pprof, Self::Svg, Self::Json];
+    pub const ALL: [Self; 9] = [
+        Self::Top,
+        Self::TopJson,
+        Self::Folded,
+        Self::Pprof,
+        Self::Svg,
+        Self::Json,
+        Self::Firefox,
+        Self::Speedscope,
+        Self::PerfScript,
+    ];
 
     /// The format's name in requests and on the command line.
     pub fn name(self) -> &'static str {
@@ -101,6 +133,9 @@ impl Format {
             Self::Pprof => "pprof",
             Self::Svg => "svg",
             Self::Json => "json",
+            Self::Firefox => "firefox",
+            Self::Speedscope => "speedscope",
+            Self::PerfScript => "perf-script",
         }
     }
 
@@ -117,6 +152,9 @@ impl Format {
         match () {
             () if ends(&[".pb.gz", ".pprof"]) => Ok(Self::Pprof),
             () if ends(&[".svg"]) => Ok(Self::Svg),
+            () if ends(&[".firefox.json"]) => Ok(Self::Firefox),
+            () if ends(&[".speedscope.json"]) => Ok(Self::Speedscope),
+            () if ends(&[".perf.txt"]) => Ok(Self::PerfScript),
             () if ends(&[".folded", ".txt"]) => Ok(Self::Folded),
             () if ends(&[".json"]) => Ok(Self::Json),
             () => Err(FormatError::Path(path.display().to_string())),
@@ -131,22 +169,29 @@ impl Format {
             Self::Pprof => "pb.gz",
             Self::Svg => "svg",
             Self::TopJson | Self::Json => "json",
+            Self::Firefox => "firefox.json",
+            Self::Speedscope => "speedscope.json",
+            Self::PerfScript => "perf.txt",
         }
     }
 
     /// The MIME type.
     pub fn mime(self) -> &'static str {
         match self {
-            Self::Top | Self::Folded => "text/plain; charset=utf-8",
+            Self::Top | Self::Folded | Self::PerfScript => "text/plain; charset=utf-8",
             Self::Pprof => "application/octet-stream",
             Self::Svg => "image/svg+xml",
-            Self::TopJson | Self::Json => "application/json",
+            Self::TopJson | Self::Json | Self::Firefox | Self::Speedscope => "application/json",
         }
     }
 
-    /// Whether the format tells threads of a process apart, so that a query must keep them.
-    pub fn needs_threads(self, by: &GroupBy) -> bool {
-        self == Self::Pprof || by.needs_threads()
+    /// What a query must keep of samples for this format: threads, and times.
+    pub fn keep(self, by: &GroupBy) -> Keep {
+        match self {
+            Self::Firefox | Self::Speedscope | Self::PerfScript => Keep::ALL,
+            Self::Pprof => Keep { threads: true, ..Keep::STACKS },
+            _ => Keep { threads: by.needs_threads(), ..Keep::STACKS },
+        }
     }
 
     /// Writes a profile.
@@ -159,6 +204,9 @@ impl Format {
             Self::Folded => folded(profile, &options.by, out),
             Self::Pprof => pprof(profile, out),
             Self::Svg => svg(profile, options, out),
+            Self::Firefox => firefox(profile, &options.title, out),
+            Self::Speedscope => speedscope(profile, &options.title, out),
+            Self::PerfScript => perf_script(profile, out),
             Self::Json => {
                 let mut tree = flame::build(profile, &options.by);
                 tree.prune(options.max_nodes);
@@ -188,6 +236,10 @@ mod tests {
         assert_eq!(format("X.SVG"), Some(Format::Svg));
         assert_eq!((format("a.folded"), format("a.txt")), (Some(Format::Folded), Some(Format::Folded)));
         assert_eq!(format("a.json"), Some(Format::Json));
+        let of_their_own = [Format::Folded, Format::Pprof, Format::Svg, Format::Json, Format::Firefox];
+        for known in of_their_own.into_iter().chain([Format::Speedscope, Format::PerfScript]) {
+            assert_eq!(format(&format!("p.{}", known.extension())), Some(known));
+        }
     }
 
     #[test]
@@ -197,9 +249,10 @@ mod tests {
             assert!(error.contains(part), "{part} in {error}");
         }
         let error = Format::from_name("xml").unwrap_err().to_string();
-        assert_eq!(error, "unknown format `xml`: use top, top-json, folded, pprof, svg or json");
+        assert_eq!(error, format!("unknown format `xml`: use {FORMAT_NAMES}"));
         for format in Format::ALL {
             assert_eq!(Format::from_name(format.name()), Ok(format));
+            assert!(FORMAT_NAMES.contains(format.name()));
         }
     }
 }

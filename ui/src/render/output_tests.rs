@@ -156,7 +156,7 @@ fn pprof_says_who_where_and_how_much() {
         },
         Plain {
             locations: vec![
-                (0x7f00_0000_1000, String::new(), lines(&["loop"], 0x7f00_0000_1000)),
+                (0x7f00_0000_1000, "[jit]".to_owned(), lines(&["loop"], 0x7f00_0000_1000)),
                 (0, String::new(), vec![("[no_frame_pointer]".to_owned(), 0)]),
             ],
             labels: labels(&[("status", "no_frame_pointer")]),

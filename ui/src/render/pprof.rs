@@ -10,25 +10,32 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message;
 use rustc_hash::FxHashMap;
-use store::model::{BinaryId, Frame, FrameId, FrameKind, NodeId, Profile, Row, RowKey, StringId};
+use store::model::{BinaryId, Frame, FrameId, FrameKind, NodeId, Profile, Row, RowKey, SeriesId, StringId};
 
 use super::names;
+use super::values::{CPU, ValueType};
 use crate::flame::NodeKind;
+use crate::import::{INTERPRETED, JIT};
 
 /// Samples per batch: some 100 kB each with usual stacks.
 const BATCH: usize = 1000;
 /// Share of the samples from which on a profile is one program's; the rest is what started it.
 const MAIN_SHARE: f64 = 0.9;
 
-/// Writes a profile. One sample per row, with the value types samples/count and cpu/nanoseconds, and as
-/// labels `process`, `thread`, `status` and all others of its series, and the numbers `pid` and `tid` (which
+/// The value type that every profile has.
+const SAMPLES: ValueType<'_> = ValueType { name: "samples", unit: "count" };
+/// How samples without any frame are told: `go tool pprof` drops samples without a location.
+pub(crate) const NO_STACK: &str = "[no stack]";
+
+/// Writes a profile. One sample per row, with the value types samples/count and those of its series, of which
+/// it has one: cpu/nanoseconds, alloc_space/bytes, …; and as labels `process`, `thread`, `status` and all others of its series, and the numbers `pid` and `tid` (which
 /// the format cannot tell from none when they are 0).
 pub fn pprof(profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
     // As Go's own writer does: an export should not take longer to pack than to make.
     let mut out = GzEncoder::new(out, Compression::fast());
     let mut export = Export::new(profile);
     let mut batch = protos::Profile::default();
-    let mut rows = profile.rows.iter().filter(|row| row.samples > 0).peekable();
+    let mut rows = profile.rows.iter().filter(|row| row.samples > 0 || row.value != 0).peekable();
     while let Some(row) = rows.next() {
         let (mut samples, mut value) = (row.samples, row.value);
         // Rows that differ in time only follow each other.
@@ -62,6 +69,11 @@ struct Export<'a> {
     locations: FxHashMap<LocationKey, u64>,
     /// By binary: its mapping.
     mappings: Vec<Option<u64>>,
+    /// Mappings of code outside any file, by their names.
+    outside: FxHashMap<&'static str, u64>,
+    /// The value types of the series, and by series which of them it has.
+    types: Vec<ValueType<'a>>,
+    type_of: Vec<usize>,
     /// By node that a location starts at, going towards the root: the location, and the node after it.
     places: Vec<Option<(u64, NodeId)>>,
     tables: protos::Profile,
@@ -69,8 +81,12 @@ struct Export<'a> {
 
 impl<'a> Export<'a> {
     fn new(from: &'a Profile) -> Self {
+        let (types, type_of) = value_types(from);
         let mut export = Self {
             from,
+            types,
+            type_of,
+            outside: FxHashMap::default(),
             strings: FxHashMap::default(),
             functions: FxHashMap::default(),
             locations: FxHashMap::default(),
@@ -134,8 +150,10 @@ impl<'a> Export<'a> {
         if location_id.is_empty() {
             location_id.push(self.no_stack());
         }
-        let value = vec![i64::try_from(samples).unwrap_or(i64::MAX), value];
-        protos::Sample { location_id, value, label: self.labels(row) }
+        let mut values = vec![0; 1 + self.types.len()];
+        values[0] = i64::try_from(samples).unwrap_or(i64::MAX);
+        values[1 + self.type_of[row.key.series.0 as usize]] = value;
+        protos::Sample { location_id, value: values, label: self.labels(row) }
     }
 
     fn labels(&mut self, row: &Row) -> Vec<protos::Label> {
@@ -185,9 +203,9 @@ impl<'a> Export<'a> {
         (a.binary, a.address) == (b.binary, b.address)
     }
 
-    /// The location of samples without any frame: `go tool pprof` drops samples without a location.
+    /// The location of samples without any frame.
     fn no_stack(&mut self) -> u64 {
-        let name = self.string("[no stack]");
+        let name = self.string(NO_STACK);
         let function_id = self.function_named(name, name, 0);
         self.location_with((0, 0, vec![(function_id, 0)]))
     }
@@ -195,7 +213,13 @@ impl<'a> Export<'a> {
     fn location(&mut self, frames: &[FrameId]) -> u64 {
         let from = self.from;
         let Some(first) = frames.first().map(|id| *from.frame(*id)) else { return 0 };
-        let mapping_id = self.mapping(first.binary);
+        // The outermost frame is the function that the code is in; others are inlined into it.
+        let kind = frames.last().map_or(first.kind, |id| from.frame(*id).kind);
+        let mapping_id = match (first.binary, kind) {
+            (None, FrameKind::Jit) => self.outside(JIT),
+            (None, FrameKind::Interpreted) => self.outside(INTERPRETED),
+            (binary, _) => self.mapping(binary),
+        };
         let lines: Vec<_> = frames
             .iter()
             .map(|id| (self.function(from.frame(*id)), i64::from(from.frame(*id).line)))
@@ -224,8 +248,7 @@ impl<'a> Export<'a> {
     fn function(&mut self, frame: &Frame) -> u64 {
         let from = self.from;
         let name = self.string(&names::plain(NodeKind::Frame(frame.kind), from.text(frame.function)));
-        let system_name =
-            if frame.system_name == StringId::EMPTY { name } else { self.text(frame.system_name) };
+        let system_name = self.text(frame.system_name);
         let filename = self.text(frame.file);
         self.function_named(name, system_name, filename)
     }
@@ -252,6 +275,17 @@ impl<'a> Export<'a> {
         *self.mappings[binary.0 as usize].insert(id)
     }
 
+    /// The mapping that stands for code outside any file, by which other tools tell it from unknown code.
+    fn outside(&mut self, name: &'static str) -> u64 {
+        if let Some(known) = self.outside.get(name) {
+            return *known;
+        }
+        let filename = self.string(name);
+        let id = self.add_mapping(filename, 0);
+        self.outside.insert(name, id);
+        id
+    }
+
     fn add_mapping(&mut self, filename: i64, build_id: i64) -> u64 {
         let id = self.tables.mapping.len() as u64 + 1;
         self.tables.mapping.push(protos::Mapping {
@@ -268,17 +302,48 @@ impl<'a> Export<'a> {
     }
 
     fn finish(mut self) -> protos::Profile {
-        let mut value_type = |ty, unit| protos::ValueType { ty: self.string(ty), unit: self.string(unit) };
-        let sample_type = vec![value_type("samples", "count"), value_type("cpu", "nanoseconds")];
-        let period_type = Some(value_type("cpu", "nanoseconds"));
         let profile = self.from;
+        let (period, period_of) = period(profile);
+        let types = std::mem::take(&mut self.types);
+        let mut value_type =
+            |of: &ValueType<'_>| protos::ValueType { ty: self.string(of.name), unit: self.string(of.unit) };
+        let sample_type = std::iter::once(&SAMPLES).chain(&types).map(&mut value_type).collect();
+        let period_type = Some(value_type(&period_of));
         protos::Profile {
             sample_type,
             period_type,
-            period: super::period_ns(profile),
+            period,
             time_nanos: profile.start_ms.saturating_mul(1_000_000),
             duration_nanos: (profile.end_ms.saturating_sub(profile.start_ms)).saturating_mul(1_000_000),
             ..self.tables
         }
     }
+}
+
+/// The value types of a profile's series, each once, and by series its place among them.
+fn value_types(profile: &Profile) -> (Vec<ValueType<'_>>, Vec<usize>) {
+    let mut types: Vec<ValueType<'_>> = Vec::new();
+    let place = |id| {
+        let of = ValueType::of(profile, SeriesId(id));
+        types.iter().position(|known| *known == of).unwrap_or_else(|| {
+            types.push(of);
+            types.len() - 1
+        })
+    };
+    let type_of = (0..profile.series.len() as u32).map(place).collect();
+    if types.is_empty() {
+        types.push(CPU);
+    }
+    (types, type_of)
+}
+
+/// The one period that the format has room for: that of CPU time if there is any, else the first one known.
+fn period(profile: &Profile) -> (i64, ValueType<'_>) {
+    let of_cpu = |id: &u32| ValueType::of(profile, SeriesId(*id)) == CPU;
+    if profile.series.is_empty() || (0..profile.series.len() as u32).any(|id| of_cpu(&id)) {
+        return (super::period_ns(profile), CPU);
+    }
+    let known = profile.series.iter().map(|series| series.period).find(|period| period.every > 0);
+    let period = known.unwrap_or_default();
+    (period.every, ValueType { name: profile.text(period.event), unit: profile.text(period.unit) })
 }

@@ -7,7 +7,7 @@ use inferno::flamegraph::{self, Direction, TextTruncateDirection};
 use store::model::{FrameKind, Profile};
 
 use super::{RenderOptions, folded, names};
-use crate::flame::{FlameTree, NodeKind};
+use crate::flame::{FlameTree, NodeKind, Weight};
 
 /// Writes a flame graph: frames coloured by kind, native code by binary. Samples of pruned nodes are drawn as
 /// their parent's own.
@@ -43,12 +43,17 @@ const EMPTY: &str = concat!(
 );
 
 fn subtitle(profile: &Profile, tree: &FlameTree) -> String {
-    let samples = tree.samples();
-    let share = |part: u64| part as f64 * 100.0 / samples as f64;
-    let complete = share(profile.complete_samples());
-    let mut text = format!("{samples} samples, {complete:.1} % of stacks complete");
+    let share = |part: u64, whole: u64| part as f64 * 100.0 / whole.max(1) as f64;
+    let samples = profile.samples();
+    let mut text = match Weight::of(profile).unit(profile) {
+        "samples" => format!("{samples} samples"),
+        unit => format!("{} {} in {samples} samples", tree.samples(), names::printable(unit)),
+    };
+    let complete = share(profile.complete_samples(), samples);
+    text.push_str(&format!(", {complete:.1} % of stacks complete"));
     if tree.pruned_samples() > 0 {
-        text.push_str(&format!(", {:.2} % pruned into their callers", share(tree.pruned_samples())));
+        let pruned = share(tree.pruned_samples(), tree.samples());
+        text.push_str(&format!(", {pruned:.2} % pruned into their callers"));
     }
     text
 }

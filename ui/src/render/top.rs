@@ -6,11 +6,15 @@ use serde::Serialize;
 use store::model::Profile;
 
 use super::names;
-use crate::flame::{self, FlameTree, GroupBy};
+use crate::flame::{self, FlameTree, GroupBy, Weight};
 
 /// Functions by self value.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TopTable {
+    /// What `rows` count: `samples`, or the unit of the values.
+    pub unit: String,
+    /// All of it.
+    pub sum: u64,
     /// All samples of the profile.
     pub samples: u64,
     /// Samples whose stack is complete.
@@ -26,14 +30,14 @@ pub struct TopTable {
 /// One function.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TopRow {
-    /// Samples that ended in the function.
+    /// Samples that ended in the function, or their values.
     #[serde(rename = "self")]
     pub own: u64,
-    /// Their share of all samples.
+    /// Their share of all.
     pub self_percent: f64,
     /// Samples with the function anywhere on the stack; a stack in which it recurs counts once.
     pub total: u64,
-    /// Their share of all samples.
+    /// Their share of all.
     pub total_percent: f64,
     /// Kind of frame: `kernel`, `native`, `inlined`, ….
     pub kind: &'static str,
@@ -60,8 +64,8 @@ impl TopTable {
             )
         };
         order.sort_unstable_by(|a, b| key(*a).cmp(&key(*b)));
-        let samples = tree.samples();
-        let percent = |part: u64| if samples == 0 { 0.0 } else { part as f64 * 100.0 / samples as f64 };
+        let sum = tree.samples();
+        let percent = |part: u64| if sum == 0 { 0.0 } else { part as f64 * 100.0 / sum as f64 };
         let row = |i: &usize| {
             let frame = &tree.frames[*i];
             TopRow {
@@ -75,7 +79,9 @@ impl TopTable {
             }
         };
         Self {
-            samples,
+            unit: Weight::of(profile).unit(profile).to_owned(),
+            sum,
+            samples: profile.samples(),
             complete: profile.complete_samples(),
             period_ns: super::period_ns(profile),
             functions: order.len(),
@@ -110,12 +116,11 @@ impl fmt::Display for TopTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let complete =
             if self.samples == 0 { 0.0 } else { self.complete as f64 * 100.0 / self.samples as f64 };
-        let cpu_s = self.samples as f64 * self.period_ns as f64 / 1e9;
-        writeln!(
-            f,
-            "{} samples, {cpu_s:.2} s of CPU time, {complete:.1} % of stacks complete",
-            self.samples
-        )?;
+        let amount = match &*self.unit {
+            "samples" => format!("{:.2} s of CPU time", self.samples as f64 * self.period_ns as f64 / 1e9),
+            unit => format!("{} {}", self.sum, names::printable(unit)),
+        };
+        writeln!(f, "{} samples, {amount}, {complete:.1} % of stacks complete", self.samples)?;
         if self.rows.is_empty() {
             return Ok(());
         }

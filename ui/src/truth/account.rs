@@ -77,7 +77,9 @@ fn reason(profile: &Profile, status: StringId, places: FxHashMap<Place, Sum>, to
     });
     let left = binaries.split_off(top.min(binaries.len()));
     let other = Others { binaries: left.len(), samples: left.iter().map(|file| file.samples).sum() };
-    let reason = Told::new(profile.text(status), &reasons::INCOMPLETE);
+    let code = profile.text(status);
+    let judged = reasons::known(code, &reasons::NOT_JUDGED).is_none();
+    let reason = Told::new(code, if judged { &reasons::INCOMPLETE } else { &reasons::NOT_JUDGED });
     Incomplete { reason, samples, binaries, other }
 }
 

@@ -101,6 +101,14 @@ pub const INCOMPLETE: [Reason; 12] = [
     },
 ];
 
+/// Why nothing is known of a stack: the status of what was imported.
+pub const NOT_JUDGED: [Reason; 1] = [Reason {
+    code: "imported",
+    title: "Taken by another tool",
+    text: "Another profiler took the stack; whether it is whole is not known.",
+    advice: "",
+}];
+
 /// Every reason why a sample is lost.
 pub const LOST: [Reason; 6] = [
     Reason {
@@ -160,14 +168,15 @@ mod tests {
 
     #[test]
     fn every_reason_reads_as_a_sentence_and_is_there_once() {
-        for (i, reason) in INCOMPLETE.iter().chain(&LOST).enumerate() {
+        for (i, reason) in INCOMPLETE.iter().chain(&NOT_JUDGED).chain(&LOST).enumerate() {
             let Reason { code, title, text, advice } = reason;
             assert!(code.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{code}");
             assert!(title.starts_with(char::is_uppercase) && !title.ends_with('.'), "{title}");
             assert!(text.starts_with(char::is_uppercase) && text.ends_with('.'), "{text}");
             assert!(advice.is_empty() || advice.ends_with(['.', '?']), "{advice}");
             assert_eq!(advice.matches('`').count() % 2, 0, "{advice}");
-            let same = INCOMPLETE.iter().chain(&LOST).position(|other| other.code == *code);
+            let same =
+                INCOMPLETE.iter().chain(&NOT_JUDGED).chain(&LOST).position(|other| other.code == *code);
             assert_eq!(same, Some(i), "{code}");
         }
         assert_eq!(title("no_registers", &INCOMPLETE), "No user registers");
@@ -177,7 +186,7 @@ mod tests {
     #[test]
     fn the_manual_says_the_same() {
         let manual = include_str!("../../../docs/operations.md");
-        for Reason { code, text, advice, .. } in INCOMPLETE.iter().chain(&LOST) {
+        for Reason { code, text, advice, .. } in INCOMPLETE.iter().chain(&NOT_JUDGED).chain(&LOST) {
             let row = format!("| `{code}` | {text} | {advice} |\n").replace("|  |", "| |");
             assert!(manual.contains(&row), "docs/operations.md lacks the row\n{row}");
         }

@@ -78,6 +78,8 @@ pub(super) fn plan(probe: &Probe, scope: Scope) -> Result<Vec<Step>> {
         let why = "`go tool pprof` opens what Vesta exports; test programs in Go";
         need(probe.go, "golang-go", why, Action::Apt(&["golang-go"]));
         need(probe.gdb, "gdb", "walks the test programs' stacks, too", Action::Apt(&["gdb"]));
+        let why = "what perf prints is what `vesta convert` reads";
+        need(probe.perf, "linux-perf", why, Action::Apt(&["linux-perf"]));
         let venv = Action::Apt(&["python3", "python3-venv"]);
         need(probe.python_venv, "python3-venv", "an environment for the tests' Python packages", venv);
         let why = "other readers of Vesta's Parquet files, in target/venv";
@@ -191,6 +193,7 @@ mod tests {
             chromium: true,
             go: true,
             gdb: true,
+            perf: true,
             python_venv: true,
             python_packages: true,
             qemu: true,
@@ -217,6 +220,7 @@ mod tests {
             "chromium",
             "golang-go",
             "gdb",
+            "linux-perf",
             "python3-venv",
             "pyarrow, duckdb",
         ];

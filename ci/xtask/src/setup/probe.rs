@@ -40,6 +40,7 @@ pub(super) struct Probe {
     pub(super) chromium: bool,
     pub(super) go: bool,
     pub(super) gdb: bool,
+    pub(super) perf: bool,
     pub(super) python_venv: bool,
     /// The environment of the tests holds the packages of the current requirements.
     pub(super) python_packages: bool,
@@ -80,6 +81,7 @@ impl Probe {
             chromium: ["chromium", "chromium-browser", "google-chrome"].into_iter().any(has),
             go: has("go"),
             gdb: has("gdb"),
+            perf: has("perf"),
             python_venv: python_venv(),
             python_packages: python_packages(),
             qemu: has("qemu-system-x86_64"),

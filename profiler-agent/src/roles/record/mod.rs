@@ -46,7 +46,7 @@ const END_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
-    let output = args.output.as_deref().map(Output::check).transpose()?;
+    let output = args.output.as_deref().map(|path| Output::check(path, args.format)).transpose()?;
     for pid in &args.pid {
         if !Path::new(&format!("/proc/{pid}")).exists() {
             return Err(Failure::error(format_args!("there is no process {pid}")));
@@ -61,7 +61,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     for pid in &args.pid {
         watched.add(*pid)?;
     }
-    let merged = MergeSink::default();
+    let merged = MergeSink::new(output.as_ref().map(|output| output.format));
     let table_bytes = config::table_bytes_or_default(args.unwind_table_bytes);
     let table_cache = config::unwind_cache(&config::cache_dir(), args.unwind_cache_bytes);
     let options = PipelineOptions { window: Duration::from_secs(10), table_bytes, table_cache, origin };
@@ -118,8 +118,8 @@ struct Output {
 }
 
 impl Output {
-    fn check(path: &Path) -> Result<Self, Failure> {
-        let format = Format::from_path(path).map_err(Failure::usage)?;
+    fn check(path: &Path, format: Option<Format>) -> Result<Self, Failure> {
+        let format = format.map_or_else(|| Format::from_path(path), Ok).map_err(Failure::usage)?;
         let folder = folder_of(path);
         if !folder.is_dir() {
             return Err(Failure::error(format_args!("{} cannot be written: no such folder", path.display())));

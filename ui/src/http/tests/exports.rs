@@ -88,3 +88,33 @@ fn go_reads_a_profile_from_its_address() {
     let said = String::from_utf8_lossy(&bad.stderr);
     assert!(said.contains("bad selector") && said.contains('^'), "the error is shown: {said}");
 }
+
+#[test]
+fn exports_are_shared_with_pages_that_the_operator_names() {
+    let server = Server::start(&[two_processes()]);
+    let ask = |method: &str, path: &str, origin: &str| server.request(method, path, &[("origin", origin)]);
+    let viewer = "https://viewer.example";
+    let allowed = "access-control-allow-origin";
+    for path in ["/api/v1/query?format=speedscope", "/pprof"] {
+        let reply = ask("GET", path, viewer);
+        assert_eq!((reply.status, reply.header(allowed)), (200, viewer), "{path}");
+        assert_eq!(
+            (reply.header("vary"), reply.header("cross-origin-resource-policy")),
+            ("origin", "cross-origin")
+        );
+        let reply = ask("OPTIONS", path, viewer);
+        assert_eq!((reply.status, reply.header(allowed)), (204, viewer), "{path}");
+        assert_eq!(reply.header("access-control-allow-private-network"), "true");
+        for other in ["https://evil.example", "https://viewer.example.evil.example", "null"] {
+            let reply = ask("GET", path, other);
+            assert_eq!(
+                (reply.header(allowed), reply.header("cross-origin-resource-policy")),
+                ("", "same-origin")
+            );
+            assert_eq!(ask("OPTIONS", path, other).status, 405);
+        }
+    }
+    // Only exports.
+    let reply = ask("GET", "/api/v1/status", viewer);
+    assert_eq!((reply.status, reply.header(allowed)), (200, ""));
+}

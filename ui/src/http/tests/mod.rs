@@ -1,5 +1,6 @@
 mod api;
 mod exports;
+mod imports;
 mod refusals;
 mod serving;
 
@@ -87,7 +88,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let host = "web-01".to_owned();
-        let config = ServerConfig { listener, names: Vec::new(), host, store, agent, limits };
+        let origins = vec!["https://viewer.example".to_owned()];
+        let config = ServerConfig { listener, names: Vec::new(), origins, host, store, agent, limits };
         let (stop, stopped) = oneshot::channel::<()>();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -111,6 +113,10 @@ impl Server {
     }
 
     fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+        self.send(method, path, headers, &[])
+    }
+
+    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
@@ -122,7 +128,11 @@ impl Server {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let reply = agent.run(request.body(()).unwrap()).unwrap();
+        let reply = if body.is_empty() {
+            agent.run(request.body(()).unwrap()).unwrap()
+        } else {
+            agent.run(request.body(body).unwrap()).unwrap()
+        };
         let (head, body) = reply.into_parts();
         let headers: Vec<_> =
             head.headers.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned())).collect();

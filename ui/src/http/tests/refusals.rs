@@ -20,7 +20,10 @@ fn bad_requests_say_what_is_bad() {
         ("/api/v1/timeline?step_ms=NaN", "not `NaN`"),
         ("/api/v1/timeline?top=1000", "top must be a whole number from 1 to 100"),
         ("/api/v1/labels/a%3Bb/values", "no label name"),
-        ("/api/v1/query?format=xml", "unknown format `xml`: use top, top-json, folded, pprof, svg or json"),
+        (
+            "/api/v1/query?format=xml",
+            "unknown format `xml`: use top, top-json, folded, pprof, svg, json, firefox",
+        ),
     ] {
         let reply = server.get(path);
         assert_eq!(reply.status, 400, "{path}: {}", reply.text());

@@ -1,0 +1,55 @@
+//! Files of other profilers, as `vesta import` and `vesta convert` read them.
+
+use std::{fs::File, io::Read, path::Path};
+
+use store::{
+    model::{Keep, Profile, ProfileBuilder},
+    parse_time,
+};
+use ui::import::{self, Options};
+
+use crate::{cli::SourceArgs, exit::Failure, processor::unix_ms};
+
+/// What the command line says of the files.
+pub(super) fn options(args: &SourceArgs) -> Result<Options, Failure> {
+    let now_ms = unix_ms();
+    let start = args.time.as_deref().map(|text| parse_time(text, now_ms));
+    Ok(Options {
+        labels: args.label.clone(),
+        start_ms: start.transpose().map_err(Failure::usage)?,
+        event: args.event.clone(),
+        now_ms,
+        limits: import::Limits::default(),
+    })
+}
+
+/// The profile of a file; `-` is standard input.
+pub(super) fn read(path: &Path, options: &Options) -> Result<Profile, Failure> {
+    import::read(open(path)?, options)
+        .map_err(|error| Failure::error(format_args!("{}: {error}", path.display())))
+}
+
+/// A file to read; `-` is standard input.
+pub(super) fn open(path: &Path) -> Result<Box<dyn Read + Send>, Failure> {
+    if path == Path::new("-") {
+        return Ok(Box::new(std::io::stdin()));
+    }
+    match File::open(path) {
+        Ok(file) => Ok(Box::new(file)),
+        Err(error) => Err(Failure::error(format_args!("{} cannot be read: {error}", path.display()))),
+    }
+}
+
+/// One profile of several.
+pub(super) fn merged(mut profiles: Vec<Profile>) -> Profile {
+    if profiles.len() == 1 {
+        return profiles.remove(0);
+    }
+    let mut builder = ProfileBuilder::default();
+    for profile in &profiles {
+        builder.merge(profile, Keep::ALL, i64::MIN..i64::MAX, |_| true);
+    }
+    let start_ms = profiles.iter().map(|profile| profile.start_ms).min().unwrap_or(0);
+    let end_ms = profiles.iter().map(|profile| profile.end_ms).max().unwrap_or(0);
+    builder.finish(start_ms, end_ms)
+}
