@@ -12,10 +12,12 @@
 )]
 
 mod globals;
+mod kept_rules;
 mod kernel_comparison;
 mod kernel_memory;
 mod kernel_rules;
 mod kernel_stack;
+mod last_walk;
 mod maps;
 mod measure;
 mod output;

@@ -14,7 +14,7 @@ use aya_ebpf::{
 use profiler_abi::{Counter, Mode, Part, RecordKind, Sample, WalkEnd};
 
 use crate::{
-    globals, kernel_stack, measure::Laps, output, scratch, stack_copy, task::Task, user_stack, watch,
+    globals, kernel_stack, measure::Laps, output, scratch, stack_copy, task::Running, user_stack, watch,
 };
 
 /// Takes a sample of this CPU and says what became of it.
@@ -32,7 +32,7 @@ pub(crate) fn take(ctx: &PerfEventContext) -> Counter {
     let mut laps = Laps::start();
     let Some(scratch) = scratch::current() else { return Counter::LostNoScratch };
     let sample = &mut scratch.sample;
-    let task = Task::current();
+    let task = Running::current();
     identify(sample, task, id);
     let has_user_stack = registers(ctx, sample, task);
     laps.end(Part::Identity, 0);
@@ -55,7 +55,7 @@ pub(crate) fn take(ctx: &PerfEventContext) -> Counter {
 }
 
 #[inline(always)]
-fn identify(sample: &mut Sample, task: Task, id: u64) {
+fn identify(sample: &mut Sample, task: Running, id: u64) {
     let leader = task.group_leader();
     let header = &mut sample.header;
     header.kind = RecordKind::Sample as u64;
@@ -70,7 +70,11 @@ fn identify(sample: &mut Sample, task: Task, id: u64) {
     header.start_time_ns = leader.start_time();
     header.exec_id = leader.exec_id();
     task.read_comm(&mut header.thread_comm);
-    leader.read_comm(&mut header.process_comm);
+    if header.tid == header.pid {
+        header.process_comm = header.thread_comm;
+    } else {
+        leader.read_comm(&mut header.process_comm);
+    }
     header.kernel_frames = 0;
     header.user_frames = 0;
     header.had_tables = 0;
@@ -81,7 +85,7 @@ fn identify(sample: &mut Sample, task: Task, id: u64) {
 /// Writes the user registers to the header, sets the mode, and the end of a walk that cannot start. Whether there is a
 /// user stack to walk. (An `Option` of registers would make LLVM spill what is not there, which the verifier refuses.)
 #[inline(always)]
-fn registers(ctx: &PerfEventContext, sample: &mut Sample, task: Task) -> bool {
+fn registers(ctx: &PerfEventContext, sample: &mut Sample, task: Running) -> bool {
     let header = &mut sample.header;
     let data = ctx.as_ptr() as *const bpf_perf_event_data;
     // SAFETY: the context of a perf event program; volatile because the verifier wants single loads.

@@ -21,7 +21,7 @@ use crate::{
     globals,
     maps::{SAMPLES, count},
     output,
-    task::Task,
+    task::Running,
 };
 
 const PAGE: u64 = 4096;
@@ -50,7 +50,7 @@ static COPY: PerCpuArray<Copy> = PerCpuArray::with_max_entries(1, 0);
 
 /// Copies the stack of a sample and sends it, in as many records as it takes. Whether the agent is to be woken for it.
 #[inline(always)]
-pub(crate) fn send(header: &SampleHeader, task: Task) -> bool {
+pub(crate) fn send(header: &SampleHeader, task: Running) -> bool {
     let Some(copy) = current() else { return false };
     copy.is_cut = 1;
     if header.time_ns >= copy.next_ns {
@@ -64,7 +64,7 @@ pub(crate) fn send(header: &SampleHeader, task: Task) -> bool {
 }
 
 #[inline(always)]
-fn send_parts(header: &SampleHeader, task: Task, mut copy: &mut Copy) {
+fn send_parts(header: &SampleHeader, task: Running, mut copy: &mut Copy) {
     // Half of the ring is the samples'.
     if output::waiting_bytes() >= globals::wake_bytes() {
         return count(Counter::StackRingFull);

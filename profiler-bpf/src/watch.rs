@@ -6,7 +6,10 @@ use aya_ebpf::{EbpfContext as _, programs::RawTracePointContext};
 
 use profiler_abi::{WATCH_AFTER_EXEC, WATCH_CHILDREN, WATCH_SAMPLED};
 
-use crate::{maps::WATCHED, task::Task};
+use crate::{
+    maps::WATCHED,
+    task::{Running, Traced},
+};
 
 #[inline(always)]
 fn argument(ctx: &RawTracePointContext, index: usize) -> *const c_void {
@@ -19,7 +22,7 @@ fn argument(ctx: &RawTracePointContext, index: usize) -> *const c_void {
 pub(crate) fn is_sampled(pid: u32) -> bool {
     match value(pid) {
         WATCH_SAMPLED => true,
-        WATCH_AFTER_EXEC => Task::current().group_leader().has_called_exec(),
+        WATCH_AFTER_EXEC => Running::current().group_leader().has_called_exec(),
         _ => false,
     }
 }
@@ -36,8 +39,8 @@ fn value(pid: u32) -> u8 {
 /// already.
 #[inline(always)]
 pub(crate) fn fork(ctx: &RawTracePointContext) -> Result<(), i32> {
-    let parent = Task::from_ptr(argument(ctx, 0)).tgid();
-    let child = Task::from_ptr(argument(ctx, 1)).tgid();
+    let parent = Traced::from_ptr(argument(ctx, 0)).tgid();
+    let child = Traced::from_ptr(argument(ctx, 1)).tgid();
     let parents = value(parent);
     if child == parent || parents == 0 {
         return Ok(());
@@ -49,7 +52,7 @@ pub(crate) fn fork(ctx: &RawTracePointContext) -> Result<(), i32> {
 /// `sched_process_exit(task)`: when the last thread of a process exits, its id is free to be reused.
 #[inline(always)]
 pub(crate) fn exit(ctx: &RawTracePointContext) {
-    let task = Task::from_ptr(argument(ctx, 0));
+    let task = Traced::from_ptr(argument(ctx, 0));
     if task.is_last_of_its_process() {
         // Not being in the set is fine.
         let _ = WATCHED.remove(task.tgid());

@@ -13,9 +13,7 @@ mod space;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use profiler_abi::{
-    CodeKind, CodeMapping, MAPPINGS_MAX, PAGE_WORDS, PROCESSES_MAX, ProcessTables, SLAB_PAGES, SLABS_MAX,
-};
+use profiler_abi::{CodeKind, CodeMapping, MAPPINGS_MAX, PAGE_WORDS, ProcessTables, SLAB_PAGES, SLABS_MAX};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
@@ -85,6 +83,8 @@ pub(crate) struct UnwindTables {
     files: Files,
     entries: FxHashMap<u32, Entry>,
     dirty: FxHashSet<u32>,
+    /// Number of the last entry that was published.
+    generation: u32,
     source: Arc<TableSource>,
     builder: Builder,
     /// What was built, and is not in the maps yet. The first may wait for its room to come out of its grace.
@@ -123,6 +123,7 @@ impl UnwindTables {
             files: Files::new(Instant::now()),
             entries: FxHashMap::default(),
             dirty: FxHashSet::default(),
+            generation: 0,
             builder: Builder::start(source.clone(), done)?,
             source,
             built: VecDeque::new(),
@@ -244,22 +245,27 @@ impl UnwindTables {
             return Ok(());
         }
         mappings.truncate(PROCESS_MAPPINGS_MAX);
-        let room = self.entries.len() < PROCESSES_MAX as usize || self.entries.contains_key(&pid);
-        let slots = if room { self.slots.take(mappings.len() as u32, now) } else { None };
-        let Some(slots) = slots else {
+        let Some(slots) = self.slots.take(mappings.len() as u32, now) else {
             self.counts.refused += 1;
             self.withdraw(pid, now);
             return Ok(());
         };
         self.maps.write_mappings(slots.start, &mappings)?;
+        self.generation = self.generation.wrapping_add(1);
         let tables = ProcessTables {
+            pid,
             start_time_ns: code.identity.start_time_ns,
             exec_id: code.identity.exec_id,
             first: slots.start,
             count: slots.len,
+            generation: self.generation,
             reserved: 0,
         };
-        self.maps.publish(pid, tables)?;
+        if !self.maps.publish(tables)? {
+            self.counts.refused += 1;
+            self.slots.give_back(slots, now);
+            return Ok(());
+        }
         let entry = Entry { process: code.process, version: code.version, slots, files };
         if let Some(old) = self.entries.insert(pid, entry) {
             self.slots.give_back(old.slots, now);
@@ -315,6 +321,11 @@ impl UnwindTables {
     fn place(&mut self, layout: &Layout, file: &FileTable, now: Instant) -> Placing {
         loop {
             if let Some(pages) = self.pages.take(layout.pages(), now) {
+                if let Err(error) = self.clear_reused() {
+                    tracing::warn!(%error, "what the kernel program keeps cannot be cleared");
+                    self.pages.give_back(pages, now);
+                    return Placing::Refused;
+                }
                 let words = Layout::words(&file.table);
                 return match self.maps.write_words(pages.start * PAGE_WORDS as u32, words) {
                     Ok(()) => Placing::Done(pages),
@@ -333,6 +344,15 @@ impl UnwindTables {
             self.release(&placed, now);
             self.republish(evicted);
         }
+    }
+
+    /// Words that were another table's mean something else from now on.
+    fn clear_reused(&mut self) -> Result<(), BpfError> {
+        if self.pages.has_come_back() {
+            self.maps.forget_kept_rules()?;
+            self.pages.note_cleared();
+        }
+        Ok(())
     }
 
     /// The next files go to the builder, as far as it has room.

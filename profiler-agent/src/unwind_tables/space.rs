@@ -23,11 +23,18 @@ pub(crate) struct Space {
     free: BTreeMap<u32, u32>,
     leaving: VecDeque<(Instant, Part)>,
     taken: u64,
+    /// Whether a part has become free again since it was last cleared.
+    came_back: bool,
 }
 
 impl Space {
     pub(crate) fn new(len: u32) -> Self {
-        Self { free: BTreeMap::from([(1, len.saturating_sub(1))]), leaving: VecDeque::new(), taken: 0 }
+        Self {
+            free: BTreeMap::from([(1, len.saturating_sub(1))]),
+            leaving: VecDeque::new(),
+            taken: 0,
+            came_back: false,
+        }
     }
 
     /// Takes the first part that is large enough.
@@ -51,6 +58,16 @@ impl Space {
             self.taken -= u64::from(part.len);
             self.leaving.push_back((now, part));
         }
+    }
+
+    /// Whether a part has become free again since [`Space::note_cleared`]: numbers may mean something else from now on.
+    pub(crate) fn has_come_back(&self) -> bool {
+        self.came_back
+    }
+
+    /// Nobody remembers what the free numbers meant.
+    pub(crate) fn note_cleared(&mut self) {
+        self.came_back = false;
     }
 
     /// Numbers taken, those in grace left out.
@@ -78,6 +95,7 @@ impl Space {
                 return;
             }
             self.leaving.pop_front();
+            self.came_back = true;
             self.join(part);
         }
     }
@@ -138,6 +156,10 @@ mod tests {
         space.give_back(part, now);
         assert_eq!(space.take(10, now + GRACE / 2), None);
         assert!(space.will_have(10) && !space.will_have(11));
+        assert!(!space.has_come_back());
         assert_eq!(space.take(10, now + GRACE), Some(part));
+        assert!(space.has_come_back());
+        space.note_cleared();
+        assert!(!space.has_come_back());
     }
 }

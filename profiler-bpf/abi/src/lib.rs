@@ -18,12 +18,12 @@ pub use sample::{
     COMM_BYTES, FRAME_ADDRESS_BITS, FRAME_SLOTS, HEADER_BYTES, KERNEL_FRAMES_MAX, Mode, PT_REGS_WORDS,
     RED_ZONE_BYTES, RecordKind, STACK_BYTES_MAX, STACK_HEADER_BYTES, STACK_INNER_RECORDS, STACK_OUTER_BYTES,
     STACK_TURNS_MAX, Sample, SampleHeader, StackHeader, USER_FRAMES_MAX, frame_address, frame_method,
-    tagged_frame, tagged_frame_raw,
+    frame_method_raw, tagged_frame, tagged_frame_raw,
 };
 pub use status::{Method, WalkEnd};
 pub use tables::{
-    CodeKind, CodeMapping, MAPPINGS_MAX, PAGE_WORDS, PROCESSES_MAX, ProcessTables, SLAB_PAGES, SLAB_WORDS,
-    SLABS_MAX,
+    CodeKind, CodeMapping, KEPT_RULES, KEPT_RULES_BITS, MAPPINGS_MAX, PAGE_WORDS, PROCESS_SETS,
+    ProcessTables, SET_PROCESSES, SLAB_PAGES, SLAB_WORDS, SLABS_MAX,
 };
 
 /// Value of a process id in the set of watched processes: it is sampled, and so are children it starts.

@@ -171,9 +171,15 @@ pub const fn frame_address(frame: u64) -> u64 {
     frame & ((1 << FRAME_ADDRESS_BITS) - 1)
 }
 
+/// How a tagged frame was found: the method's number.
+#[inline(always)]
+pub const fn frame_method_raw(frame: u64) -> u8 {
+    (frame >> FRAME_ADDRESS_BITS) as u8
+}
+
 /// How a tagged frame was found.
 pub fn frame_method(frame: u64) -> Option<Method> {
-    Method::from_raw((frame >> FRAME_ADDRESS_BITS) as u8)
+    Method::from_raw(frame_method_raw(frame))
 }
 
 #[cfg(test)]

@@ -4,8 +4,11 @@
 //! Readers take no lock. Whatever a process's entry leads to is written before the entry, and freed only after every
 //! reader that could have seen the old entry is done.
 
-/// Processes with tables at once: those that use CPU time, not those that wait.
-pub const PROCESSES_MAX: u32 = 8_192;
+/// Sets of processes with tables: those that use CPU time, not those that wait. A process is in the set that its id's
+/// low bits are the number of.
+pub const PROCESS_SETS: u32 = 4_096;
+/// Processes of a set, two to a cache line. With a thousand processes the chance that one set has more is below 1 %.
+pub const SET_PROCESSES: usize = 4;
 /// Code mappings of all processes together: a thousand processes of sixty libraries each.
 pub const MAPPINGS_MAX: u32 = 65_536;
 
@@ -18,10 +21,22 @@ pub const SLAB_WORDS: u32 = (PAGE_WORDS * SLAB_PAGES) as u32;
 /// Slabs at most: 256 MiB.
 pub const SLABS_MAX: usize = 256;
 
+/// Bits of [`KEPT_RULES`].
+pub const KEPT_RULES_BITS: u32 = 11;
+/// Rules kept beside their place.
+pub const KEPT_RULES: usize = 1 << KEPT_RULES_BITS;
+
 /// A process's entry: which of the code mappings are its own.
+///
+/// The kernel copies what the agent writes in no particular order. So an entry is taken out (its id zeroed) before it
+/// is changed, and its id is put in last; a reader takes it if id and generation are the same before and after.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessTables {
+    /// The process's id; 0: no entry.
+    pub pid: u32,
+    /// Of this entry and no other, of whatever process: what was found by it holds as long as it is there.
+    pub generation: u32,
     /// The process this is about; another of the same id is not.
     pub start_time_ns: u64,
     /// Its exec; after another one the addresses mean something else.
@@ -36,8 +51,13 @@ pub struct ProcessTables {
 
 impl ProcessTables {
     /// The same as plain words, as it lies in the map.
-    pub const fn to_words(self) -> [u64; 3] {
-        [self.start_time_ns, pair(self.exec_id, self.first), pair(self.count, self.reserved)]
+    pub const fn to_words(self) -> [u64; 4] {
+        [
+            pair(self.pid, self.generation),
+            self.start_time_ns,
+            pair(self.exec_id, self.first),
+            pair(self.count, self.reserved),
+        ]
     }
 }
 
@@ -81,4 +101,4 @@ impl CodeMapping {
     }
 }
 
-const _: () = assert!(size_of::<ProcessTables>() == 24 && size_of::<CodeMapping>() == 24);
+const _: () = assert!(size_of::<ProcessTables>() == 32 && size_of::<CodeMapping>() == 24);

@@ -1,17 +1,66 @@
 //! One step by a rule of the call frame information.
+//!
+//! In the kernel a sample finds next to nothing of this code in the CPU's cache, so the few instructions for what
+//! compilers make stand together, and the rest is out of their way.
 
 use profiler_abi::{Method, WalkEnd};
 
 use crate::{
-    Memory, Walk, is_code_address,
+    Memory, Walk, is_code_address, origin,
     registers::{self, RBP, RSP, SIGNAL_REGISTERS, in_gregs},
     rule::{Cfa, Rbp, ReturnAddress, Rule},
 };
 
 impl Walk {
     /// Turns `self` into its caller by a rule, or says why it cannot.
-    #[inline(always)]
     pub fn step_by_rule<M: Memory>(&mut self, memory: &M, rule: &Rule) -> Result<Method, WalkEnd> {
+        let (word, second) = rule.pack();
+        self.step_by_packed(memory, word, second)
+    }
+
+    /// The same by a rule's words.
+    #[inline(always)]
+    pub fn step_by_packed<M: Memory>(
+        &mut self,
+        memory: &M,
+        word: u64,
+        second: u64,
+    ) -> Result<Method, WalkEnd> {
+        if !Rule::is_plain(word) {
+            return self.step_by_any(memory, word, second);
+        }
+        let base = if word & 15 == Cfa::Rbp as u64 { self.bp } else { self.sp };
+        let cfa = base.wrapping_add((word >> 32) as i32 as i64 as u64);
+        // The stack grows down, so a caller's frame lies higher.
+        if cfa <= self.sp {
+            return Err(WalkEnd::NotAscending);
+        }
+        let (mut bp, mut bp_at) = (self.bp, 0);
+        // Nearly always below the return address, so that a stack is read upwards.
+        if Rule::saves_rbp(word) {
+            bp_at = cfa.wrapping_add((word >> 16) as i16 as i64 as u64);
+            let Some(saved) = memory.stack_word(bp_at) else { return Err(WalkEnd::UnreadableStack) };
+            bp = saved;
+        }
+        let ip_at = cfa.wrapping_sub(8);
+        let Some(ip) = memory.stack_word(ip_at) else { return Err(WalkEnd::UnreadableStack) };
+        if !is_code_address(ip) {
+            return Err(WalkEnd::BadReturnAddress);
+        }
+        let origin = if self.is_caller { origin::of(ip_at, bp_at) } else { origin::UNKNOWN };
+        *self = Self { origin, ..Self::caller(ip, cfa, bp) };
+        Ok(Method::Table)
+    }
+
+    /// By any rule, plain ones included.
+    #[inline(never)]
+    pub(crate) fn step_by_any<M: Memory>(
+        &mut self,
+        memory: &M,
+        word: u64,
+        second: u64,
+    ) -> Result<Method, WalkEnd> {
+        let rule = &Rule::unpack(word, second);
         let offset = rule.cfa_offset as i64 as u64;
         let addend = rule.cfa_addend as i64 as u64;
         let cfa = match rule.cfa {
@@ -58,46 +107,37 @@ impl Walk {
         let in_register = matches!(rule.return_address, ReturnAddress::InRegister);
         let return_at = cfa.wrapping_add(rule.return_address_operand as i64 as u64);
         let mut bp = self.bp;
-        let ip;
-        if !in_register
-            && matches!(rule.rbp, Rbp::AtCfa)
-            && cfa.wrapping_add(operand).wrapping_add(8) == return_at
-        {
-            // Nearly always side by side: one read.
-            let Some([saved, address]) = memory.pair(cfa.wrapping_add(operand)) else {
-                return Err(WalkEnd::UnreadableStack);
-            };
+        let mut bp_at = 0;
+        let base = match rule.rbp {
+            Rbp::AtCfa => cfa,
+            Rbp::AtRbp => self.bp,
+            Rbp::AtRsp => self.sp,
+            _ => 0,
+        };
+        if base != 0 {
+            bp_at = base.wrapping_add(operand);
+            let Some(saved) = memory.stack_word(bp_at) else { return Err(WalkEnd::UnreadableStack) };
             bp = saved;
+        } else if !matches!(rule.rbp, Rbp::Same) {
+            bp = self.moved_rbp(memory, rule);
+        }
+        let ip;
+        if in_register {
+            let Some(address) = self.register(memory, rule.return_address_operand as u8) else {
+                return Err(WalkEnd::UnknownRegister);
+            };
             ip = address;
         } else {
-            if in_register {
-                let Some(address) = self.register(memory, rule.return_address_operand as u8) else {
-                    return Err(WalkEnd::UnknownRegister);
-                };
-                ip = address;
-            } else {
-                let Some(address) = memory.word(return_at) else { return Err(WalkEnd::UnreadableStack) };
-                ip = address;
-            }
-            let base = match rule.rbp {
-                Rbp::AtCfa => cfa,
-                Rbp::AtRbp => self.bp,
-                Rbp::AtRsp => self.sp,
-                _ => 0,
-            };
-            if base != 0 {
-                let Some(saved) = memory.word(base.wrapping_add(operand)) else {
-                    return Err(WalkEnd::UnreadableStack);
-                };
-                bp = saved;
-            } else if !matches!(rule.rbp, Rbp::Same) {
-                bp = self.moved_rbp(memory, rule);
-            }
+            let Some(address) = memory.stack_word(return_at) else { return Err(WalkEnd::UnreadableStack) };
+            ip = address;
         }
         if !is_code_address(ip) {
             return Err(WalkEnd::BadReturnAddress);
         }
-        *self = Self { ip, sp: cfa, bp, is_caller: !rule.interrupts, registers: registers::UNKNOWN };
+        let is_traced =
+            !in_register && !rule.interrupts && !matches!(rule.cfa, Cfa::DerefRsp | Cfa::DerefRbp);
+        let origin = if self.is_caller && is_traced { origin::of(return_at, bp_at) } else { origin::UNKNOWN };
+        *self = Self { ip, sp: cfa, bp, is_caller: !rule.interrupts, registers: registers::UNKNOWN, origin };
         Ok(if rule.interrupts { Method::Interrupted } else { Method::Table })
     }
 
@@ -125,7 +165,7 @@ impl Walk {
         if !is_code_address(ip) {
             return Err(WalkEnd::BadReturnAddress);
         }
-        *self = Self { ip, sp, bp, is_caller: false, registers: saved };
+        *self = Self { ip, sp, bp, is_caller: false, registers: saved, origin: origin::UNKNOWN };
         Ok(Method::Interrupted)
     }
 }

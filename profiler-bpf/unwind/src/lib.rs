@@ -15,6 +15,7 @@ use profiler_abi::{Method, WalkEnd};
 mod apply;
 mod code;
 pub mod orc;
+pub mod origin;
 pub mod registers;
 pub mod rule;
 pub mod table;
@@ -27,8 +28,13 @@ pub use table::{TableBase, Tables};
 pub trait Memory {
     /// The word at `address`; none if it cannot be read.
     fn word(&self, address: u64) -> Option<u64>;
-    /// The two words at `address`; none if either cannot be read.
+    /// The two words at `address` on the stack; none if either cannot be read.
     fn pair(&self, address: u64) -> Option<[u64; 2]>;
+    /// The word at `address` on the stack: the same as [`Memory::word`], for those who read stacks in another way.
+    #[inline(always)]
+    fn stack_word(&self, address: u64) -> Option<u64> {
+        self.word(address)
+    }
     /// A general register of the sampled frame by its DWARF number, below 16; none if it is not known.
     fn register(&self, number: u8) -> Option<u64>;
 }
@@ -48,6 +54,8 @@ pub struct Walk {
     /// Where its other registers are: [`registers::UNKNOWN`], [`registers::SAMPLED`], or the address at which the
     /// kernel has saved them for a signal handler.
     pub registers: u64,
+    /// Where the step to this frame has read: see [`origin`].
+    pub origin: u64,
 }
 
 /// User code lies below this on x86-64, with five-level paging too.
@@ -60,13 +68,13 @@ const USER_START: u64 = 4096;
 impl Walk {
     /// The sampled frame.
     pub const fn leaf(ip: u64, sp: u64, bp: u64) -> Self {
-        Self { ip, sp, bp, is_caller: false, registers: registers::SAMPLED }
+        Self { ip, sp, bp, is_caller: false, registers: registers::SAMPLED, origin: origin::UNKNOWN }
     }
 
     /// The caller that is reached at a return address.
     #[inline(always)]
     const fn caller(ip: u64, sp: u64, bp: u64) -> Self {
-        Self { ip, sp, bp, is_caller: true, registers: registers::UNKNOWN }
+        Self { ip, sp, bp, is_caller: true, registers: registers::UNKNOWN, origin: origin::UNKNOWN }
     }
 
     /// Turns `self` into its caller and says how; or says why the walk ends here.
@@ -115,7 +123,8 @@ impl Walk {
         if self.is_in_frameless_function_at(memory, target) {
             return true;
         }
-        let Some([first, second]) = memory.pair(target) else { return false };
+        let Some(first) = memory.word(target) else { return false };
+        let Some(second) = memory.word(target.wrapping_add(8)) else { return false };
         let slot = code::linkage_slot(first, second);
         if slot == 0 {
             return false;
@@ -177,7 +186,9 @@ impl Walk {
         if !is_code_address(ip) {
             return Err(WalkEnd::BadReturnAddress);
         }
-        *self = Self::caller(ip, frame.wrapping_add(16), bp);
+        // Of a caller, which instructions are not looked at, that is all that the step depends on.
+        let origin = if self.is_caller { origin::of(frame.wrapping_add(8), frame) } else { origin::UNKNOWN };
+        *self = Self { origin, ..Self::caller(ip, frame.wrapping_add(16), bp) };
         Ok(Method::FramePointer)
     }
 }

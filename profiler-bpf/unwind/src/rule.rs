@@ -255,6 +255,22 @@ impl Rule {
         }
     }
 
+    /// Whether this is the word of a rule as compilers make them: the CFA from rsp or rbp, the return address below it, the
+    /// caller's rbp still there or saved at an offset from the CFA.
+    #[inline(always)]
+    pub const fn is_plain(word: u64) -> bool {
+        const { assert!(Cfa::Rsp as u64 == 1 && Cfa::Rbp as u64 == 2) };
+        const { assert!(Rbp::Same as u64 == 0 && Rbp::AtCfa as u64 == 1) };
+        const UNUSUAL: u64 = 0b110 << RBP_KIND | WIDE | 1 << RETURN_ADDRESS_KIND | 1 << INTERRUPTS;
+        (word & 15).wrapping_sub(1) < 2 && word & UNUSUAL == 0
+    }
+
+    /// Of a plain word: whether the caller's rbp was saved.
+    #[inline(always)]
+    pub(crate) const fn saves_rbp(word: u64) -> bool {
+        word & 1 << RBP_KIND != 0
+    }
+
     /// Whether a rule packs to these words: those of a stored table are checked with this.
     pub fn is_packed(word: u64, second: u64) -> bool {
         let rule = Self::unpack(word, second);

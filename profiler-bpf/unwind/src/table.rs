@@ -76,10 +76,17 @@ pub trait Turn<T: ?Sized> {
 /// The offset has to lie within the run: another one finds some other code's rule, or none.
 #[inline(always)]
 pub fn find<T: Tables + ?Sized>(tables: &T, base: TableBase, offset: u64) -> Option<Rule> {
+    let [word, second] = find_packed(tables, base, offset)?;
+    if word == 0 { None } else { Some(Rule::unpack(word, second)) }
+}
+
+/// The same as packed words: zeros where nothing is known, none where a number lies outside of the arrays.
+#[inline(always)]
+pub fn find_packed<T: Tables + ?Sized>(tables: &T, base: TableBase, offset: u64) -> Option<[u64; 2]> {
     let block = (offset >> BLOCK_SHIFT) as u32;
     let entry = tables.index(base.index.wrapping_add(block))?;
     if entry == 0 {
-        return None;
+        return Some([0, 0]);
     }
     let mut slot = entry & 0xff;
     if entry & entry::UNIFORM == 0 {
@@ -88,15 +95,12 @@ pub fn find<T: Tables + ?Sized>(tables: &T, base: TableBase, offset: u64) -> Opt
     }
     let number = base.rules.wrapping_add(slot);
     let word = tables.rule(number)?;
-    if word == 0 {
-        return None;
-    }
     let mut second = 0;
     if Rule::is_wide(word) {
         let word = tables.rule(number.wrapping_add(1))?;
         second = word;
     }
-    Some(Rule::unpack(word, second))
+    Some([word, second])
 }
 
 /// The last row at or before `offset` in a block.

@@ -198,7 +198,7 @@ mod by_rule {
     const LEAF: Walk = Walk::leaf(0x5000, 0x7000, 0x7100);
 
     fn caller(ip: u64, sp: u64, bp: u64) -> Walk {
-        Walk { ip, sp, bp, is_caller: true, registers: registers::UNKNOWN }
+        Walk { ip, sp, bp, is_caller: true, registers: registers::UNKNOWN, origin: origin::UNKNOWN }
     }
 
     #[test]
@@ -240,7 +240,14 @@ mod by_rule {
     fn a_signal_leads_to_the_instruction_it_interrupted() {
         let memory: &[(u64, u64)] =
             &[(0x7000 + SIGNAL_BP, 0x7700), (0x7000 + SIGNAL_SP, 0x7600), (0x7000 + SIGNAL_SP + 8, 0x5100)];
-        let interrupted = Walk { ip: 0x5100, sp: 0x7600, bp: 0x7700, is_caller: false, registers: 0x7028 };
+        let interrupted = Walk {
+            ip: 0x5100,
+            sp: 0x7600,
+            bp: 0x7700,
+            is_caller: false,
+            registers: 0x7028,
+            origin: origin::UNKNOWN,
+        };
         assert_eq!(step(memory, LEAF, Rule::SIGNAL), Ok(interrupted));
     }
     const SIGNAL_BP: u64 = 120;
