@@ -52,6 +52,8 @@ pub enum Program {
     Assembler,
     /// Go. `goroutines [SECONDS=5]`
     Goroutines,
+    /// C: two callers by turns at the same place of the stack. `callers [SECONDS=5]`
+    Callers,
     /// C: a thread at the end of its stack. `nearly_full [SECONDS=5]`
     NearlyFull,
 }
@@ -106,7 +108,7 @@ const BOTH: &[Variant] = &[FramePointers, NoFramePointers];
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Shares,
         Self::Recursion,
         Self::Threads,
@@ -125,6 +127,7 @@ impl Program {
         Self::Sorted,
         Self::Assembler,
         Self::Goroutines,
+        Self::Callers,
         Self::NearlyFull,
     ];
 
@@ -159,6 +162,7 @@ impl Program {
                 ..Facts::new("assembler", C, &[NoFramePointers])
             },
             Self::Goroutines => Facts::new("goroutines", Go, &[FramePointers, Stripped]),
+            Self::Callers => Facts::new("callers", C, BOTH),
             Self::NearlyFull => Facts { flags: &["-pthread"], ..Facts::new("nearly_full", C, BOTH) },
         }
     }

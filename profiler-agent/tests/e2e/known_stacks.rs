@@ -85,6 +85,8 @@ const CASES: &[Case] = &[
         kind(&["worker", "return_address_in_rdx"], NEARLY_ALL),
         kind(&["worker", "cfa_in_r11_traps", "on_trap", "burn_in_handler"], NEARLY_ALL),
     ] },
+    Case { name: "callers", program: (Program::Callers, NoFramePointers), arguments: &[], kinds: BY_TURNS },
+    Case { name: "callers_fp", program: (Program::Callers, FramePointers), arguments: &[], kinds: BY_TURNS },
     Case { name: "goroutines", program: (Program::Goroutines, FramePointers), arguments: &[], kinds: &[
         kind(&["runtime.goexit", "runtime.main", "main.main", "main.outer"], NEARLY_ALL),
         kind(&["runtime.goexit", "main.main.func2", "main.other"], NEARLY_ALL),
@@ -102,6 +104,11 @@ const CASES: &[Case] = &[
     Case { name: "rust_debug", program: (Program::Inlines, DebugFrame), arguments: &[], kinds: &[kind(&["main", "inlines::main", "inlines::burn_all"], NEARLY_ALL)] },
 ];
 
+#[rustfmt::skip]
+const BY_TURNS: &[Kind] = &[
+    kind(&["main", "by_turns", "one_caller", "between", "burn_for_one"], NEARLY_ALL),
+    kind(&["main", "by_turns", "other_caller", "between", "burn_for_other"], NEARLY_ALL),
+];
 const TRAPPED: &[&str] = &["main", "provoke", "trap_at_once", "on_trap", "burn_in_handler"];
 const ALIGNED: &[&str] = &["main", "forced", "grown", "aligned", "aligned_and_grown", "burn_aligned"];
 

@@ -187,11 +187,12 @@ mod by_rule {
     use super::*;
     use crate::rule::{Rbp, Reason, ReturnAddress, Rule};
 
+    /// The caller; where it was read is another test's matter.
     fn step(memory: &'static [(u64, u64)], walk: Walk, rule: Rule) -> Result<Walk, WalkEnd> {
         let mut at = walk;
         at.step_by_rule(&Words(memory), &rule).map(|method| {
             assert_eq!(method, if rule.interrupts { Method::Interrupted } else { Method::Table });
-            at
+            Walk { origin: origin::UNKNOWN, ..at }
         })
     }
 
@@ -315,5 +316,119 @@ mod by_rule {
     fn a_lost_frame_pointer_is_zero_so_that_no_one_follows_it() {
         let lost = Rule { rbp: Rbp::Undefined, ..Rule::register(7, 16) };
         assert_eq!(step(&[(0x7008, 0x5100)], LEAF, lost), Ok(caller(0x5100, 0x7010, 0)));
+    }
+
+    /// What compilers make has a short way of its own: it leads to where the long one leads.
+    #[test]
+    fn the_short_way_for_plain_rules_is_the_long_one() {
+        let stack: &[(u64, u64)] = &[
+            (0x6ff8, 0x5300),
+            (0x7000, 0x7100),
+            (0x7008, 0x5100),
+            (0x7010, 0x7300),
+            (0x7018, 3),
+            (0x7108, 0x5200),
+            (0x7110, 1 << 60),
+        ];
+        let mut ways = 0;
+        for (number, offset) in [6, 7].into_iter().flat_map(|n| (-32..48).map(move |at| (n, at * 8))) {
+            for rbp in [Rbp::Same, Rbp::AtCfa] {
+                for rbp_operand in (-48..24).step_by(8) {
+                    let rbp_operand = if rbp == Rbp::Same { 0 } else { rbp_operand };
+                    let (word, second) = Rule { rbp, rbp_operand, ..Rule::register(number, offset) }.pack();
+                    assert!(Rule::is_plain(word));
+                    for from in [LEAF, caller(0x5000, 0x7000, 0x7100)] {
+                        let (mut short, mut long) = (from, from);
+                        let memory = Words(stack);
+                        let ends = (
+                            short.step_by_packed(&memory, word, second),
+                            long.step_by_any(&memory, word, second),
+                        );
+                        assert_eq!(ends.0, ends.1, "{number} {offset} {rbp_operand}");
+                        assert_eq!(short, long);
+                        ways += u32::from(ends.0.is_ok());
+                    }
+                }
+            }
+        }
+        assert!(ways > 50, "{ways}");
+        for unusual in [
+            Rule::END,
+            Rule::NONE,
+            Rule::SIGNAL,
+            POPPED,
+            Rule::register(3, 8),
+            Rule::plt(8, 11),
+            Rule::deref_rbp(-8, 0),
+            Rule { rbp: Rbp::Undefined, ..Rule::register(7, 8) },
+            Rule { interrupts: true, ..Rule::register(7, 8) },
+            Rule { return_address_operand: 8, ..Rule::register(7, 8) },
+        ] {
+            assert!(!Rule::is_plain(unusual.pack().0), "{unusual:?}");
+        }
+    }
+
+    #[test]
+    fn a_step_from_a_caller_says_where_it_has_read() {
+        let from = caller(0x5000, 0x7000, 0x7100);
+        let origin_of = |memory: &'static [(u64, u64)], walk: Walk, rule: Rule| {
+            let mut at = walk;
+            at.step_by_rule(&Words(memory), &rule).unwrap();
+            at.origin
+        };
+        let saved = Rule { rbp: Rbp::AtCfa, rbp_operand: -48, ..Rule::register(7, 64) };
+        let memory: &[(u64, u64)] = &[(0x7010, 0x7200), (0x7038, 0x5100)];
+        let origin = origin_of(memory, from, saved);
+        assert!(origin::still_holds(&Words(memory), origin, 0x5100, 0x7200));
+        assert!(!origin::still_holds(&Words(memory), origin, 0x5101, 0x7200));
+        assert!(!origin::still_holds(&Words(memory), origin, 0x5100, 0x7201));
+        assert!(!origin::still_holds(&Words(&[(0x7010, 0x7200), (0x7038, 0x5101)]), origin, 0x5100, 0x7200));
+        assert!(!origin::still_holds(&Words(&[(0x7038, 0x5100)]), origin, 0x5100, 0x7200));
+        // The frame pointer is not read.
+        let kept = origin_of(&[(0x7008, 0x5100)], from, Rule::register(7, 16));
+        assert!(origin::still_holds(&Words(&[(0x7008, 0x5100)]), kept, 0x5100, 0x7100));
+        assert!(!origin::still_holds(&Words(&[(0x7008, 0x5200)]), kept, 0x5100, 0x7100));
+        // By frame pointers.
+        let mut framed = from;
+        let frame: &[(u64, u64)] = &[(0x7100, 0x7200), (0x7108, 0x6100)];
+        framed.step(&Words(frame)).unwrap();
+        assert!(origin::still_holds(&Words(frame), framed.origin, 0x6100, 0x7200));
+        assert!(!origin::still_holds(
+            &Words(&[(0x7100, 0x7208), (0x7108, 0x6100)]),
+            framed.origin,
+            0x6100,
+            0x7200
+        ));
+    }
+
+    #[test]
+    fn a_step_that_depends_on_more_than_two_words_of_the_stack_has_no_origin() {
+        let from = caller(0x5000, 0x7000, 0x7100);
+        let memory: &[(u64, u64)] = &[
+            (0x70f8, 0x7400),
+            (0x7100, 0x7300),
+            (0x73f8, 0x5100),
+            (0x7008, 0x5100),
+            (0x7000 + SIGNAL_BP, 0x7700),
+            (0x7000 + SIGNAL_SP, 0x7600),
+            (0x7000 + SIGNAL_SP + 8, 0x5100),
+        ];
+        let interrupting = Rule { interrupts: true, ..Rule::register(7, 16) };
+        for (walk, rule) in [
+            (from, Rule::deref_rbp(-8, 0)),
+            (from, Rule::SIGNAL),
+            (from, interrupting),
+            (LEAF, Rule::register(7, 16)),
+        ] {
+            let mut at = walk;
+            at.step_by_rule(&Words(memory), &rule).unwrap();
+            assert_eq!(at.origin, origin::UNKNOWN, "{rule:?}");
+            assert!(!origin::still_holds(&Words(memory), at.origin, at.ip, at.bp));
+        }
+        // Beyond what a word has room for.
+        assert_eq!(origin::of(1 << 47, 0), origin::UNKNOWN);
+        assert_eq!(origin::of(0x7000, 0x7008), origin::UNKNOWN);
+        assert_eq!(origin::of(0x7000, 0x6ffc), origin::UNKNOWN);
+        assert_eq!(origin::of(0x90_0000, 0x90_0000 - (8 << 16)), origin::UNKNOWN);
     }
 }
