@@ -57,6 +57,25 @@ fn a_mix_of_known_shares_is_measured_and_every_stack_reaches_main() {
     }
 }
 
+/// A walk follows the last one of its thread where the stack is the same: here it looks the same, but for one word.
+#[test]
+fn callers_that_take_turns_at_the_same_place_are_told_apart() {
+    let _quiet = quiet();
+    for variant in [FramePointers, NoFramePointers] {
+        let recording = record(FAST, &[&program(Program::Callers, variant), "3"]);
+        for (caller, burning) in [("one_caller", "burn_for_one"), ("other_caller", "burn_for_other")] {
+            let found = |stack: &Stack| stack.is_whole() && stack.has(burning);
+            assert!(recording.samples(found) > 3 * ENOUGH, "{}", recording.show());
+            let path = ["main", "by_turns", caller, "between"];
+            let wrong = |stack: &Stack| {
+                let callers = stack.has("one_caller") && stack.has("other_caller");
+                found(stack) && (callers || !path.iter().all(|function| stack.has(function)))
+            };
+            assert_eq!(recording.samples(wrong), 0, "{}", recording.show());
+        }
+    }
+}
+
 #[test]
 fn a_program_without_frame_pointers_is_walked_by_its_tables() {
     let _quiet = quiet();

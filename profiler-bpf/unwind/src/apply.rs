@@ -121,16 +121,15 @@ impl Walk {
         } else if !matches!(rule.rbp, Rbp::Same) {
             bp = self.moved_rbp(memory, rule);
         }
-        let ip;
-        if in_register {
+        let ip = if in_register {
             let Some(address) = self.register(memory, rule.return_address_operand as u8) else {
                 return Err(WalkEnd::UnknownRegister);
             };
-            ip = address;
+            address
         } else {
             let Some(address) = memory.stack_word(return_at) else { return Err(WalkEnd::UnreadableStack) };
-            ip = address;
-        }
+            address
+        };
         if !is_code_address(ip) {
             return Err(WalkEnd::BadReturnAddress);
         }
