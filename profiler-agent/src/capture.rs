@@ -102,6 +102,7 @@ pub(crate) struct Capture {
     /// When the next look is worth it.
     pause: Duration,
     cpus_checked: Instant,
+    started: Instant,
     progress: Arc<Progress>,
 }
 
@@ -112,6 +113,8 @@ pub(crate) struct Progress {
     pub(crate) taken: AtomicU64,
     /// Samples lost before they reached a window.
     pub(crate) lost: AtomicU64,
+    /// For how long samples were taken, nanoseconds; 0 until sampling has stopped.
+    pub(crate) sampled_ns: AtomicU64,
 }
 
 impl Capture {
@@ -122,6 +125,7 @@ impl Capture {
     ) -> Result<(Self, CaptureInfo), BpfError> {
         let mut sideband = Some(Sideband::default());
         follow_cpus(&mut sideband);
+        let started = Instant::now();
         let (event, cpus) = program.attach()?;
         let capture = Self {
             program,
@@ -133,6 +137,7 @@ impl Capture {
             looked: Instant::now(),
             pause: SOONEST,
             cpus_checked: Instant::now(),
+            started,
             progress,
         };
         Ok((capture, CaptureInfo { event, cpus }))
@@ -156,6 +161,7 @@ impl Capture {
             if let Err(error) = self.program.detach() {
                 tracing::warn!(%error, "sampling does not stop");
             }
+            self.progress.sampled_ns.store(self.started.elapsed().as_nanos() as u64, Ordering::Relaxed);
             self.collect();
             self.reconcile();
             let mut last = std::mem::take(&mut self.pending);

@@ -8,6 +8,8 @@ use super::work::{CASES, Case, SECONDS, share};
 
 /// User stacks that have to be complete, in percent: what is not is a program's start, before its tables are there.
 const LEAST_COMPLETE: f64 = 95.0;
+/// Samples that a CPU can have more than its time has room for: one for the time before its first, and what clocks differ.
+const SPARE_SAMPLES: f64 = 2.0;
 /// Samples of a program that make its shares mean something; a machine that is starved of CPU gives fewer.
 const LEAST_SAMPLES: u64 = 100;
 
@@ -32,13 +34,22 @@ struct Recording {
     lost: u64,
     user_stacks: u64,
     complete: u64,
-    /// How long it took; what was asked for is [`SECONDS`].
+    /// For how long samples were taken; what was asked for is [`SECONDS`].
     seconds: f64,
+    /// Samples a second and CPU, and CPUs.
+    frequency_hz: u64,
+    cpus: u64,
 }
 
 impl Recording {
     fn complete_percent(&self) -> f64 {
         if self.user_stacks == 0 { 0.0 } else { self.complete as f64 * 100.0 / self.user_stacks as f64 }
+    }
+
+    /// The most samples that its time has room for. More of them are not of this recording, or counted twice.
+    fn room(&self) -> u64 {
+        let a_cpu = self.seconds * self.frequency_hz as f64 + SPARE_SAMPLES;
+        (a_cpu * self.cpus as f64) as u64
     }
 }
 
@@ -107,6 +118,8 @@ impl Report {
             user_stacks: number("user_stacks"),
             complete: number("complete"),
             seconds: summary["duration_s"].as_f64().unwrap_or(0.0),
+            frequency_hz: number("frequency_hz"),
+            cpus: number("cpus"),
         };
         let mut wrong = |text: String| self.failures.push(format!("{program}: {text}"));
         let exit_name = format!("{program}.exit");
@@ -116,6 +129,10 @@ impl Report {
         }
         if recording.taken < LEAST_SAMPLES {
             wrong(format!("{} samples, fewer than {LEAST_SAMPLES}", recording.taken));
+        }
+        if recording.taken > recording.room() {
+            let (taken, seconds, room) = (recording.taken, recording.seconds, recording.room());
+            wrong(format!("{taken} samples in {seconds} s, which have room for {room}"));
         }
         let stored = number("samples_stored");
         if recording.taken != stored + lost {
@@ -140,8 +157,12 @@ impl Report {
     }
 
     /// True if something got too little CPU for the rest to mean anything: a program (few samples, most of them of its
-    /// start), or Vesta (it saw late that the time was up, and until then built no unwind tables).
+    /// start), or Vesta (it saw late that the time was up, and until then built no unwind tables). Of samples in excess that
+    /// is no excuse.
     pub(super) fn is_starved(&self) -> bool {
+        if self.recordings.iter().any(|recording| recording.taken > recording.room()) {
+            return false;
+        }
         let few = |recording: &Recording| (1..LEAST_SAMPLES).contains(&recording.taken);
         let late = |recording: &Recording| recording.seconds > 1.3 * f64::from(SECONDS);
         self.recordings.iter().any(|recording| few(recording) || late(recording))
@@ -167,6 +188,8 @@ impl Report {
                 "program": recording.program,
                 "samples_taken": recording.taken,
                 "samples_lost": recording.lost,
+                "samples_room": recording.room(),
+                "seconds": recording.seconds,
                 "user_stacks": recording.user_stacks,
                 "complete": recording.complete,
             })
@@ -231,7 +254,7 @@ mod tests {
         for (name, stack) in stacks {
             text.push_str(&format!(
                 r#"{name}.exit 0
-{name} {{"samples_taken":500,"samples_stored":499,"lost":{{"ring_full":1,"unread":0}},"user_stacks":499,"complete":490,"duration_s":5.1}}
+{name} {{"samples_taken":500,"samples_stored":499,"lost":{{"ring_full":1,"unread":0}},"user_stacks":499,"complete":490,"duration_s":5.1,"frequency_hz":99,"cpus":2}}
 {name}.stack.exit 0
 {name}.stack {stack} 350
 {name}.stack {} 149
@@ -271,6 +294,11 @@ kernel          loads  verified  program   samples  lost  complete
                 "501 samples were taken, but 499 stored and 1",
             ),
             (r#""samples_taken":500"#, r#""samples_taken":50"#, "shares: 50 samples"),
+            (
+                r#""samples_taken":500"#,
+                r#""samples_taken":1014"#,
+                "1014 samples in 5.1 s, which have room for 1013",
+            ),
             (r#""complete":490"#, r#""complete":470"#, "94.2 % of user stacks are complete"),
             ("burn_seventy 350", "burn_seventy 50", "shares: 25.1 % of samples"),
             ("vfs_read_[k] 350", "x 350", "syscalls: "),
@@ -300,7 +328,10 @@ kernel          loads  verified  program   samples  lost  complete
         assert!(!judged(&answers()).is_starved());
         assert!(judged(&answers().replace("\"samples_taken\":500", "\"samples_taken\":50")).is_starved());
         assert!(!judged(&answers().replace("\"samples_taken\":500", "\"samples_taken\":0")).is_starved());
-        assert!(judged(&answers().replace("\"duration_s\":5.1", "\"duration_s\":14.0")).is_starved());
+        let late = answers().replace("\"duration_s\":5.1", "\"duration_s\":14.0");
+        assert!(judged(&late).is_starved());
+        let too_many = late.replacen("\"samples_taken\":500", "\"samples_taken\":2777", 1);
+        assert!(!judged(&too_many).is_starved(), "more than 14 s have room for is a fault");
     }
 
     #[test]

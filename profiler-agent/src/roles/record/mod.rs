@@ -65,12 +65,13 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     let table_bytes = config::table_bytes_or_default(args.unwind_table_bytes);
     let table_cache = config::unwind_cache(&config::cache_dir(), args.unwind_cache_bytes);
     let options = PipelineOptions { window: Duration::from_secs(10), table_bytes, table_cache, origin };
+    let start_ms = unix_ms();
     let pipeline = Pipeline::start(program, options, Box::new(merged.clone()))?;
     let mut command = start_command(&args.command, watched)?;
-    let (started, start_ms) = (Instant::now(), unix_ms());
-    let ends = wait(args, &stop, &mut command, &pipeline.progress);
-    let (duration, info) = (started.elapsed(), pipeline.info);
+    let (info, progress) = (pipeline.info, pipeline.progress.clone());
+    let ends = wait(args, &stop, &mut command, &progress);
     let account = pipeline.stop();
+    let duration = Duration::from_nanos(progress.sampled_ns.load(Ordering::Relaxed));
     let profile = merged.take(start_ms, start_ms + duration.as_millis() as i64);
     if ends.interrupted && profile.rows.is_empty() {
         return Err(Failure::new(
