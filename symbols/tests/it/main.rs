@@ -10,6 +10,8 @@ mod go_functions;
 mod kernel_names;
 mod linkage_tables;
 mod live_stacks;
+mod perf_agreement;
+mod perf_lists;
 mod split_debug_info;
 mod stack_ends;
 mod symbolizer;

@@ -12,8 +12,9 @@ Measures Vesta, and its peers on the same work in the same run.
 Usage: cargo xtask bench BENCH [OPTIONS]
 
 Benches:
-  unwind         stacks of real programs: how many are whole, how many are kept, what they cost
-  unwind-oracle  every row of the unwind tables of the system's files against gimli
+  unwind            stacks of real programs: how many are whole, how many are kept, what they cost
+  unwind-agreement  the same samples, walked by perf from copied stacks and by us
+  unwind-oracle     every row of the unwind tables of the system's files against gimli
 
 `cargo xtask bench BENCH --help` says more. Results are in docs/benchmarks.md.";
 
@@ -22,6 +23,7 @@ Benches:
 pub(crate) enum Bench {
     Help(&'static str),
     Unwind(unwind::Options),
+    UnwindAgreement(unwind::agreement::Options),
     UnwindOracle(oracle::Options),
 }
 
@@ -33,6 +35,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Bench, String> {
     let help = match name.as_str() {
         "help" | "--help" | "-h" => return Ok(Bench::Help(HELP)),
         "unwind" => unwind::HELP,
+        "unwind-agreement" => unwind::agreement::HELP,
         "unwind-oracle" => oracle::HELP,
         _ => return Err(format!("no bench `{name}`; `cargo xtask bench --help` lists them")),
     };
@@ -41,6 +44,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Bench, String> {
     }
     match name.as_str() {
         "unwind" => unwind::Options::parse(rest).map(Bench::Unwind),
+        "unwind-agreement" => unwind::agreement::Options::parse(rest).map(Bench::UnwindAgreement),
         _ => oracle::Options::parse(rest).map(Bench::UnwindOracle),
     }
 }
@@ -50,6 +54,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::Help(text) => println!("{text}"),
         Bench::Unwind(options) => unwind::run(&options)?,
+        Bench::UnwindAgreement(options) => unwind::agreement::run(&options)?,
         Bench::UnwindOracle(options) => oracle::run(&options)?,
     }
     Ok(())
@@ -59,7 +64,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 2] = ["unwind", "unwind-oracle"];
+    const NAMES: [&str; 3] = ["unwind", "unwind-agreement", "unwind-oracle"];
 
     fn parsed(line: &str) -> Result<Bench, String> {
         parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())

@@ -2,7 +2,7 @@
 //! microsecond, those that have ended included, and ends them together.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -32,13 +32,19 @@ impl Cgroup {
 
     /// Starts a shell script in it, at this priority, with these variables.
     pub(super) fn start(&self, script: &str, niceness: i32, variables: &[(&str, String)]) -> Result<Child> {
-        // The shell enters the group before it becomes the script, so that all of the script is in it.
-        let enter = r#"echo $$ >"$0/cgroup.procs" && exec sh -c "$1""#;
-        let mut command = first_in_line(niceness, "sh");
-        command.args(["-c", enter]).arg(&self.path).arg(script);
+        let [shell, arguments @ ..] = self.shell(script);
+        let mut command = first_in_line(niceness, shell);
+        command.args(arguments);
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.spawn().context("cannot start a shell")
+    }
+
+    /// The command that runs a shell script in it.
+    pub(super) fn shell(&self, script: &str) -> [OsString; 5] {
+        // The shell enters the group before it becomes the script, so that all of the script is in it.
+        let enter = r#"echo $$ >"$0/cgroup.procs" && exec sh -c "$1""#;
+        ["sh".into(), "-c".into(), enter.into(), self.path.clone().into(), script.into()]
     }
 
     /// The processes that are in it now.

@@ -19,7 +19,7 @@ use super::tools::{self, Binaries, Tool};
 use super::workloads::Workload;
 
 /// The priority of workload and tool alike: what else the machine does disturbs them little.
-const NICENESS: i32 = -20;
+pub(super) const NICENESS: i32 = -20;
 /// Samples per second and CPU: prime, as lightswitch wants it, and close to what all use by default.
 pub(super) const HZ: u64 = 97;
 /// The same where caches are warm.

@@ -1,5 +1,6 @@
 //! `cargo xtask bench unwind`: stacks of real programs, by Vesta and by its peers.
 
+pub(crate) mod agreement;
 mod cgroup;
 mod ends;
 mod machine;
@@ -140,8 +141,12 @@ fn check(options: &Options, tools: &[Tool]) -> Result<()> {
     }
     let needs = options.workloads.iter().flat_map(|workload| workload.needs);
     let needs = needs.chain(tools.iter().flat_map(|tool| tool.needs()));
+    missing_packages(needs.chain([&Need { program: "bpftool", package: "bpftool" }]))
+}
+
+/// An error that names the packages of all programs that are missing.
+fn missing_packages<'a>(needs: impl Iterator<Item = &'a Need>) -> Result<()> {
     let mut packages: Vec<&str> = needs.flat_map(|need| missing(std::slice::from_ref(need))).collect();
-    packages.extend(missing(&[Need { program: "bpftool", package: "bpftool" }]));
     if !Path::new("/usr/lib/debug/.build-id").is_dir() {
         // Without it nobody can tell libc's `clone3` and `start_thread`, where the stacks of threads end.
         packages.push("libc6-dbg");
