@@ -63,6 +63,13 @@ impl TableMaps {
         Ok(())
     }
 
+    /// Returns when every run of the kernel program has ended that began before. The kernel waits for them whenever an
+    /// element of an array of maps is set (`maybe_wait_bpf_programs`, since 4.20); here one is set to what it is.
+    pub(crate) fn wait_for_readers(&mut self) -> Result<(), BpfError> {
+        self.make_slabs(1)?;
+        self.slabs.first().map_or(Ok(()), |slab| self.outer.set(0, slab, 0).map_err(map_error("SLABS")))
+    }
+
     fn make_slabs(&mut self, wanted: usize) -> Result<(), BpfError> {
         while self.slabs.len() < wanted.min(SLABS_MAX) {
             let slab = Slab::create(SLAB_PAGES as u32, 0).map_err(map_error("SLABS"))?;

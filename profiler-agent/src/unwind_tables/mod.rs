@@ -2,7 +2,7 @@
 //! first, kept within a budget of bytes, published per process.
 //!
 //! The order of every change keeps readers safe: words, then code mappings, then the process's entry; and what an entry
-//! no longer leads to is given back only after a grace (`space`).
+//! no longer leads to is free only when the kernel has waited for all runs of its program that may have seen it.
 
 mod build;
 mod disk;
@@ -87,7 +87,7 @@ pub(crate) struct UnwindTables {
     generation: u32,
     source: Arc<TableSource>,
     builder: Builder,
-    /// What was built, and is not in the maps yet. The first may wait for its room to come out of its grace.
+    /// What was built, and is not in the maps yet. The first may wait for its room to be settled.
     built: VecDeque<Built>,
     counts: TableCounts,
 }
@@ -95,7 +95,7 @@ pub(crate) struct UnwindTables {
 /// What came of an attempt to place a table.
 enum Placing {
     Done(Part),
-    /// There is room when the grace of what was given up is over.
+    /// There is room when what was given up is settled.
     Later,
     /// All others have come too lately to give way.
     PutOff,
@@ -155,6 +155,7 @@ impl UnwindTables {
     /// a file was built.
     pub(crate) fn update(&mut self, table: &mut ProcessTable) {
         let now = Instant::now();
+        self.settle(now);
         while let Some(built) = self.built.pop_front() {
             if let Some(later) = self.take_in(built, now) {
                 self.built.push_front(later);
@@ -165,9 +166,26 @@ impl UnwindTables {
             if let Err(error) = self.publish(pid, table, now) {
                 tracing::warn!(pid, %error, "a process stays without unwind tables");
                 self.counts.refused += 1;
+                // What it had may lead to a table that was given up.
+                self.withdraw(pid, now);
             }
         }
         self.order_next(now);
+    }
+
+    /// Frees what was given back before: no entry leads to it, and runs of the kernel program that may have seen one that
+    /// did are over.
+    fn settle(&mut self, now: Instant) {
+        if !self.pages.has_waited(now) && !self.slots.has_waited(now) {
+            return;
+        }
+        match self.maps.wait_for_readers() {
+            Ok(()) => {
+                self.pages.settle();
+                self.slots.settle();
+            }
+            Err(error) => tracing::warn!(%error, "room of old unwind tables cannot be used again yet"),
+        }
     }
 
     /// Takes entries of processes that are gone out of the maps, and tables that nobody maps any more.
@@ -245,7 +263,7 @@ impl UnwindTables {
             return Ok(());
         }
         mappings.truncate(PROCESS_MAPPINGS_MAX);
-        let Some(slots) = self.slots.take(mappings.len() as u32, now) else {
+        let Some(slots) = self.slots.take(mappings.len() as u32) else {
             self.counts.refused += 1;
             self.withdraw(pid, now);
             return Ok(());
@@ -320,7 +338,7 @@ impl UnwindTables {
     /// Room for a table, at the cost of those least recently used.
     fn place(&mut self, layout: &Layout, file: &FileTable, now: Instant) -> Placing {
         loop {
-            if let Some(pages) = self.pages.take(layout.pages(), now) {
+            if let Some(pages) = self.pages.take(layout.pages()) {
                 if let Err(error) = self.clear_reused() {
                     tracing::warn!(%error, "what the kernel program keeps cannot be cleared");
                     self.pages.give_back(pages, now);

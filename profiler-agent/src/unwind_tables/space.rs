@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a freed part is kept back. A run of the kernel program takes some ten microseconds and is not interrupted;
-/// a second is beyond any doubt.
-const GRACE: Duration = Duration::from_secs(1);
+/// For how long freed parts are collected before the kernel is asked to wait for its readers, which takes it some ten
+/// milliseconds.
+const COLLECT: Duration = Duration::from_secs(1);
 
 /// A part of the space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +38,7 @@ impl Space {
     }
 
     /// Takes the first part that is large enough.
-    pub(crate) fn take(&mut self, len: u32, now: Instant) -> Option<Part> {
-        self.settle(now);
+    pub(crate) fn take(&mut self, len: u32) -> Option<Part> {
         if len == 0 {
             return Some(Part { start: 0, len: 0 });
         }
@@ -52,7 +51,7 @@ impl Space {
         Some(Part { start, len })
     }
 
-    /// Gives a part back, once its grace is over.
+    /// Gives a part back; it is free when all of them are settled.
     pub(crate) fn give_back(&mut self, part: Part, now: Instant) {
         if part.len > 0 {
             self.taken -= u64::from(part.len);
@@ -70,12 +69,12 @@ impl Space {
         self.came_back = false;
     }
 
-    /// Numbers taken, those in grace left out.
+    /// Numbers taken, without those that were given back.
     pub(crate) fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// Whether there will be a part of this length when all that was given back is out of its grace.
+    /// Whether there will be a part of this length when all that was given back is settled.
     pub(crate) fn will_have(&self, len: u32) -> bool {
         let leaving = self.leaving.iter().map(|(_, part)| (part.start, part.len));
         let mut parts: Vec<(u32, u32)> =
@@ -89,12 +88,14 @@ impl Space {
         })
     }
 
-    fn settle(&mut self, now: Instant) {
-        while let Some((left, part)) = self.leaving.front().copied() {
-            if now.saturating_duration_since(left) < GRACE {
-                return;
-            }
-            self.leaving.pop_front();
+    /// Whether something was given back that has waited long enough for others.
+    pub(crate) fn has_waited(&self, now: Instant) -> bool {
+        self.leaving.front().is_some_and(|(left, _)| now.saturating_duration_since(*left) >= COLLECT)
+    }
+
+    /// Frees all that was given back: nobody reads it any more.
+    pub(crate) fn settle(&mut self) {
+        while let Some((_, part)) = self.leaving.pop_front() {
             self.came_back = true;
             self.join(part);
         }
@@ -125,11 +126,14 @@ mod tests {
         let mut held: Vec<Part> = Vec::new();
         for step in 0..5000u64 {
             let now = start + Duration::from_millis(100 * step);
+            if space.has_waited(now) {
+                space.settle();
+            }
             state ^= state << 13;
             state ^= state >> 17;
             state ^= state << 5;
             if !state.is_multiple_of(3) {
-                if let Some(part) = space.take(state % 60 + 1, now) {
+                if let Some(part) = space.take(state % 60 + 1) {
                     assert!(part.start > 0 && part.start + part.len <= 1000);
                     for other in &held {
                         assert!(
@@ -146,19 +150,24 @@ mod tests {
         let end = start + Duration::from_secs(1000);
         held.into_iter().for_each(|part| space.give_back(part, end));
         assert_eq!(space.taken(), 0);
-        assert_eq!(space.take(999, end + GRACE), Some(Part { start: 1, len: 999 }));
+        space.settle();
+        assert_eq!(space.take(999), Some(Part { start: 1, len: 999 }));
     }
 
     #[test]
-    fn a_freed_part_is_not_given_out_within_its_grace() {
+    fn a_freed_part_is_not_given_out_until_it_is_settled() {
         let (mut space, now) = (Space::new(11), Instant::now());
-        let part = space.take(10, now).unwrap();
+        let part = space.take(10).unwrap();
+        assert!(!space.has_waited(now + COLLECT));
         space.give_back(part, now);
-        assert_eq!(space.take(10, now + GRACE / 2), None);
+        assert_eq!(space.take(10), None);
         assert!(space.will_have(10) && !space.will_have(11));
+        assert!(!space.has_waited(now + COLLECT / 2) && space.has_waited(now + COLLECT));
+        assert_eq!(space.take(10), None, "time alone proves nothing");
         assert!(!space.has_come_back());
-        assert_eq!(space.take(10, now + GRACE), Some(part));
+        space.settle();
         assert!(space.has_come_back());
+        assert_eq!(space.take(10), Some(part));
         space.note_cleared();
         assert!(!space.has_come_back());
     }
