@@ -14,6 +14,8 @@ Usage: cargo xtask bench BENCH [OPTIONS]
 Benches:
   unwind            stacks of real programs: how many are whole, how many are kept, what they cost
   unwind-agreement  the same samples, walked by perf from copied stacks and by us
+  unwind-build      CPU time and memory that compiling unwind tables takes
+  kernel-stack      kernel stacks by the kernel's unwind tables and by bpf_get_stack: what each takes
   unwind-oracle     every row of the unwind tables of the system's files against gimli
 
 `cargo xtask bench BENCH --help` says more. Results are in docs/benchmarks.md.";
@@ -24,6 +26,8 @@ pub(crate) enum Bench {
     Help(&'static str),
     Unwind(unwind::Options),
     UnwindAgreement(unwind::agreement::Options),
+    UnwindBuild(unwind::build::Options),
+    KernelStack(unwind::kernel_stack::Options),
     UnwindOracle(oracle::Options),
 }
 
@@ -36,6 +40,8 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Bench, String> {
         "help" | "--help" | "-h" => return Ok(Bench::Help(HELP)),
         "unwind" => unwind::HELP,
         "unwind-agreement" => unwind::agreement::HELP,
+        "unwind-build" => unwind::build::HELP,
+        "kernel-stack" => unwind::kernel_stack::HELP,
         "unwind-oracle" => oracle::HELP,
         _ => return Err(format!("no bench `{name}`; `cargo xtask bench --help` lists them")),
     };
@@ -45,6 +51,8 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Bench, String> {
     match name.as_str() {
         "unwind" => unwind::Options::parse(rest).map(Bench::Unwind),
         "unwind-agreement" => unwind::agreement::Options::parse(rest).map(Bench::UnwindAgreement),
+        "unwind-build" => unwind::build::Options::parse(rest).map(Bench::UnwindBuild),
+        "kernel-stack" => unwind::kernel_stack::Options::parse(rest).map(Bench::KernelStack),
         _ => oracle::Options::parse(rest).map(Bench::UnwindOracle),
     }
 }
@@ -55,6 +63,8 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Bench::Help(text) => println!("{text}"),
         Bench::Unwind(options) => unwind::run(&options)?,
         Bench::UnwindAgreement(options) => unwind::agreement::run(&options)?,
+        Bench::UnwindBuild(options) => unwind::build::run(&options)?,
+        Bench::KernelStack(options) => unwind::kernel_stack::run(&options)?,
         Bench::UnwindOracle(options) => oracle::run(&options)?,
     }
     Ok(())
@@ -64,7 +74,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 3] = ["unwind", "unwind-agreement", "unwind-oracle"];
+    const NAMES: [&str; 5] = ["unwind", "unwind-agreement", "unwind-build", "kernel-stack", "unwind-oracle"];
 
     fn parsed(line: &str) -> Result<Bench, String> {
         parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())

@@ -1,8 +1,10 @@
 //! `cargo xtask bench unwind`: stacks of real programs, by Vesta and by its peers.
 
 pub(crate) mod agreement;
+pub(crate) mod build;
 mod cgroup;
 mod ends;
+pub(crate) mod kernel_stack;
 mod machine;
 mod measure;
 mod options;
@@ -39,7 +41,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let tools: Vec<Tool> = options.tools.iter().copied().filter(|tool| is_there(*tool, options)).collect();
     check(options, &tools)?;
-    let binaries = Binaries { vesta: vesta(options)?, lightswitch: options.lightswitch.clone() };
+    let binaries =
+        Binaries { vesta: vesta(options.vesta.as_deref())?, lightswitch: options.lightswitch.clone() };
     let folder = paths::target().join("bench");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let variables = variables(&folder)?;
@@ -163,9 +166,9 @@ fn missing_packages<'a>(needs: impl Iterator<Item = &'a Need>) -> Result<()> {
 }
 
 /// The binary that was given, or a release built now.
-fn vesta(options: &Options) -> Result<PathBuf> {
-    if let Some(path) = &options.vesta {
-        return Ok(path.clone());
+fn vesta(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.to_owned());
     }
     if !page::is_given() {
         page::install()?;
