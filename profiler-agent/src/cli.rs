@@ -101,13 +101,18 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "HZ", env = "VESTA_FREQUENCY", value_parser = frequency)]
     pub(crate) frequency: Option<u64>,
 
-    /// How long profiles are kept, e.g. 36h, 7d, 4w [default: 7d]
+    /// How long profiles are kept, e.g. 36h, 7d, 4w [default: 400d]
     #[arg(long, value_name = "SPAN", env = "VESTA_RETENTION", value_parser = span)]
     pub(crate) retention: Option<Span>,
 
     /// How much disk profiles may take, e.g. 500MB, 20GB; the oldest go first [default: 20GB]
     #[arg(long, value_name = "BYTES", env = "VESTA_RETENTION_BYTES", value_parser = bytes)]
     pub(crate) retention_bytes: Option<Bytes>,
+
+    /// How exact old samples are kept, as AGE=STEP: from that age on in time buckets of that length, without threads;
+    /// `exact` keeps all as it is [default: 24h=10s,7d=1m,90d=1h]
+    #[arg(long, value_name = "AGE=STEP,…", env = "VESTA_COARSEN")]
+    pub(crate) coarsen: Option<store::Policy>,
 
     /// How often the open window is written to disk, 1s to 60s [default: 10s]
     #[arg(long, value_name = "SPAN", env = "VESTA_WINDOW", value_parser = span)]

@@ -48,11 +48,15 @@ struct File {
     frequency: Option<u64>,
     retention: Option<String>,
     retention_bytes: Option<String>,
+    coarsen: Option<String>,
     window: Option<String>,
     unwind_table_bytes: Option<String>,
     unwind_cache_bytes: Option<String>,
     allow_origin: Option<Vec<String>>,
 }
+
+/// A year and a month, so that a month can be compared with the same one a year ago.
+const DEFAULT_RETENTION: Duration = Duration::from_secs(400 * 86_400);
 
 /// Everything `vesta run` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +66,8 @@ pub(crate) struct RunConfig {
     pub(crate) frequency_hz: u64,
     pub(crate) retention: Duration,
     pub(crate) retention_bytes: u64,
+    /// How exact old samples are kept.
+    pub(crate) coarsen: store::Policy,
     pub(crate) window: Duration,
     /// Bytes that unwind tables may take in the kernel.
     pub(crate) unwind_table_bytes: u64,
@@ -85,6 +91,8 @@ impl RunConfig {
             .retention_bytes
             .map(|text| cli::bytes(&text).map_err(|message| value("retention_bytes", message)))
             .transpose()?;
+        let coarsen =
+            file.coarsen.map(|text| text.parse().map_err(|message| value("coarsen", message))).transpose()?;
         let table_bytes = file
             .unwind_table_bytes
             .map(|text| cli::table_bytes(&text).map_err(|message| value("unwind_table_bytes", message)))
@@ -104,15 +112,15 @@ impl RunConfig {
         if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&window) {
             return Err(ConfigError::Window(window));
         }
-        let week = Duration::from_secs(7 * 86_400);
         let data_dir = args.data_dir.clone().or(file.data_dir).unwrap_or_else(default_data_dir);
         let unwind_cache = unwind_cache(&data_dir, args.unwind_cache_bytes.or(cache_bytes));
         Ok(Self {
             data_dir,
             listen: address(&listen)?,
             frequency_hz: args.frequency.or(file.frequency).unwrap_or(DEFAULT_FREQUENCY_HZ),
-            retention: args.retention.or(retention).map_or(week, |span| span.0),
+            retention: args.retention.or(retention).map_or(DEFAULT_RETENTION, |span| span.0),
             retention_bytes: args.retention_bytes.or(retention_bytes).map_or(20_000_000_000, |bytes| bytes.0),
+            coarsen: args.coarsen.clone().or(coarsen).unwrap_or_default(),
             window,
             unwind_table_bytes: table_bytes_or_default(args.unwind_table_bytes.or(table_bytes)),
             unwind_cache,
@@ -210,6 +218,10 @@ mod tests {
         assert_eq!(run(&[], Some(file)).unwrap().allow_origin, ["https://profiler.firefox.com"]);
         let two = run(&["--allow-origin", "https://a.example,http://localhost:5000"], Some(file)).unwrap();
         assert_eq!(two.allow_origin, ["https://a.example", "http://localhost:5000"]);
+        let coarsen = |flags: &[&str], file| run(flags, file).unwrap().coarsen;
+        assert_eq!(coarsen(&[], None), "24h=10s,7d=1m,90d=1h".parse().unwrap());
+        assert_eq!(coarsen(&[], Some("coarsen = \"2d=1m\"")), "2d=1m".parse().unwrap());
+        assert_eq!(coarsen(&["--coarsen", "exact"], Some("coarsen = \"2d=1m\"")), store::Policy::exact());
     }
 
     #[test]
@@ -217,6 +229,7 @@ mod tests {
         let message = |file: &str| run(&[], Some(file)).unwrap_err().to_string();
         assert!(message("frequenzy = 9").contains("frequenzy"));
         assert!(message("retention = \"soon\"").contains("retention"));
+        assert!(message("coarsen = \"1d=7s\"").contains("coarsen"));
         assert!(message("frequency = 0").contains("frequency"));
         assert!(message("window = \"2m\"").contains("1s to 60s"));
         assert!(message("unwind_table_bytes = \"1GiB\"").contains("1MiB to 256MiB"));

@@ -1,10 +1,10 @@
-//! Compaction: the many small segments of a span that is over become one.
+//! Compaction: the many small segments of a span that is over become one, and what is old becomes coarser.
 //!
-//! A merged segment names those it replaces, and from the moment it is there readers pass these by; then
-//! they are deleted. A crash at any point leaves either them, or them and the merged one, or the merged one
-//! alone: each gives the same answers, and the next compaction goes on from there.
+//! A merged segment names those it replaces, and from the moment it is there readers pass these by; then they are
+//! deleted. A crash at any point leaves either them, or them and the merged one, or the merged one alone: each gives
+//! the same answers, and the next compaction goes on from there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -13,89 +13,109 @@ use std::sync::Arc;
 use crate::catalog::Skipped;
 use crate::error::{Error, IoContext, Result};
 use crate::handle::Store;
-use crate::model::{Keep, ProfileBuilder};
-use crate::segment::{self, CHUNK_MS, LoadError, SegmentInfo};
+use crate::pace::Pace;
+use crate::pins::{Pin, is_pinned};
+use crate::policy::Policy;
+use crate::segment::{self, CHUNK_MS, LoadError, MergeError, SegmentInfo, Target};
 
+const DAY_MS: i64 = 86_400_000;
 /// Levels above 0, and the span that one segment of each holds.
-const LEVELS: [(u8, i64); 2] = [(1, CHUNK_MS), (2, 3_600_000)];
+const LEVELS: [(u8, i64); 3] = [(1, CHUNK_MS), (2, 3_600_000), (DAY_LEVEL, DAY_MS)];
+const DAY_LEVEL: u8 = 3;
 /// A span counts as over this long after its end: its last window may still be on its way to the disk.
 const GRACE_MS: i64 = 30_000;
-/// Spans with more stay in smaller segments: merging holds all of it in memory, decoded ten times as large.
-const MAX_MERGED_BYTES: u64 = 64 << 20;
-/// The same, in rows of samples.
-const MAX_MERGED_ROWS: u64 = 4 << 20;
+/// Days are merged when they are no longer exact, so that all of it is written once, but no later than this.
+const MAX_DAY_GRACE_MS: i64 = 2 * DAY_MS;
+/// Bytes and rows that go into one segment; a span with more is several. Files are read whole to be verified.
+const MAX_MERGED_BYTES: u64 = 128 << 20;
+const MAX_MERGED_ROWS: u64 = 8 << 20;
 
 /// What a compaction did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compaction {
-    /// Segments that were merged.
+    /// Segments that were merged, or made coarser.
     pub merged: usize,
     /// Segments that took their place.
     pub written: usize,
+    /// Rows of samples that were read for it.
+    pub rows: u64,
     /// Segments that could not be merged and stay as they are.
     pub skipped: Vec<Skipped>,
 }
 
+/// Segments that become one.
+struct Merge {
+    segments: Vec<Arc<SegmentInfo>>,
+    level: u8,
+    resolution_ms: i64,
+}
+
 impl Store {
-    /// Merges the segments of finished five minutes, then those of finished hours. Answers stay the same.
+    /// Merges the segments of finished five minutes, hours and days, without making anything coarser.
     ///
     /// # Errors
     /// When the store is open for reading only, or a segment cannot be written or deleted.
     pub fn compact(&self, now_ms: i64) -> Result<Compaction> {
+        self.compact_by(&Policy::exact(), &Pace::default(), now_ms)
+    }
+
+    /// Merges the segments of finished five minutes, hours and days, and makes coarser what `policy` no longer keeps
+    /// exact. Totals stay the same; pinned segments stay exact. It works at a pace, and ends early when that is over.
+    ///
+    /// # Errors
+    /// When the store is open for reading only, the pins cannot be read, or a segment cannot be written or deleted.
+    pub fn compact_by(&self, policy: &Policy, pace: &Pace, now_ms: i64) -> Result<Compaction> {
         self.dir().require_writer()?;
         let _alone = self.maintenance();
         self.purge()?;
+        let pins = self.pins()?;
         let mut done = Compaction::default();
         for (level, span_ms) in LEVELS {
-            let mut spans: BTreeMap<i64, Vec<Arc<SegmentInfo>>> = BTreeMap::new();
-            for segment in self.snapshot(crate::TimeRange::ALL)?.segments {
-                let start = segment.min_ms() - segment.min_ms().rem_euclid(span_ms);
-                if segment.level() <= level && start + span_ms + GRACE_MS <= now_ms {
-                    spans.entry(start).or_default().push(segment);
-                }
+            let segments = self.snapshot(crate::TimeRange::ALL)?.segments;
+            for merge in merges_of_level(segments, (level, span_ms), policy, &pins, now_ms) {
+                self.merge(merge, pace, &mut done)?;
             }
-            for segments in spans.into_values().filter(|segments| is_worth_merging(segments)) {
-                self.merge(&segments, level, &mut done)?;
-                self.purge()?;
-            }
+        }
+        let segments = self.snapshot(crate::TimeRange::ALL)?.segments;
+        for merge in segments.into_iter().filter_map(|segment| coarser(segment, policy, &pins, now_ms)) {
+            self.merge(merge, pace, &mut done)?;
         }
         Ok(done)
     }
 
-    fn merge(&self, segments: &[Arc<SegmentInfo>], level: u8, done: &mut Compaction) -> Result<()> {
-        let mut builder = ProfileBuilder::default();
-        let mut replaces = BTreeSet::new();
-        let (mut start_ms, mut end_ms) = (i64::MAX, i64::MIN);
-        for segment in segments {
-            // Past the cache, which is for what people look at.
-            match segment::load(&segment.path, &segment.manifest) {
-                Ok(profile) => {
-                    builder.merge(&profile, Keep::ALL, i64::MIN..i64::MAX, |_| true);
-                    (start_ms, end_ms) = (start_ms.min(profile.start_ms), end_ms.max(profile.end_ms));
-                    replaces.insert(segment.id);
-                }
-                Err(LoadError::Vanished) => {}
-                Err(LoadError::Bad(reason) | LoadError::Refused(reason)) => {
-                    done.skipped.push(Skipped { path: segment.path.clone(), reason });
-                }
-            }
-        }
-        if replaces.len() < 2 {
+    fn merge(&self, merge: Merge, pace: &Pace, done: &mut Compaction) -> Result<()> {
+        let Merge { mut segments, level, resolution_ms } = merge;
+        if pace.is_over() {
             return Ok(());
         }
-        let merged = replaces.len();
-        match self.install(&builder.finish(start_ms, end_ms), level, replaces, |_| {}) {
-            Ok(segment) => {
-                // What it replaces may go only once it is sure to stay.
-                segment::sync_folder(segment.path.parent().unwrap_or(&segment.path))?;
-                done.merged += merged;
-                done.written += 1;
+        let fewest = segments.len().min(2);
+        while segments.len() >= fewest {
+            let replaces = segments.iter().map(|segment| segment.id).collect();
+            let target = Target { level, resolution_ms, replaces };
+            // Past the cache, which is for what people look at.
+            let write = |folder: &Path| segment::merge(folder, &segments, target, pace);
+            match self.install(write, |_| {}) {
+                Ok(segment) => {
+                    // What it replaces may go only once it is sure to stay.
+                    segment::sync_folder(segment.path.parent().unwrap_or(&segment.path))?;
+                    done.merged += segments.len();
+                    done.written += 1;
+                    done.rows += segments.iter().map(|segment| segment.rows()).sum::<u64>();
+                    return self.purge();
+                }
+                Err(MergeError::Input(i, error)) => {
+                    let segment = segments.remove(i);
+                    if let LoadError::Bad(reason) | LoadError::Refused(reason) = error {
+                        done.skipped.push(Skipped { path: segment.path.clone(), reason });
+                    }
+                }
+                Err(MergeError::Output(Error::Unstorable(reason))) => {
+                    let path = segments.first().map(|segment| segment.path.clone()).unwrap_or_default();
+                    done.skipped.push(Skipped { path, reason: format!("not merged: {reason}") });
+                    return Ok(());
+                }
+                Err(MergeError::Output(error)) => return Err(error),
             }
-            Err(Error::Unstorable(reason)) => {
-                let path = segments.first().map(|segment| segment.path.clone()).unwrap_or_default();
-                done.skipped.push(Skipped { path, reason: format!("not merged: {reason}") });
-            }
-            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -131,8 +151,66 @@ impl Store {
     }
 }
 
-fn is_worth_merging(segments: &[Arc<SegmentInfo>]) -> bool {
-    segments.len() > 1
-        && segments.iter().map(|segment| segment.bytes()).sum::<u64>() <= MAX_MERGED_BYTES
-        && segments.iter().map(|segment| segment.rows()).sum::<u64>() <= MAX_MERGED_ROWS
+/// What is to be merged to a level: the segments of each span that is over, as many at once as fit into one.
+fn merges_of_level(
+    segments: Vec<Arc<SegmentInfo>>,
+    (level, span_ms): (u8, i64),
+    policy: &Policy,
+    pins: &[Pin],
+    now_ms: i64,
+) -> Vec<Merge> {
+    let grace_ms = match policy.exact_for_ms() {
+        Some(exact_ms) if level == DAY_LEVEL => exact_ms.clamp(GRACE_MS, MAX_DAY_GRACE_MS),
+        _ => GRACE_MS,
+    };
+    let mut spans: BTreeMap<i64, Vec<Arc<SegmentInfo>>> = BTreeMap::new();
+    for segment in segments.into_iter().filter(|segment| segment.level() <= level) {
+        let start = segment.min_ms() - segment.min_ms().rem_euclid(span_ms);
+        if start.saturating_add(span_ms).saturating_add(grace_ms) <= now_ms {
+            spans.entry(start).or_default().push(segment);
+        }
+    }
+    let mut merges = Vec::new();
+    for (start, mut segments) in spans {
+        let by_age = policy.resolution_ms(now_ms.saturating_sub(start).saturating_sub(span_ms));
+        let finest = segments.iter().map(|segment| segment.resolution_ms()).max().unwrap_or(0);
+        let resolution_ms = by_age.max(finest);
+        segments.retain(|segment| {
+            segment.resolution_ms() >= resolution_ms || !is_pinned(pins, segment.min_ms(), segment.max_ms())
+        });
+        let fitting = in_parts_that_fit(segments).into_iter().filter(|part| part.len() > 1);
+        merges.extend(fitting.map(|segments| Merge { segments, level, resolution_ms }));
+    }
+    merges
+}
+
+/// Segments in their order, cut where more would not fit into one.
+fn in_parts_that_fit(segments: Vec<Arc<SegmentInfo>>) -> Vec<Vec<Arc<SegmentInfo>>> {
+    let mut parts: Vec<Vec<Arc<SegmentInfo>>> = Vec::new();
+    let mut room = (0, 0);
+    for segment in segments {
+        let needed = (segment.rows(), segment.bytes());
+        match parts.last_mut() {
+            Some(part) if needed.0 <= room.0 && needed.1 <= room.1 => {
+                room = (room.0 - needed.0, room.1 - needed.1);
+                part.push(segment);
+            }
+            _ => {
+                room = (MAX_MERGED_ROWS.saturating_sub(needed.0), MAX_MERGED_BYTES.saturating_sub(needed.1));
+                parts.push(vec![segment]);
+            }
+        }
+    }
+    parts
+}
+
+/// A segment that is finer than its age allows. One that is not a day's yet has a day longer to become part of one.
+fn coarser(segment: Arc<SegmentInfo>, policy: &Policy, pins: &[Pin], now_ms: i64) -> Option<Merge> {
+    let wait_ms = if segment.level() < DAY_LEVEL { DAY_MS } else { 0 };
+    let age_ms = now_ms.saturating_sub(segment.max_ms()).saturating_sub(wait_ms);
+    let resolution_ms = policy.resolution_ms(age_ms);
+    let is_due = age_ms >= 0
+        && resolution_ms > segment.resolution_ms()
+        && !is_pinned(pins, segment.min_ms(), segment.max_ms());
+    is_due.then(|| Merge { level: segment.level(), segments: vec![segment], resolution_ms })
 }

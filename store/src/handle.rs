@@ -1,6 +1,6 @@
 //! The store: one data directory, open.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::catalog::{Catalog, DataDir, Skipped};
 use crate::error::{Error, IoContext, Result};
 use crate::model::Profile;
 use crate::query::{Limits, TimeRange};
-use crate::segment::{self, LoadError, Manifest, SamplesFile, SegmentInfo};
+use crate::segment::{self, LoadError, Manifest, SamplesFile, SegmentInfo, Target};
 
 /// Windows published but not yet on disk. The disk is that many windows behind before the oldest is given up.
 const MAX_HEADS: usize = 30;
@@ -145,7 +145,8 @@ impl Store {
     /// # Errors
     /// When the store is open for reading only, the profile does not fit the format, or writing fails.
     pub fn append(&self, profile: &Profile) -> Result<SegmentInfo> {
-        let segment = self.install(profile, 0, BTreeSet::new(), |state| {
+        let write = |folder: &Path| segment::write(folder, profile, Target::default());
+        let segment = self.install(write, |state| {
             state.heads.remove(&profile.start_ms);
             state.appended.push_back(profile.start_ms);
             if state.appended.len() > MAX_APPENDED {
@@ -161,7 +162,7 @@ impl Store {
     /// # Errors
     /// As [`Store::append`].
     pub fn import(&self, profile: &Profile) -> Result<SegmentInfo> {
-        self.install(profile, 0, BTreeSet::new(), |_| {})
+        self.install(|folder: &Path| segment::write(folder, profile, Target::default()), |_| {})
     }
 
     /// Span of all samples, of segments and of windows in memory; none while there are none.
@@ -265,35 +266,62 @@ impl Store {
         }
     }
 
-    /// Writes a profile as a segment and shows it to readers, at one moment with `at_once`.
-    pub(crate) fn install(
+    /// The samples of a segment by series, stack and status in steps of 5 minutes, an hour or a day (`step_ms`): what
+    /// long ranges are answered from. None if the segment has no such rollup: it is short, or coarser itself.
+    ///
+    /// # Errors
+    /// When the rollup cannot be read, with the reason.
+    pub fn rollup(
         &self,
-        profile: &Profile,
-        level: u8,
-        replaces: BTreeSet<Ulid>,
+        segment: &SegmentInfo,
+        step_ms: i64,
+    ) -> std::result::Result<Option<Profile>, String> {
+        let Some((table, _)) = segment::ROLLUPS.into_iter().find(|(_, step)| *step == step_ms) else {
+            return Ok(None);
+        };
+        segment::load_rollup(&segment.path, &segment.manifest, table).map_err(|error| match error {
+            LoadError::Vanished => "it was removed while it was read".to_owned(),
+            LoadError::Bad(reason) | LoadError::Refused(reason) => reason,
+        })
+    }
+
+    /// Writes a segment into a folder of its own and shows it to readers, at one moment with `at_once`.
+    pub(crate) fn install<E: From<Error>>(
+        &self,
+        write: impl FnOnce(&Path) -> std::result::Result<(Manifest, u64), E>,
+        at_once: impl FnOnce(&mut State),
+    ) -> std::result::Result<SegmentInfo, E> {
+        let dir = &self.inner.dir;
+        dir.require_writer()?;
+        let aside = dir.tmp().join(Ulid::new().to_string());
+        let shown =
+            write(&aside).and_then(|(manifest, bytes)| Ok(self.show(&aside, manifest, bytes, at_once)?));
+        shown.inspect_err(|_| {
+            // The error is what matters; leftovers go when the next writer starts.
+            fs::remove_dir_all(&aside).unwrap_or_default();
+        })
+    }
+
+    fn show(
+        &self,
+        aside: &Path,
+        manifest: Manifest,
+        bytes: u64,
         at_once: impl FnOnce(&mut State),
     ) -> Result<SegmentInfo> {
         let dir = &self.inner.dir;
-        dir.require_writer()?;
-        let manifest = Manifest::of(profile, level, replaces);
         let outside = |_| Error::Unstorable(format!("time {} ms is out of range", manifest.min_ms));
         let start =
             u64::try_from(manifest.min_ms).map_err(|_| Error::Unstorable("time before 1970".into()))?;
         let id = Ulid::from_parts(start, Ulid::new().random());
         let day = jiff::Timestamp::from_millisecond(manifest.min_ms).map_err(outside)?.strftime("%Y-%m-%d");
-        let aside = dir.tmp().join(id.to_string());
-        let written = segment::write(&aside, profile, manifest).inspect_err(|_| {
-            // The error is what matters; leftovers go when the next writer starts.
-            fs::remove_dir_all(&aside).unwrap_or_default();
-        });
-        let (manifest, bytes) = written?;
         let day = dir.segments().join(format!("date={day}"));
         let path = day.join(format!("segment={id}"));
         {
             let mut state = self.state();
             // Again and again, since retention removes days that are empty.
             fs::create_dir_all(&day).context("create", &day)?;
-            fs::rename(&aside, &path).context("create", &path)?;
+            fs::rename(aside, &path).context("create", &path)?;
             at_once(&mut state);
         }
         for folder in [&day, &dir.segments()] {

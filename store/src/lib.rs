@@ -13,12 +13,18 @@ mod cache;
 mod compact;
 mod error;
 mod handle;
+mod pace;
+mod pins;
+mod policy;
 mod retention;
 
 pub use catalog::Skipped;
 pub use compact::Compaction;
 pub use error::{Error, Result};
 pub use handle::{Stats, Store};
+pub use pace::Pace;
+pub use pins::Pin;
+pub use policy::{Policy, Tier};
 pub use query::{
     Answer, Cancel, Comparison, FunctionHistory, FunctionName, FunctionTimes, Group, HeatMap, Limits,
     OtherGroups, Reading, Selector, SelectorError, Side, TimeError, TimeRange, Timeline, label_text,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::Result;
 use crate::handle::Store;
+use crate::pins::is_pinned;
 
 /// How long and how much is kept; what exceeds either goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,28 +27,31 @@ pub struct Removed {
 /// A segment, whether it can be read or not.
 struct Candidate {
     path: PathBuf,
+    min_ms: i64,
     max_ms: i64,
     bytes: u64,
 }
 
 impl Store {
-    /// Deletes what exceeds the limits. Damaged segments age like all others; files that are no segments are
-    /// left alone.
+    /// Deletes what exceeds the limits, except what is pinned. Damaged segments age like all others; files that are no
+    /// segments are left alone.
     ///
     /// # Errors
-    /// When the store is open for reading only, or a segment cannot be deleted.
+    /// When the store is open for reading only, the pins cannot be read, or a segment cannot be deleted.
     pub fn retain(&self, limits: Retention, now_ms: i64) -> Result<Removed> {
         self.dir().require_writer()?;
         let _alone = self.maintenance();
         self.purge()?;
         let candidates = self.candidates()?;
+        let pins = self.pins()?;
         let oldest = limits.max_age_ms.map_or(i64::MIN, |age| now_ms.saturating_sub(age));
         let mut total: u64 = candidates.iter().map(|candidate| candidate.bytes).sum();
         let mut removed = Removed::default();
         for candidate in candidates {
             let too_old = candidate.max_ms <= oldest;
             let too_many = limits.max_bytes.is_some_and(|limit| total > limit);
-            if too_old || too_many {
+            let is_kept = is_pinned(&pins, candidate.min_ms, candidate.max_ms.max(candidate.min_ms + 1));
+            if (too_old || too_many) && !is_kept {
                 self.remove_segment(&candidate.path)?;
                 total -= candidate.bytes;
                 removed.segments += 1;
@@ -64,12 +68,13 @@ impl Store {
         let live = state.catalog.live();
         let readable = live.iter().map(|segment| Candidate {
             path: segment.path.clone(),
+            min_ms: segment.min_ms(),
             max_ms: segment.max_ms(),
             bytes: segment.bytes(),
         });
         let damaged = state.catalog.damaged().into_iter();
-        let mut all: Vec<_> =
-            readable.chain(damaged.map(|(path, max_ms, bytes)| Candidate { path, max_ms, bytes })).collect();
+        let damaged = damaged.map(|(path, ms, bytes)| Candidate { path, min_ms: ms, max_ms: ms, bytes });
+        let mut all: Vec<_> = readable.chain(damaged).collect();
         all.sort_by_key(|candidate| candidate.max_ms);
         Ok(all)
     }

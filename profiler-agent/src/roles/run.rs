@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use store::{Retention, Store};
+use store::{Pace, Retention, Store};
 use ui::http::{AgentStatus, AgentView, Limits, ServerConfig, serve};
 
 use crate::{
@@ -29,6 +29,12 @@ use crate::{
 
 /// How often old segments are merged and the oldest deleted.
 const MAINTENANCE: Duration = Duration::from_secs(30);
+/// What merging takes of one CPU. A day of a busy host is merged in a minute at that.
+const MAINTENANCE_CPU_PERCENT: u32 = 25;
+/// What merging writes at most: a fifth of what a slow disk can.
+const MAINTENANCE_BYTES_PER_SECOND: u64 = 16 << 20;
+/// The lowest of priorities that still gets its turn.
+const NICENESS: i32 = 10;
 /// How often a request to stop is looked for.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -136,7 +142,15 @@ fn maintain(store: Store, config: &RunConfig, stop: StopRequest) -> Result<JoinH
         max_age_ms: Some(config.retention.as_millis() as i64),
         max_bytes: Some(config.retention_bytes),
     };
+    let policy = config.coarsen.clone();
+    let over = stop.clone();
+    let pace =
+        Pace::limited(MAINTENANCE_CPU_PERCENT, MAINTENANCE_BYTES_PER_SECOND).until(move || over.requested());
     let work = move || {
+        // This thread alone, and only the worse if it fails: what is profiled goes first.
+        if let Err(error) = rustix::process::nice(NICENESS) {
+            tracing::debug!(%error, "segments are merged at the usual priority");
+        }
         let mut last = Instant::now();
         while !stop.requested() {
             thread::sleep(TICK);
@@ -149,7 +163,7 @@ fn maintain(store: Store, config: &RunConfig, stop: StopRequest) -> Result<JoinH
                 Ok(removed) => tracing::debug!(?removed, "old segments"),
                 Err(error) => tracing::warn!(%error, "old segments are not deleted; it will be tried again"),
             }
-            match store.compact(unix_ms()) {
+            match store.compact_by(&policy, &pace, unix_ms()) {
                 Ok(merged) => tracing::debug!(?merged, "small segments"),
                 Err(error) => tracing::warn!(%error, "small segments are not merged; it will be tried again"),
             }

@@ -262,8 +262,28 @@ impl ProfileBuilder {
         }
     }
 
+    /// Adds all series, stacks and accounts of `other`, the accounts in buckets of `step_ms`, and none of its
+    /// rows. Returns the builder's handles by those of `other`.
+    pub(crate) fn add_tables(&mut self, other: &Profile, step_ms: i64) -> (Vec<SeriesId>, Vec<NodeId>) {
+        let mut import = Import::new(other);
+        let nodes = other.stacks.nodes().map(|node| import.node(self, node)).collect();
+        let series = (0..other.series.len() as u32).map(|id| import.series(self, SeriesId(id))).collect();
+        for account in &other.accounts {
+            let time_ms = account.time_ms - account.time_ms.rem_euclid(step_ms.max(1));
+            let host = import.string(self, account.host);
+            let counter = import.string(self, account.counter);
+            self.account(time_ms, host, counter, account.value);
+        }
+        (series, nodes)
+    }
+
     /// The finished profile, covering `start_ms..end_ms`.
     pub fn finish(self, start_ms: i64, end_ms: i64) -> Profile {
+        self.finish_with_places(start_ms, end_ms).0
+    }
+
+    /// The same, with the profile's nodes by those of the builder.
+    pub(crate) fn finish_with_places(self, start_ms: i64, end_ms: i64) -> (Profile, Vec<NodeId>) {
         let (stacks, place) = self.stacks.finish();
         let mut sums: Vec<_> = self
             .rows
@@ -281,7 +301,7 @@ impl ProfileBuilder {
             .map(|((time_ms, host, counter), value)| Account { time_ms, host, counter, value })
             .collect();
         accounts.sort_unstable();
-        Profile {
+        let profile = Profile {
             start_ms,
             end_ms,
             strings: self.strings,
@@ -292,7 +312,8 @@ impl ProfileBuilder {
             rows,
             exact,
             accounts,
-        }
+        };
+        (profile, place)
     }
 }
 

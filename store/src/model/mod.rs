@@ -6,6 +6,7 @@
 mod builder;
 mod frames;
 mod import;
+mod order;
 mod profile;
 mod stack_tree;
 mod strings;

@@ -148,6 +148,22 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// The same without rows.
+    pub(crate) fn clone_tables(&self) -> Self {
+        Self {
+            start_ms: self.start_ms,
+            end_ms: self.end_ms,
+            strings: self.strings.clone(),
+            binaries: self.binaries.clone(),
+            frames: self.frames.clone(),
+            stacks: self.stacks.clone(),
+            series: self.series.clone(),
+            rows: Vec::new(),
+            exact: Vec::new(),
+            accounts: self.accounts.clone(),
+        }
+    }
+
     /// The text of a handle.
     pub fn text(&self, id: StringId) -> &str {
         self.strings.get(id)

@@ -50,24 +50,8 @@ impl StackTreeBuilder {
         for (i, (parent, _)) in self.nodes.iter().enumerate().rev() {
             subtree[parent.0 as usize] += subtree[i + 1];
         }
-        // `next[v]`: where v's next child goes. Parents come first, so their place is known in time.
-        let mut place = vec![NodeId::ROOT; n];
-        let mut next = vec![1u32; n];
-        let mut tree = StackTree::with_len(n);
-        tree.subtree[0] = n as u32;
-        for (i, (parent, frame)) in self.nodes.iter().enumerate() {
-            let (v, p) = (i + 1, parent.0 as usize);
-            let at = next[p];
-            next[p] += subtree[v];
-            next[v] = at + 1;
-            place[v] = NodeId(at);
-            let at = at as usize;
-            tree.parent[at] = place[p];
-            tree.frame[at] = Some(*frame);
-            tree.subtree[at] = subtree[v];
-            tree.depth[at] = tree.depth[place[p].0 as usize] + 1;
-        }
-        (tree, place)
+        let nodes = self.nodes.iter().enumerate();
+        StackTree::placed(&subtree, nodes.map(|(i, (parent, frame))| (i + 1, parent.0 as usize, *frame)))
     }
 }
 
@@ -89,6 +73,39 @@ impl Default for StackTree {
 impl StackTree {
     fn with_len(n: usize) -> Self {
         Self { parent: vec![NodeId::ROOT; n], frame: vec![None; n], subtree: vec![1; n], depth: vec![0; n] }
+    }
+
+    /// The tree of (node, parent, frame), parents before their children and siblings in the order they are to
+    /// have, and for each node its handle in the tree. `subtree` has the sizes of the nodes' subtrees.
+    fn placed(subtree: &[u32], nodes: impl Iterator<Item = (usize, usize, FrameId)>) -> (Self, Vec<NodeId>) {
+        let n = subtree.len();
+        // `next[v]`: where v's next child goes. Parents come first, so their place is known in time.
+        let mut place = vec![NodeId::ROOT; n];
+        let mut next = vec![1u32; n];
+        let mut tree = Self::with_len(n);
+        tree.subtree[0] = n as u32;
+        for (v, parent, frame) in nodes {
+            let at = next[parent];
+            next[parent] += subtree[v];
+            next[v] = at + 1;
+            place[v] = NodeId(at);
+            let at = at as usize;
+            tree.parent[at] = place[parent];
+            tree.frame[at] = Some(frame);
+            tree.subtree[at] = subtree[v];
+            tree.depth[at] = tree.depth[place[parent].0 as usize] + 1;
+        }
+        (tree, place)
+    }
+
+    /// The same tree with other handles of frames, `moved` by old handle, siblings in the order of the new ones;
+    /// and for each node its new handle.
+    pub(crate) fn reordered(&self, moved: &[FrameId]) -> (Self, Vec<NodeId>) {
+        let frame = |v: usize| self.frame[v].map_or(FrameId(0), |frame| moved[frame.0 as usize]);
+        let mut order: Vec<usize> = (1..self.len()).collect();
+        order.sort_unstable_by_key(|v| (self.depth[*v], frame(*v), *v));
+        let nodes = order.into_iter().map(|v| (v, self.parent[v].0 as usize, frame(v)));
+        Self::placed(&self.subtree, nodes)
     }
 
     /// The tree of nodes given in preorder as (distance to the parent, frame), the root left out; `Err` names

@@ -1,4 +1,4 @@
-//! The schema: which columns each table has.
+//! The schema: which columns each table has, and how they are encoded.
 
 use std::sync::Arc;
 
@@ -6,26 +6,44 @@ use arrow_schema::{DataType, Field, Fields, Schema};
 
 use super::{PROMOTED, Table};
 
-/// The columns of a table.
+/// Functions of one type of values that have a row of their own in a slot of time; all others share one. Whatever
+/// takes more than a half percent of a machine is among so many.
+pub(super) const FUNCTIONS_PER_SLOT: usize = 256;
+
+/// The columns of a table, as they are written.
 pub(super) fn schema(table: Table) -> Schema {
     let int = |name: &str| Field::new(name, DataType::Int32, false);
     let long = |name: &str| Field::new(name, DataType::Int64, false);
     let text = |name: &str| Field::new(name, DataType::Utf8, false);
+    let repeated = |name: &str| Field::new(name, repeated_text(), false);
     let ints = |name: &str| Field::new_list(name, list_item(), false);
     Schema::new(match table {
         Table::Samples => vec![
             int("series"),
-            long("chunk"),
             int("node"),
             long("time"),
             long("pid"),
             long("tid"),
-            text("thread"),
-            text("status"),
+            repeated("thread"),
+            repeated("status"),
             long("samples"),
             long("value"),
             ints("offsets_ms"),
             ints("cpus"),
+        ],
+        Table::Rollup5m | Table::Rollup1h | Table::Rollup1d => {
+            vec![int("series"), int("node"), long("time"), repeated("status"), long("samples"), long("value")]
+        }
+        Table::Functions => vec![
+            text("event"),
+            text("unit"),
+            Field::new("function", DataType::Utf8, true),
+            long("time"),
+            int("functions"),
+            long("self_samples"),
+            long("self_value"),
+            long("total_samples"),
+            long("total_value"),
         ],
         Table::Series => {
             let mut fields =
@@ -57,6 +75,14 @@ pub(super) fn schema(table: Table) -> Schema {
     })
 }
 
+/// A text that repeats from row to row, handed over as numbers and the texts behind them. In the file it is a string.
+pub(super) fn repeated_text() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+}
+
+/// The columns of rows of samples that are such texts.
+pub(super) const REPEATED: [&str; 2] = ["thread", "status"];
+
 /// The element of a list column, named as the Parquet specification asks.
 pub(super) fn list_item() -> Arc<Field> {
     Arc::new(Field::new("element", DataType::Int32, false))
@@ -79,10 +105,21 @@ fn map_type() -> DataType {
 pub(super) fn delta_columns(table: Table) -> &'static [&'static [&'static str]] {
     match table {
         Table::Samples => &[&["node"], &["offsets_ms", "list", "element"]],
+        Table::Rollup5m | Table::Rollup1h | Table::Rollup1d => &[&["node"]],
+        Table::Functions => &[],
         Table::Series => &[&["series"]],
         Table::Stacks => &[&["node"], &["frame"]],
         Table::Frames => &[&["frame"], &["address"]],
         Table::Binaries => &[&["binary"]],
         Table::Accounts => &[&["value"]],
+    }
+}
+
+/// Columns by which readers skip pages.
+pub(super) fn indexed_columns(table: Table) -> &'static [&'static str] {
+    match table {
+        Table::Samples | Table::Rollup5m | Table::Rollup1h | Table::Rollup1d => &["series", "node", "time"],
+        Table::Functions => &["function", "time"],
+        _ => &[],
     }
 }

@@ -1,10 +1,11 @@
 //! From the tables of a segment to a profile. Files are hostile: every handle, length and time is checked,
 //! and a reason names the file.
 
-use arrow_array::{Array, Int32Array, Int64Array, StringArray};
+use arrow_array::{Array, Int32Array, Int64Array, ListArray, StringArray};
 use bytes::Bytes;
 
-use super::file::{Rows, TableFile};
+use super::file::{Checked, Rows, TableFile};
+use super::rows::Batch;
 use super::{MAX_EXACT, MAX_SUM, Manifest, PROMOTED, Table};
 use crate::model::{
     Account, Binary, BinaryId, EVENT_CPU, Exact, Frame, FrameId, FrameKind, NodeId, Period, Profile, Row,
@@ -12,20 +13,39 @@ use crate::model::{
 };
 use crate::query::MAX_TIME_MS;
 
-type Checked<T> = Result<T, String>;
-
 /// The profile of a segment. The manifest must agree with the metadata of the samples file.
 pub(super) fn decode(manifest: &Manifest, bytes: impl Fn(Table) -> Bytes) -> Checked<Profile> {
-    let samples = TableFile::open(Table::Samples, bytes(Table::Samples))?;
+    let samples = open_samples(manifest, bytes(Table::Samples))?;
+    let mut profile = decode_all_but_samples(manifest, bytes)?;
+    rows(&mut profile, &samples, manifest)?;
+    sort_rows(&mut profile);
+    Ok(profile)
+}
+
+/// The profile of a segment with the rows of a rollup in place of its samples.
+pub(super) fn decode_rollup(
+    manifest: &Manifest,
+    table: Table,
+    bytes: impl Fn(Table) -> Bytes,
+) -> Checked<Profile> {
+    let file = TableFile::open(table, bytes(table))?;
+    let mut profile = decode_all_but_samples(manifest, bytes)?;
+    // Their times are the starts of their steps, which may lie before the segment's.
+    let span = Manifest { min_ms: 0, max_ms: MAX_TIME_MS, ..manifest.clone() };
+    rows(&mut profile, &file, &span)?;
+    sort_rows(&mut profile);
+    Ok(profile)
+}
+
+/// The samples file, if it is the one that the manifest is about.
+pub(super) fn open_samples(manifest: &Manifest, bytes: Bytes) -> Checked<TableFile> {
+    let samples = TableFile::open(Table::Samples, bytes)?;
     let own = Manifest::from_metadata(|key| samples.metadata(key), samples.rows() as u64)
         .map_err(|reason| samples.bad(reason))?;
     if own != (Manifest { files: own.files.clone(), ..manifest.clone() }) {
         return Err(samples.bad("its metadata contradicts the manifest"));
     }
-    let mut profile = decode_all_but_samples(&own, bytes)?;
-    rows(&mut profile, &samples, &own)?;
-    sort_rows(&mut profile);
-    Ok(profile)
+    Ok(samples)
 }
 
 /// The profile of a segment without its rows: who was sampled and all stacks there are.
@@ -184,68 +204,139 @@ impl<'a> ValueTypes<'a> {
 }
 
 fn rows(profile: &mut Profile, file: &TableFile, span: &Manifest) -> Checked<()> {
-    let (mut samples_sum, mut value_sum) = (0i64, 0i64);
-    let mut last = [("", StringId::EMPTY), ("", StringId::EMPTY)].map(|(text, id)| (text.to_owned(), id));
-    file.read(|_, rows| {
+    let mut decoder = RowDecoder::new(profile.series.len(), profile.stacks.len());
+    let mut batch = Batch::default();
+    file.read(|_, rows| decoder.decode(rows, span, &mut profile.strings, &mut batch))?;
+    (profile.rows, profile.exact) = (batch.rows, batch.exact);
+    Ok(())
+}
+
+/// Texts that repeat, as handles.
+type Texts<'a> = (&'a Int32Array, Vec<StringId>);
+
+fn text((keys, ids): &Texts<'_>, i: usize) -> StringId {
+    ids.get(keys.value(i) as usize).copied().unwrap_or(StringId::EMPTY)
+}
+
+/// Columns of samples that rollups do not have.
+struct FineColumns<'a> {
+    pids: &'a Int64Array,
+    tids: &'a Int64Array,
+    threads: Texts<'a>,
+    offsets: (&'a ListArray, &'a Int32Array),
+    cpus: (&'a ListArray, &'a Int32Array),
+}
+
+/// From batches of the samples file, or of a rollup, to rows. Handles are those of the segment's own tables.
+pub(super) struct RowDecoder {
+    series: usize,
+    nodes: usize,
+    sums: (i64, i64),
+    exact: usize,
+}
+
+impl RowDecoder {
+    /// A decoder for a segment with so many series and nodes.
+    pub(super) fn new(series: usize, nodes: usize) -> Self {
+        Self { series, nodes, sums: (0, 0), exact: 0 }
+    }
+
+    /// Adds rows to `batch`.
+    pub(super) fn decode(
+        &mut self,
+        rows: &Rows<'_>,
+        span: &Manifest,
+        strings: &mut StringTable,
+        batch: &mut Batch,
+    ) -> Checked<()> {
         let (series, nodes, times) = (rows.ints("series")?, rows.ints("node")?, rows.longs("time")?);
-        let (pids, tids) = (rows.longs("pid")?, rows.longs("tid")?);
-        let (threads, statuses) = (rows.texts("thread")?, rows.texts("status")?);
         let (samples, values) = (rows.longs("samples")?, rows.longs("value")?);
-        let (offset_lists, offsets) = rows.int_lists("offsets_ms")?;
-        let (cpu_lists, cpus) = rows.int_lists("cpus")?;
+        let mut intern = |name| -> Checked<_> {
+            let (keys, texts) = rows.repeated(name)?;
+            let ids: Vec<_> = (0..texts.len()).map(|i| strings.intern(texts.value(i))).collect();
+            Ok((keys, ids))
+        };
+        let statuses = intern("status")?;
+        // Rollups have none of the rest.
+        let fine = match rows.is_of(Table::Samples) {
+            true => Some(FineColumns {
+                pids: rows.longs("pid")?,
+                tids: rows.longs("tid")?,
+                threads: intern("thread")?,
+                offsets: rows.int_lists("offsets_ms")?,
+                cpus: rows.int_lists("cpus")?,
+            }),
+            false => None,
+        };
         for i in 0..rows.len() {
-            let mut intern = |which: usize, column: &StringArray| {
-                // Neighbours mostly agree.
-                if last[which].0 != column.value(i) {
-                    last[which] = (column.value(i).to_owned(), profile.strings.intern(column.value(i)));
-                }
-                last[which].1
-            };
-            let key = RowKey {
-                thread: intern(0, threads),
-                status: intern(1, statuses),
-                series: SeriesId(index(rows, series, i, profile.series.len(), "series")?),
-                node: NodeId(index(rows, nodes, i, profile.stacks.len(), "node")?),
-                pid: unsigned(rows, pids, i, "pid")?,
-                tid: unsigned(rows, tids, i, "tid")?,
+            let mut key = RowKey {
+                status: text(&statuses, i),
+                series: SeriesId(index(rows, series, i, self.series, "series")?),
+                node: NodeId(index(rows, nodes, i, self.nodes, "node")?),
                 time_ms: time(rows, times, i, span)?,
+                ..RowKey::default()
             };
-            let first = profile.exact.len();
-            let a = range_of(offset_lists.value_offsets(), i, offsets.len());
-            let b = range_of(cpu_lists.value_offsets(), i, cpus.len());
-            let (Some(a), Some(b)) = (a, b) else { return Err(rows.bad("bad list of exact times")) };
+            let first = batch.exact.len();
             let count = samples.value(i);
-            if a.len() != b.len() || !(a.is_empty() || i64::try_from(a.len()) == Ok(count)) || count < 0 {
-                return Err(rows.bad(format!(
-                    "a row of {count} samples has {} times and {} CPUs",
-                    a.len(),
-                    b.len()
-                )));
+            match &fine {
+                Some(fine) => self.decode_fine(rows, fine, i, count, &mut key, batch)?,
+                None if count < 0 => return Err(rows.bad(format!("a row of {count} samples"))),
+                None => {}
             }
-            if first + a.len() > MAX_EXACT {
-                return Err(rows.bad(format!("more than {MAX_EXACT} exact times")));
-            }
-            for (a, b) in a.zip(b) {
-                let (Ok(offset_ms), Ok(cpu)) = (offsets.value(a).try_into(), cpus.value(b).try_into()) else {
-                    return Err(rows.bad("an exact time or CPU is out of range"));
-                };
-                profile.exact.push(Exact { offset_ms, cpu });
-            }
-            profile.exact[first..].sort_unstable();
-            samples_sum = samples_sum.saturating_add(count);
-            value_sum = value_sum.saturating_add(values.value(i).saturating_abs());
-            profile.rows.push(Row {
+            self.add(rows, count, values.value(i))?;
+            batch.rows.push(Row {
                 key,
                 samples: count.cast_unsigned(),
                 value: values.value(i),
-                exact: first as u32..profile.exact.len() as u32,
+                exact: first as u32..batch.exact.len() as u32,
             });
         }
         Ok(())
-    })?;
-    match samples_sum.max(value_sum) {
-        sum if sum > MAX_SUM => Err(file.bad("its samples or values add up to more than a machine can take")),
-        _ => Ok(()),
+    }
+
+    /// What only samples have: process, thread and exact times.
+    fn decode_fine(
+        &mut self,
+        rows: &Rows<'_>,
+        fine: &FineColumns<'_>,
+        i: usize,
+        count: i64,
+        key: &mut RowKey,
+        batch: &mut Batch,
+    ) -> Checked<()> {
+        key.pid = unsigned(rows, fine.pids, i, "pid")?;
+        key.tid = unsigned(rows, fine.tids, i, "tid")?;
+        key.thread = text(&fine.threads, i);
+        let ((offset_lists, offsets), (cpu_lists, cpus)) = (fine.offsets, fine.cpus);
+        let first = batch.exact.len();
+        let a = range_of(offset_lists.value_offsets(), i, offsets.len());
+        let b = range_of(cpu_lists.value_offsets(), i, cpus.len());
+        let (Some(a), Some(b)) = (a, b) else { return Err(rows.bad("bad list of exact times")) };
+        if a.len() != b.len() || !(a.is_empty() || i64::try_from(a.len()) == Ok(count)) || count < 0 {
+            let (times, cpus) = (a.len(), b.len());
+            return Err(rows.bad(format!("a row of {count} samples has {times} times and {cpus} CPUs")));
+        }
+        self.exact += a.len();
+        if self.exact > MAX_EXACT {
+            return Err(rows.bad(format!("more than {MAX_EXACT} exact times")));
+        }
+        for (a, b) in a.zip(b) {
+            let (Ok(offset_ms), Ok(cpu)) = (offsets.value(a).try_into(), cpus.value(b).try_into()) else {
+                return Err(rows.bad("an exact time or CPU is out of range"));
+            };
+            batch.exact.push(Exact { offset_ms, cpu });
+        }
+        batch.exact[first..].sort_unstable();
+        Ok(())
+    }
+
+    fn add(&mut self, rows: &Rows<'_>, samples: i64, value: i64) -> Checked<()> {
+        self.sums.0 = self.sums.0.saturating_add(samples);
+        self.sums.1 = self.sums.1.saturating_add(value.saturating_abs());
+        if self.sums.0.max(self.sums.1) > MAX_SUM {
+            return Err(rows.bad("its samples or values add up to more than a machine can take"));
+        }
+        Ok(())
     }
 }
 

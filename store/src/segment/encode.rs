@@ -2,28 +2,32 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{Int32Builder, ListBuilder, MapBuilder, MapFieldNames, StringBuilder};
-use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::builder::{MapBuilder, MapFieldNames, StringBuilder};
+use arrow_array::{ArrayRef, DictionaryArray, Int32Array, Int64Array, ListArray, RecordBatch, StringArray};
+use arrow_buffer::OffsetBuffer;
 use arrow_schema::ArrowError;
+use rustc_hash::FxHashMap;
 
 use super::columns::{list_item, map_key, map_value, schema};
-use super::{CHUNK_MS, PROMOTED, Table};
-use crate::model::{Exact, Profile, Row, SeriesId, StringId};
+use super::rollup::RollupRow;
+use super::{PROMOTED, Table};
+use crate::model::{Exact, Profile, Row, SeriesId, StringId, StringTable};
 
-/// The rows of one table.
+/// The rows of a table other than those of samples.
 pub(super) fn encode(profile: &Profile, table: Table) -> Result<RecordBatch, ArrowError> {
     let columns = match table {
-        Table::Samples => samples(profile),
         Table::Series => series(profile)?,
         Table::Stacks => stacks(profile),
         Table::Frames => frames(profile),
         Table::Binaries => binaries(profile),
         Table::Accounts => accounts(profile),
+        Table::Samples | Table::Rollup5m | Table::Rollup1h | Table::Rollup1d | Table::Functions => Vec::new(),
     };
     RecordBatch::try_new(Arc::new(schema(table)), columns)
 }
 
-fn ints(values: impl Iterator<Item = u32>) -> ArrayRef {
+/// Handles and counts as a column.
+pub(super) fn ints(values: impl Iterator<Item = u32>) -> ArrayRef {
     // All are indices below MAX_ROWS, which the caller has checked.
     Arc::new(Int32Array::from_iter_values(values.map(|value| value as i32)))
 }
@@ -37,36 +41,140 @@ fn texts<'a>(profile: &'a Profile, values: impl Iterator<Item = StringId>) -> Ar
     Arc::new(texts)
 }
 
-/// Start of the chunk a time lies in, in milliseconds.
-pub(super) fn chunk_of(time_ms: i64) -> i64 {
-    time_ms - time_ms.rem_euclid(CHUNK_MS)
+/// Texts that repeat, as numbers and the texts behind them.
+fn repeated(ids: &[StringId], strings: &StringTable) -> ArrayRef {
+    let mut places: FxHashMap<StringId, i32> = FxHashMap::default();
+    let mut texts = Vec::new();
+    let mut place = |id: StringId| {
+        *places.entry(id).or_insert_with(|| {
+            texts.push(strings.get(id));
+            texts.len() as i32 - 1
+        })
+    };
+    // Neighbours mostly agree.
+    let mut last = None;
+    let keys = ids.iter().map(|id| match last {
+        Some((known, place)) if known == *id => place,
+        _ => last.insert((*id, place(*id))).1,
+    });
+    let keys = Int32Array::from_iter_values(keys);
+    let texts: StringArray = texts.into_iter().map(Some).collect();
+    Arc::new(DictionaryArray::new(keys, Arc::new(texts)))
 }
 
-fn samples(profile: &Profile) -> Vec<ArrayRef> {
-    let mut rows: Vec<&Row> = profile.rows.iter().collect();
-    // By series, chunk and stack: half the size of an order by time, and still a chunk can be skipped.
-    rows.sort_by_key(|row| (row.key.series, chunk_of(row.key.time_ms), row.key.node));
-    let list = |value: fn(&Exact) -> u16| -> ArrayRef {
-        let mut lists = ListBuilder::new(Int32Builder::new()).with_field(list_item());
-        for row in &rows {
-            lists.append_value(profile.exact_of(row).iter().map(|exact| Some(i32::from(value(exact)))));
-        }
-        Arc::new(lists.finish())
-    };
-    vec![
-        ints(rows.iter().map(|row| row.key.series.0)),
-        longs(rows.iter().map(|row| chunk_of(row.key.time_ms) / 1000)),
-        ints(rows.iter().map(|row| row.key.node.0)),
-        longs(rows.iter().map(|row| row.key.time_ms)),
-        longs(rows.iter().map(|row| i64::from(row.key.pid))),
-        longs(rows.iter().map(|row| i64::from(row.key.tid))),
-        texts(profile, rows.iter().map(|row| row.key.thread)),
-        texts(profile, rows.iter().map(|row| row.key.status)),
-        longs(rows.iter().map(|row| row.samples as i64)),
-        longs(rows.iter().map(|row| row.value)),
-        list(|exact| exact.offset_ms),
-        list(|exact| exact.cpu),
-    ]
+fn taken(values: &mut Vec<i64>) -> ArrayRef {
+    Arc::new(Int64Array::from(std::mem::take(values)))
+}
+
+fn taken_ints(values: &mut Vec<i32>) -> ArrayRef {
+    Arc::new(Int32Array::from(std::mem::take(values)))
+}
+
+/// Rows of samples, by column.
+#[derive(Debug, Default)]
+pub(super) struct SampleColumns {
+    series: Vec<i32>,
+    node: Vec<i32>,
+    time: Vec<i64>,
+    pid: Vec<i64>,
+    tid: Vec<i64>,
+    thread: Vec<StringId>,
+    status: Vec<StringId>,
+    samples: Vec<i64>,
+    value: Vec<i64>,
+    exact: Vec<usize>,
+    offsets: Vec<i32>,
+    cpus: Vec<i32>,
+}
+
+impl SampleColumns {
+    pub(super) fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    pub(super) fn push(&mut self, row: &Row, exact: &[Exact]) {
+        let key = &row.key;
+        self.series.push(key.series.0 as i32);
+        self.node.push(key.node.0 as i32);
+        self.time.push(key.time_ms);
+        self.pid.push(i64::from(key.pid));
+        self.tid.push(i64::from(key.tid));
+        self.thread.push(key.thread);
+        self.status.push(key.status);
+        self.samples.push(row.samples as i64);
+        self.value.push(row.value);
+        self.exact.push(exact.len());
+        self.offsets.extend(exact.iter().map(|exact| i32::from(exact.offset_ms)));
+        self.cpus.extend(exact.iter().map(|exact| i32::from(exact.cpu)));
+    }
+
+    /// What was pushed, which is gone then.
+    pub(super) fn take(&mut self, strings: &StringTable) -> RecordBatch {
+        let lengths = OffsetBuffer::from_lengths(std::mem::take(&mut self.exact));
+        let list = |values: &mut Vec<i32>| -> ArrayRef {
+            Arc::new(ListArray::new(list_item(), lengths.clone(), taken_ints(values), None))
+        };
+        let columns = vec![
+            taken_ints(&mut self.series),
+            taken_ints(&mut self.node),
+            taken(&mut self.time),
+            taken(&mut self.pid),
+            taken(&mut self.tid),
+            repeated(&std::mem::take(&mut self.thread), strings),
+            repeated(&std::mem::take(&mut self.status), strings),
+            taken(&mut self.samples),
+            taken(&mut self.value),
+            list(&mut self.offsets),
+            list(&mut self.cpus),
+        ];
+        batch(Table::Samples, columns)
+    }
+}
+
+/// Rows of a rollup, by column.
+#[derive(Debug, Default)]
+pub(super) struct RollupColumns {
+    series: Vec<i32>,
+    node: Vec<i32>,
+    time: Vec<i64>,
+    status: Vec<StringId>,
+    samples: Vec<i64>,
+    value: Vec<i64>,
+}
+
+impl RollupColumns {
+    pub(super) fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    pub(super) fn push(&mut self, row: &RollupRow) {
+        self.series.push(row.series.0 as i32);
+        self.node.push(row.node.0 as i32);
+        self.time.push(row.time_ms);
+        self.status.push(row.status);
+        self.samples.push(row.sum.samples as i64);
+        self.value.push(row.sum.value);
+    }
+
+    /// What was pushed, which is gone then.
+    pub(super) fn take(&mut self, strings: &StringTable) -> RecordBatch {
+        let columns = vec![
+            taken_ints(&mut self.series),
+            taken_ints(&mut self.node),
+            taken(&mut self.time),
+            repeated(&std::mem::take(&mut self.status), strings),
+            taken(&mut self.samples),
+            taken(&mut self.value),
+        ];
+        // All rollups have the same columns.
+        batch(Table::Rollup5m, columns)
+    }
+}
+
+/// Columns that are made for the schema, and equally long.
+fn batch(table: Table, columns: Vec<ArrayRef>) -> RecordBatch {
+    let schema = Arc::new(schema(table));
+    RecordBatch::try_new(schema.clone(), columns).unwrap_or_else(|_| RecordBatch::new_empty(schema))
 }
 
 fn series(profile: &Profile) -> Result<Vec<ArrayRef>, ArrowError> {

@@ -1,12 +1,18 @@
 //! One table as a Parquet file.
 
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array, Int32Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -15,42 +21,118 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use super::columns::delta_columns;
+use super::columns::{REPEATED, delta_columns, indexed_columns, repeated_text, schema};
+use super::manifest::FileSum;
 use super::{MAX_ROWS, Table};
+use crate::error::{Error, IoContext, Result};
+use crate::pace::Pace;
+
+/// What is found in a file, or what is wrong with it.
+pub(super) type Checked<T> = std::result::Result<T, String>;
 
 /// Rows of a row group: small enough to skip by series and chunk, large enough for its columns to compress.
 const ROW_GROUP: usize = 128 * 1024;
 /// Rows decoded at once.
 const BATCH: usize = 16 * 1024;
 
-/// The bytes of a Parquet file with these rows and this key-value metadata.
-pub(super) fn to_parquet(
+/// Rows of a page, by which readers skip. Smaller pages compress worse.
+const PAGE: usize = 16 * 1024;
+
+/// A table being written to a file.
+pub(super) struct TableWriter<'a> {
     table: Table,
-    rows: &RecordBatch,
-    metadata: &[(&'static str, String)],
-) -> Result<Vec<u8>, ParquetError> {
-    let metadata = metadata.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone()));
+    path: PathBuf,
+    writer: ArrowWriter<SummedFile<'a>>,
+}
+
+impl<'a> TableWriter<'a> {
+    /// Makes a table's file in a segment's folder.
+    pub(super) fn create(folder: &Path, table: Table, pace: &'a Pace) -> Result<Self> {
+        let path = folder.join(table.file_name());
+        let file = File::create_new(&path).context("create", &path)?;
+        let file = SummedFile { file, hasher: crc32fast::Hasher::new(), bytes: 0, pace };
+        // Without the Arrow schema: other readers see plain Parquet types, and ours trusts nothing else.
+        let writer = properties(table).and_then(|properties| {
+            let options =
+                ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+            ArrowWriter::try_new_with_options(file, Arc::new(schema(table)), options)
+        });
+        match writer {
+            Ok(writer) => Ok(Self { table, path, writer }),
+            Err(error) => Err(failed(table, &path, error)),
+        }
+    }
+
+    /// Adds rows.
+    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        self.writer.write(rows).map_err(|error| failed(self.table, &self.path, error))?;
+        self.writer.inner().pace.rest(0);
+        Ok(())
+    }
+
+    /// Writes the footer with this key-value metadata, and brings the file to disk.
+    pub(super) fn finish(mut self, metadata: &[(&'static str, String)]) -> Result<FileSum> {
+        for (key, value) in metadata {
+            self.writer.append_key_value_metadata(KeyValue::new((*key).to_owned(), value.clone()));
+        }
+        let file = self.writer.into_inner().map_err(|error| failed(self.table, &self.path, error))?;
+        file.file.sync_all().context("bring to disk", &self.path)?;
+        Ok(FileSum { bytes: file.bytes, crc32: file.hasher.finalize() })
+    }
+}
+
+/// A file that knows its checksum.
+struct SummedFile<'a> {
+    file: File,
+    hasher: crc32fast::Hasher,
+    bytes: u64,
+    pace: &'a Pace,
+}
+
+impl Write for SummedFile<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.bytes += written as u64;
+        self.pace.rest(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn properties(table: Table) -> std::result::Result<WriterProperties, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("vesta ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_max_row_group_row_count(Some(ROW_GROUP))
+        .set_data_page_row_count_limit(PAGE)
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_offset_index_disabled(true)
-        .set_key_value_metadata(Some(metadata.collect()));
+        .set_offset_index_disabled(indexed_columns(table).is_empty());
+    for name in indexed_columns(table) {
+        let path = ColumnPath::new(vec![(*name).to_owned()]);
+        properties = properties.set_column_statistics_enabled(path, EnabledStatistics::Page);
+    }
     for path in delta_columns(table) {
         let path = ColumnPath::new(path.iter().map(|part| (*part).to_owned()).collect());
         properties = properties
             .set_column_dictionary_enabled(path.clone(), false)
             .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
     }
-    // Without the Arrow schema: other readers see plain Parquet types, and ours trusts nothing else.
-    let options =
-        ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new_with_options(&mut bytes, rows.schema(), options)?;
-    writer.write(rows)?;
-    writer.close()?;
-    Ok(bytes)
+    Ok(properties.build())
+}
+
+/// A disk that refuses is one thing, rows that do not fit the format another.
+fn failed(table: Table, path: &Path, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(source) => match source.downcast::<io::Error>() {
+            Ok(source) => Error::Io { action: "write", path: path.to_owned(), source: *source },
+            Err(source) => Error::Unstorable(format!("{table:?}: {source}")),
+        },
+        error => Error::Unstorable(format!("{table:?}: {error}")),
+    }
 }
 
 /// An opened Parquet file; nothing but its footer has been read.
@@ -63,10 +145,15 @@ pub(super) struct TableFile {
 
 impl TableFile {
     /// Opens a file. `Err` says what is wrong with it, its name first.
-    pub(super) fn open(table: Table, bytes: Bytes) -> Result<Self, String> {
+    pub(super) fn open(table: Table, bytes: Bytes) -> Checked<Self> {
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::load(&bytes, options)
-            .map_err(|error| format!("{}: {}", table.file_name(), one_line(&error)))?;
+        let bad = |error: &ParquetError| format!("{}: {}", table.file_name(), one_line(error));
+        let mut metadata = ArrowReaderMetadata::load(&bytes, options.clone()).map_err(|error| bad(&error))?;
+        if let Some(schema) = with_repeated_texts(metadata.schema()) {
+            let options = options.with_schema(Arc::new(schema));
+            metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
+                .map_err(|error| bad(&error))?;
+        }
         let mut file = Self { table, version: 0, bytes, metadata };
         let version = file.metadata("vesta.schema_version");
         let version = version.ok_or_else(|| file.bad("not a file of Vesta (it has no schema version)"))?;
@@ -96,26 +183,65 @@ impl TableFile {
     }
 
     /// Calls `each` with all rows, some thousand at a time, and with the number of rows before them.
-    pub(super) fn read(
-        &self,
-        mut each: impl FnMut(usize, &Rows<'_>) -> Result<(), String>,
-    ) -> Result<(), String> {
-        let reader =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone())
-                .with_batch_size(BATCH)
-                .build()
-                .map_err(|error| self.bad(one_line(&error)))?;
-        let mut done = 0;
-        for batch in reader {
-            let batch = batch.map_err(|error| self.bad(one_line(&error)))?;
-            if done + batch.num_rows() > self.rows() {
-                return Err(self.bad("more rows than its footer says"));
-            }
-            each(done, &Rows { file: self, batch: &batch })?;
-            done += batch.num_rows();
+    pub(super) fn read(&self, mut each: impl FnMut(usize, &Rows<'_>) -> Checked<()>) -> Checked<()> {
+        let mut batches = self.batches()?;
+        while let Some((done, batch)) = batches.next(self)? {
+            each(done, &self.rows_of(&batch))?;
         }
-        if done == self.rows() { Ok(()) } else { Err(self.bad("fewer rows than its footer says")) }
+        Ok(())
     }
+
+    /// All rows, some thousand at a time.
+    pub(super) fn batches(&self) -> Checked<Batches> {
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone());
+        let reader = builder.with_batch_size(BATCH).build().map_err(|error| self.bad(one_line(&error)))?;
+        Ok(Batches { reader, done: 0 })
+    }
+
+    /// Some rows by column.
+    pub(super) fn rows_of<'a>(&'a self, batch: &'a RecordBatch) -> Rows<'a> {
+        Rows { file: self, batch }
+    }
+}
+
+/// The rows of a file, batch by batch.
+pub(super) struct Batches {
+    reader: ParquetRecordBatchReader,
+    done: usize,
+}
+
+impl Batches {
+    /// The next rows of `file`, and how many there were before.
+    pub(super) fn next(&mut self, file: &TableFile) -> Checked<Option<(usize, RecordBatch)>> {
+        let Some(batch) = self.reader.next() else {
+            return if self.done == file.rows() {
+                Ok(None)
+            } else {
+                Err(file.bad("fewer rows than its footer says"))
+            };
+        };
+        let batch = batch.map_err(|error| file.bad(one_line(&error)))?;
+        let before = self.done;
+        self.done += batch.num_rows();
+        if self.done > file.rows() {
+            return Err(file.bad("more rows than its footer says"));
+        }
+        Ok(Some((before, batch)))
+    }
+}
+
+/// The schema with texts that repeat read as they are stored, numbers and the texts behind them; none if there are none.
+fn with_repeated_texts(schema: &Schema) -> Option<Schema> {
+    let is_repeated =
+        |field: &Field| REPEATED.contains(&field.name().as_str()) && *field.data_type() == DataType::Utf8;
+    schema.fields().iter().any(|field| is_repeated(field)).then(|| {
+        let fields = schema.fields().iter().map(|field| match is_repeated(field) {
+            true => Arc::new(Field::new(field.name(), repeated_text(), field.is_nullable())),
+            false => field.clone(),
+        });
+        Schema::new(fields.collect::<Vec<_>>())
+    })
 }
 
 pub(super) fn one_line(error: &dyn std::fmt::Display) -> String {
@@ -133,6 +259,11 @@ impl<'a> Rows<'a> {
         self.batch.num_rows()
     }
 
+    /// Whether these are rows of a table.
+    pub(super) fn is_of(&self, table: Table) -> bool {
+        self.file.table == table
+    }
+
     /// The version of the schema that the file was written with.
     pub(super) fn version(&self) -> u32 {
         self.file.version
@@ -142,28 +273,37 @@ impl<'a> Rows<'a> {
         self.file.bad(reason)
     }
 
-    pub(super) fn ints(&self, name: &str) -> Result<&'a Int32Array, String> {
+    pub(super) fn ints(&self, name: &str) -> Checked<&'a Int32Array> {
         self.filled(name, |column| column.as_primitive_opt::<Int32Type>())
     }
 
-    pub(super) fn longs(&self, name: &str) -> Result<&'a Int64Array, String> {
+    pub(super) fn longs(&self, name: &str) -> Checked<&'a Int64Array> {
         self.filled(name, |column| column.as_primitive_opt::<Int64Type>())
     }
 
-    pub(super) fn texts(&self, name: &str) -> Result<&'a StringArray, String> {
+    pub(super) fn texts(&self, name: &str) -> Checked<&'a StringArray> {
         self.filled(name, |column| column.as_string_opt::<i32>())
     }
 
-    pub(super) fn nullable_ints(&self, name: &str) -> Result<&'a Int32Array, String> {
+    /// Texts that repeat: numbers, and the texts behind them.
+    pub(super) fn repeated(&self, name: &str) -> Checked<(&'a Int32Array, &'a StringArray)> {
+        let texts = self.filled(name, |column| column.as_dictionary_opt::<Int32Type>())?;
+        match texts.values().as_string_opt::<i32>().filter(|values| values.null_count() == 0) {
+            Some(values) => Ok((texts.keys(), values)),
+            None => Err(self.bad(format!("column {name} is not one of texts"))),
+        }
+    }
+
+    pub(super) fn nullable_ints(&self, name: &str) -> Checked<&'a Int32Array> {
         self.column(name, |column| column.as_primitive_opt::<Int32Type>())
     }
 
-    pub(super) fn nullable_texts(&self, name: &str) -> Result<&'a StringArray, String> {
+    pub(super) fn nullable_texts(&self, name: &str) -> Checked<&'a StringArray> {
         self.column(name, |column| column.as_string_opt::<i32>())
     }
 
     /// A list column and all its elements.
-    pub(super) fn int_lists(&self, name: &str) -> Result<(&'a ListArray, &'a Int32Array), String> {
+    pub(super) fn int_lists(&self, name: &str) -> Checked<(&'a ListArray, &'a Int32Array)> {
         let lists = self.filled(name, |column| column.as_list_opt::<i32>())?;
         let values = lists.values().as_primitive_opt::<Int32Type>();
         match values.filter(|values| values.null_count() == 0) {
@@ -173,10 +313,7 @@ impl<'a> Rows<'a> {
     }
 
     /// A map column, its keys and its values.
-    pub(super) fn text_maps(
-        &self,
-        name: &str,
-    ) -> Result<(&'a MapArray, &'a StringArray, &'a StringArray), String> {
+    pub(super) fn text_maps(&self, name: &str) -> Checked<(&'a MapArray, &'a StringArray, &'a StringArray)> {
         let maps = self.filled(name, |column| column.as_map_opt())?;
         let (keys, values) = (maps.keys().as_string_opt::<i32>(), maps.values().as_string_opt::<i32>());
         match (keys, values) {
@@ -191,7 +328,7 @@ impl<'a> Rows<'a> {
         &self,
         name: &str,
         cast: impl FnOnce(&'a dyn Array) -> Option<&'a T>,
-    ) -> Result<&'a T, String> {
+    ) -> Checked<&'a T> {
         let column = self.column(name, cast)?;
         match column.null_count() {
             0 => Ok(column),
@@ -203,7 +340,7 @@ impl<'a> Rows<'a> {
         &self,
         name: &str,
         cast: impl FnOnce(&'a dyn Array) -> Option<&'a T>,
-    ) -> Result<&'a T, String> {
+    ) -> Checked<&'a T> {
         let column = self.batch.column_by_name(name);
         let column = column.ok_or_else(|| self.bad(format!("column {name} is missing")))?;
         cast(column.as_ref())

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::file::{TableFile, to_parquet};
+use super::file::TableFile;
 use super::manifest::{self, FileSum};
 use super::samples::SamplesFile;
-use super::{MAX_EXACT, MAX_FILE_BYTES, MAX_ROWS, MAX_SUM, Manifest, Table, decode, encode};
-use crate::error::{Error, IoContext, Result};
+use super::{MAX_FILE_BYTES, Manifest, Table, decode};
+use crate::error::{IoContext, Result};
 use crate::model::Profile;
 
 /// Why a segment could not be read.
@@ -25,57 +25,8 @@ pub(crate) enum LoadError {
     Refused(String),
 }
 
-/// Writes a profile into the new folder `folder` and brings it to disk. Returns the finished manifest and
-/// the bytes written. The caller renames the folder to where readers look.
-pub(crate) fn write(folder: &Path, profile: &Profile, mut manifest: Manifest) -> Result<(Manifest, u64)> {
-    check_limits(profile, &manifest).map_err(Error::Unstorable)?;
-    fs::create_dir(folder).context("create", folder)?;
-    let mut total = 0;
-    for table in Table::ALL {
-        let path = folder.join(table.file_name());
-        let unstorable = |reason: &dyn std::fmt::Display| Error::Unstorable(format!("{table:?}: {reason}"));
-        let rows = encode::encode(profile, table).map_err(|error| unstorable(&error))?;
-        let bytes = to_parquet(table, &rows, &manifest.to_metadata()).map_err(|error| unstorable(&error))?;
-        if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(unstorable(&format!("{} bytes, at most {MAX_FILE_BYTES} are allowed", bytes.len())));
-        }
-        write_file(&path, &bytes)?;
-        let sum = FileSum { bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) };
-        manifest.files.insert(table.file_name().to_owned(), sum);
-        total += sum.bytes;
-    }
-    let json = manifest.to_json().map_err(|error| Error::Unstorable(error.to_string()))?;
-    write_file(&folder.join(manifest::FILE_NAME), &json)?;
-    sync_folder(folder)?;
-    Ok((manifest, total + json.len() as u64))
-}
-
-/// What would be refused when read must not be written.
-fn check_limits(profile: &Profile, manifest: &Manifest) -> std::result::Result<(), String> {
-    manifest.check()?;
-    let counts = [
-        ("rows", profile.rows.len()),
-        ("series", profile.series.len()),
-        ("stack nodes", profile.stacks.len()),
-        ("frames", profile.frames.len()),
-        ("binaries", profile.binaries.len()),
-        ("accounts", profile.accounts.len()),
-    ];
-    if let Some((what, count)) = counts.into_iter().find(|(_, count)| *count > MAX_ROWS) {
-        return Err(format!("{count} {what}, at most {MAX_ROWS} are allowed"));
-    }
-    if profile.exact.len() > MAX_EXACT {
-        return Err(format!("{} exact times, at most {MAX_EXACT} are allowed", profile.exact.len()));
-    }
-    let samples = profile.rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.samples));
-    let value = profile.rows.iter().fold(0u64, |sum, row| sum.saturating_add(row.value.unsigned_abs()));
-    if samples.max(value) > MAX_SUM.unsigned_abs() {
-        return Err(format!("{samples} samples of together {value} ns, at most {MAX_SUM} are allowed"));
-    }
-    Ok(())
-}
-
-fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file and brings it to disk.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = File::create_new(path).context("create", path)?;
     file.write_all(bytes).context("write", path)?;
     file.sync_all().context("bring to disk", path)
@@ -119,6 +70,21 @@ pub(crate) fn load(folder: &Path, manifest: &Manifest) -> std::result::Result<Pr
     guarded(|| decode::decode(manifest, |table| bytes_of(&files, table)))
 }
 
+/// Reads a rollup of a segment, with its tables: rows have the start of their step as their time, and neither
+/// processes nor threads. None if the segment does not have it.
+pub(crate) fn load_rollup(
+    folder: &Path,
+    manifest: &Manifest,
+    table: Table,
+) -> std::result::Result<Option<Profile>, LoadError> {
+    if !manifest.files.contains_key(table.file_name()) {
+        return Ok(None);
+    }
+    let tables: Vec<_> = Table::ALL_BUT_SAMPLES.into_iter().chain([table]).collect();
+    let files = read_tables(folder, manifest, &tables)?;
+    guarded(|| decode::decode_rollup(manifest, table, |table| bytes_of(&files, table))).map(Some)
+}
+
 /// Reads a segment without the rows of its samples.
 pub(crate) fn load_all_but_samples(
     folder: &Path,
@@ -144,7 +110,8 @@ pub(crate) fn open_samples(
     opened.map_err(|error| refused(folder, name, &error))?.map_err(LoadError::Bad)
 }
 
-fn read_tables(
+/// Reads files of a segment and verifies their checksums.
+pub(super) fn read_tables(
     folder: &Path,
     manifest: &Manifest,
     tables: &[Table],
@@ -159,7 +126,7 @@ fn read_tables(
     Ok(files)
 }
 
-fn bytes_of(files: &[(Table, Bytes)], table: Table) -> Bytes {
+pub(super) fn bytes_of(files: &[(Table, Bytes)], table: Table) -> Bytes {
     files.iter().find(|(t, _)| *t == table).map_or_else(Bytes::new, |(_, bytes)| bytes.clone())
 }
 
@@ -202,7 +169,9 @@ fn compare_sums(manifest: &Manifest, table: Table, found: FileSum) -> std::resul
 const GAVE_UP: &str = "the Parquet reader gave up on it";
 
 /// Runs the decoder. The Parquet reader panics on some damaged files that come without checksums.
-fn guarded<T>(decode: impl FnOnce() -> std::result::Result<T, String>) -> std::result::Result<T, LoadError> {
+pub(super) fn guarded<T>(
+    decode: impl FnOnce() -> std::result::Result<T, String>,
+) -> std::result::Result<T, LoadError> {
     let result = catch_unwind(AssertUnwindSafe(decode));
     result.unwrap_or_else(|_| Err(GAVE_UP.to_owned())).map_err(LoadError::Bad)
 }

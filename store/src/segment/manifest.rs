@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use super::{KNOWN_VERSIONS, SCHEMA_VERSION};
-use crate::model::Profile;
+use super::statistics::Statistics;
+use super::{KNOWN_VERSIONS, MAX_RESOLUTION_MS};
 use crate::query::MAX_TIME_MS;
 
 /// Name of the manifest's file. Readers of Parquet folders ignore names that start with `_`.
@@ -26,7 +26,7 @@ pub(crate) struct Manifest {
     /// First and last millisecond that any of its rows or accounts needs; the last is not included.
     pub(crate) min_ms: i64,
     pub(crate) max_ms: i64,
-    /// 0: as the agent wrote it; above: merged.
+    /// 0: as the agent wrote it; 1, 2, 3: merged to five minutes, an hour, a day.
     pub(crate) level: u8,
     /// Rows of samples.
     pub(crate) rows: u64,
@@ -34,6 +34,18 @@ pub(crate) struct Manifest {
     pub(crate) replaces: BTreeSet<Ulid>,
     /// By name; empty when the manifest was made from the metadata of the samples file.
     pub(crate) files: BTreeMap<String, FileSum>,
+    /// Length of the time buckets in milliseconds; 0 where times are as the agent wrote them. Not in version 1.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) resolution_ms: i64,
+    /// Not in version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) statistics: Option<Statistics>,
+}
+
+/// Left out, so that a manifest of version 1 has the checksum that it was written with.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(value: &i64) -> bool {
+    *value == 0
 }
 
 /// Length and checksum of a file.
@@ -52,22 +64,6 @@ struct Checked {
 }
 
 impl Manifest {
-    /// The manifest of a profile, as yet without files.
-    pub(crate) fn of(profile: &Profile, level: u8, replaces: BTreeSet<Ulid>) -> Self {
-        let (min_ms, max_ms) = span(profile);
-        Self {
-            schema_version: SCHEMA_VERSION,
-            start_ms: profile.start_ms,
-            end_ms: profile.end_ms,
-            min_ms,
-            max_ms,
-            level,
-            rows: profile.rows.len() as u64,
-            replaces,
-            files: BTreeMap::new(),
-        }
-    }
-
     pub(crate) fn to_json(&self) -> serde_json::Result<Vec<u8>> {
         let crc32 = crc32fast::hash(&serde_json::to_vec(self)?);
         let mut json = serde_json::to_vec_pretty(&Checked { crc32, segment: self.clone() })?;
@@ -93,6 +89,8 @@ impl Manifest {
             ("vesta.max_ms", self.max_ms.to_string()),
             ("vesta.level", self.level.to_string()),
             ("vesta.replaces", replaces.join(",")),
+            ("vesta.resolution_ms", self.resolution_ms.to_string()),
+            ("vesta.statistics", serde_json::to_string(&self.statistics).unwrap_or_default()),
         ]
     }
 
@@ -118,6 +116,13 @@ impl Manifest {
             rows,
             replaces: replaces.collect::<Result<_, _>>()?,
             files: BTreeMap::new(),
+            resolution_ms: get("vesta.resolution_ms")
+                .map_or(Ok(0), |text| number(Some(text), "vesta.resolution_ms"))?,
+            statistics: match get("vesta.statistics") {
+                Some(text) => serde_json::from_str(&text)
+                    .map_err(|error| format!("metadata `vesta.statistics` cannot be read: {error}"))?,
+                None => None,
+            },
         };
         manifest.check()?;
         Ok(manifest)
@@ -131,6 +136,9 @@ impl Manifest {
         match outside {
             Some(time) => Err(format!("time {time} ms is outside the years 1970 to 9999")),
             None if self.min_ms > self.max_ms => Err("its last time is before its first".to_owned()),
+            None if !(0..=MAX_RESOLUTION_MS).contains(&self.resolution_ms) => {
+                Err(format!("a resolution of {} ms", self.resolution_ms))
+            }
             None => Ok(()),
         }
     }
@@ -141,21 +149,6 @@ pub(crate) fn check_version(version: u32) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("schema version {version}; this version of Vesta reads {KNOWN_VERSIONS:?}"))
-}
-
-/// What rows and accounts need: the profile's own span, widened where they lie outside.
-fn span(profile: &Profile) -> (i64, i64) {
-    let (mut min, mut max) = (profile.start_ms, profile.end_ms.max(profile.start_ms));
-    for row in &profile.rows {
-        let last = profile.exact_of(row).last().map_or(0, |exact| i64::from(exact.offset_ms));
-        min = min.min(row.key.time_ms);
-        max = max.max(row.key.time_ms.saturating_add(last + 1));
-    }
-    for account in &profile.accounts {
-        min = min.min(account.time_ms);
-        max = max.max(account.time_ms.saturating_add(1));
-    }
-    (min, max)
 }
 
 /// A segment in a data directory.
@@ -188,9 +181,14 @@ impl SegmentInfo {
         self.manifest.max_ms
     }
 
-    /// 0 as written by the agent, 1 and 2 merged to five minutes and to an hour.
+    /// 0 as written by the agent; 1, 2 and 3 merged to five minutes, an hour and a day.
     pub fn level(&self) -> u8 {
         self.manifest.level
+    }
+
+    /// Length of its time buckets in milliseconds; 0 where times are as the agent wrote them.
+    pub fn resolution_ms(&self) -> i64 {
+        self.manifest.resolution_ms
     }
 
     /// Rows of samples.

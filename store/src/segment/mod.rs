@@ -7,15 +7,25 @@ mod decode;
 mod encode;
 mod file;
 mod folder;
+mod functions;
 mod manifest;
+mod merge;
+mod order;
+mod rollup;
+mod rows;
 mod samples;
+mod statistics;
+mod writer;
 
 pub(crate) use folder::{
-    LoadError, load, load_all_but_samples, open_samples, read_manifest, sync_folder, write,
+    LoadError, load, load_all_but_samples, load_rollup, open_samples, read_manifest, sync_folder, write_file,
 };
 pub(crate) use manifest::Manifest;
 pub use manifest::SegmentInfo;
+pub(crate) use merge::{MergeError, merge};
+pub(crate) use rollup::STEPS as ROLLUPS;
 pub(crate) use samples::{Page, Part, SamplesFile, rows_of};
+pub(crate) use writer::{Target, write};
 
 /// The version of the schema this version writes.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -24,6 +34,17 @@ pub const KNOWN_VERSIONS: [u32; 2] = [1, 2];
 
 /// Length of a chunk: rows of a stack are stored together for this long, then the next stack follows.
 pub const CHUNK_MS: i64 = 300_000;
+/// The same once exact times are gone: what is old is asked for in hours.
+const COARSE_CHUNK_MS: i64 = 3_600_000;
+/// Coarsest time buckets.
+pub(crate) const MAX_RESOLUTION_MS: i64 = 86_400_000;
+/// Segments of this level and above, an hour or more, have rollups.
+const ROLLUP_LEVEL: u8 = 2;
+
+/// Length of a chunk in a segment of this resolution.
+fn chunk_ms(resolution_ms: i64) -> i64 {
+    if resolution_ms == 0 { CHUNK_MS } else { COARSE_CHUNK_MS.max(resolution_ms) }
+}
 
 /// Rows of one table. 8 Mi rows of samples are 23 hours of a window with 1,000 rows each 10 seconds; more
 /// would not fit a reader's memory at once.
@@ -32,7 +53,7 @@ pub(crate) const MAX_ROWS: usize = 8 << 20;
 pub(crate) const MAX_EXACT: usize = 64 << 20;
 /// Bytes of one file: it is read as a whole.
 pub(crate) const MAX_FILE_BYTES: u64 = 256 << 20;
-/// Sum of samples, and of values in nanoseconds (36 years), of one segment: sums over segments cannot overflow.
+/// Sum of samples, and of values (36 years in nanoseconds), of one segment: sums over segments cannot overflow.
 pub(crate) const MAX_SUM: i64 = 1 << 60;
 
 /// The tables of a segment; each is one file.
@@ -44,9 +65,15 @@ pub(crate) enum Table {
     Frames,
     Binaries,
     Accounts,
+    /// In segments of an hour and more only.
+    Rollup5m,
+    Rollup1h,
+    Rollup1d,
+    Functions,
 }
 
 impl Table {
+    /// The tables that every segment has.
     pub(crate) const ALL: [Self; 6] =
         [Self::Samples, Self::Series, Self::Stacks, Self::Frames, Self::Binaries, Self::Accounts];
 
@@ -61,6 +88,10 @@ impl Table {
             Self::Frames => "frames.parquet",
             Self::Binaries => "binaries.parquet",
             Self::Accounts => "accounts.parquet",
+            Self::Rollup5m => "rollup_5m.parquet",
+            Self::Rollup1h => "rollup_1h.parquet",
+            Self::Rollup1d => "rollup_1d.parquet",
+            Self::Functions => "func_5m.parquet",
         }
     }
 }

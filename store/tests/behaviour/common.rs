@@ -146,7 +146,7 @@ pub(crate) fn plain(p: &Profile) -> Vec<String> {
     lines
 }
 
-fn plain_frame(p: &Profile, f: &Frame) -> String {
+pub(crate) fn plain_frame(p: &Profile, f: &Frame) -> String {
     let binary = f.binary.map(|id| (p.text(p.binary(id).path), p.text(p.binary(id).build_id)));
     let names = [f.function, f.system_name, f.file].map(|id| p.text(id));
     format!("{:?} {:?} {names:?} {} {binary:?} {:x}", f.kind, f.unwound, f.line, f.address)

@@ -81,7 +81,7 @@ fn compaction_changes_no_answer() {
 
     store.compact(LATER).unwrap();
     let levels: Vec<_> = store.segments().unwrap().iter().map(|segment| segment.level()).collect();
-    assert_eq!(levels, [2, 0], "one hour, and a lone window");
+    assert_eq!(levels, [2, 0], "one hour, and a lone window; the day is not over");
     assert_same(&answers(&store), &before);
     assert_same(&answers(&Store::open_reader(dir.path()).unwrap()), &before);
     assert_eq!(folders(dir.path()).len(), 2);

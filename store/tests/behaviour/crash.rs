@@ -76,7 +76,11 @@ fn a_killed_writer_leaves_whole_windows_each_once() {
     assert_eq!(std::fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
     writer.compact(NOON * 2).unwrap();
     assert_eq!(times(&writer).len(), written);
-    assert_eq!(writer.stats().segments, written.div_ceil(360), "one for each hour");
+    assert_eq!(
+        writer.stats().segments,
+        written.div_ceil(12 * 360),
+        "one for each day, of which half was left"
+    );
 }
 
 #[test]

@@ -45,9 +45,9 @@ fn write_golden_files() {
     fs::remove_dir_all(&folder).unwrap_or_default();
     let store = Store::open_writer(&folder).unwrap();
     for n in 0..3 {
-        store.append(&window(n, NOON + n as i64 * 10_000, 12)).unwrap();
+        store.append(&window(n, NOON + n as i64 * 200_000, 12)).unwrap();
     }
-    store.compact(NOON + 3_600_000).unwrap();
+    store.compact(NOON + 7_200_000).unwrap();
     store.append(&window(3, NOON + 300_000, 12)).unwrap();
     fs::write(folder.join("expected.txt"), in_words(&store)).unwrap();
     drop(store);

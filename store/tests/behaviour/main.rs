@@ -7,5 +7,7 @@ mod concurrent;
 mod crash;
 mod golden;
 mod hostile;
+mod levels;
 mod other_readers;
+mod pins;
 mod queries;

@@ -21,10 +21,10 @@ fn python() -> PathBuf {
     python
 }
 
-fn read(data_dir: &Path) -> Value {
+fn read(data_dir: &Path, what: &[&str]) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/read_with_pyarrow.py");
     let python = python();
-    let output = Command::new(&python).arg(script).arg(data_dir).output();
+    let output = Command::new(&python).arg(script).arg(data_dir).args(what).output();
     let output =
         output.unwrap_or_else(|error| panic!("{} (run `cargo xtask setup`): {error}", python.display()));
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -47,7 +47,7 @@ fn pyarrow_and_duckdb_read_every_table_and_find_the_same_totals() {
         (0..5).map(|n| window(n, NOON + n as i64 * 86_400_000, 50 + n as usize * 20)).collect();
     windows.iter().for_each(|window| drop(store.append(window).unwrap()));
 
-    let found = read(dir.path());
+    let found = read(dir.path(), &[]);
     let arrow = &found["pyarrow"];
     let rows = |of: fn(&Profile) -> usize| json!(sum(&windows, of));
     assert_eq!(arrow["samples_rows"], rows(|p| p.rows.len()));
@@ -93,4 +93,27 @@ fn pyarrow_and_duckdb_read_every_table_and_find_the_same_totals() {
     assert_eq!(duck["by_root"], json!(by_root));
     assert_eq!(duck["lost"], json!(lost));
     assert_eq!(duck["exact"], arrow["exact"]);
+}
+
+#[test]
+fn duckdb_finds_in_rollups_what_it_finds_in_samples() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(dir.path()).unwrap();
+    // Some close together, some hours apart, over two days.
+    let windows: Vec<_> =
+        (0..40).map(|n| window(n, NOON + (n as i64 % 4) * 10_000 + (n as i64 / 4) * 8_000_000, 40)).collect();
+    windows.iter().for_each(|window| drop(store.append(window).unwrap()));
+    let policy = "1d=10s".parse().unwrap();
+    store.compact_by(&policy, &store::Pace::default(), NOON + 30 * 86_400_000).unwrap();
+    let levels: Vec<_> = store.segments().unwrap().iter().map(|segment| segment.level()).collect();
+    assert_eq!(levels, [3, 3]);
+
+    let found = read(dir.path(), &["rollups"]);
+    let value = |p: &Profile| p.rows.iter().map(|row| row.value).sum::<i64>();
+    let all = json!([sum(&windows, Profile::samples), sum(&windows, value)]);
+    for table in ["samples", "rollup_5m", "rollup_1h", "rollup_1d", "self"] {
+        assert_eq!(found[table], all, "{table}");
+    }
+    assert_eq!(found["functions_agree"], json!(true));
+    assert!(found["functions"].as_u64() > Some(100), "{found}");
 }

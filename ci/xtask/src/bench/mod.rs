@@ -2,6 +2,7 @@
 //! them; what they compute with is tested like all else.
 
 mod oracle;
+mod store;
 mod unwind;
 
 use anyhow::Result;
@@ -12,6 +13,7 @@ Measures Vesta, and its peers on the same work in the same run.
 Usage: cargo xtask bench BENCH [OPTIONS]
 
 Benches:
+  store             profiles on disk: bytes a sample by level and resolution, speed of writing and merging
   unwind            stacks of real programs: how many are whole, how many are kept, what they cost
   unwind-agreement  the same samples, walked by perf from copied stacks and by us
   unwind-build      CPU time and memory that compiling unwind tables takes
@@ -24,6 +26,7 @@ Benches:
 #[derive(Debug, PartialEq)]
 pub(crate) enum Bench {
     Help(&'static str),
+    Store(store::Options),
     Unwind(unwind::Options),
     UnwindAgreement(unwind::agreement::Options),
     UnwindBuild(unwind::build::Options),
@@ -38,6 +41,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Bench, String> {
     };
     let help = match name.as_str() {
         "help" | "--help" | "-h" => return Ok(Bench::Help(HELP)),
+        "store" => store::HELP,
         "unwind" => unwind::HELP,
         "unwind-agreement" => unwind::agreement::HELP,
         "unwind-build" => unwind::build::HELP,
@@ -49,6 +53,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Bench, String> {
         return Ok(Bench::Help(help));
     }
     match name.as_str() {
+        "store" => store::Options::parse(rest).map(Bench::Store),
         "unwind" => unwind::Options::parse(rest).map(Bench::Unwind),
         "unwind-agreement" => unwind::agreement::Options::parse(rest).map(Bench::UnwindAgreement),
         "unwind-build" => unwind::build::Options::parse(rest).map(Bench::UnwindBuild),
@@ -61,6 +66,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Bench, String> {
 pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::Help(text) => println!("{text}"),
+        Bench::Store(options) => store::run(&options)?,
         Bench::Unwind(options) => unwind::run(&options)?,
         Bench::UnwindAgreement(options) => unwind::agreement::run(&options)?,
         Bench::UnwindBuild(options) => unwind::build::run(&options)?,
@@ -74,7 +80,8 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 5] = ["unwind", "unwind-agreement", "unwind-build", "kernel-stack", "unwind-oracle"];
+    const NAMES: [&str; 6] =
+        ["store", "unwind", "unwind-agreement", "unwind-build", "kernel-stack", "unwind-oracle"];
 
     fn parsed(line: &str) -> Result<Bench, String> {
         parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
