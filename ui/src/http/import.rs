@@ -41,8 +41,8 @@ pub(super) async fn import(
         now_ms: now_ms(),
         limits: LIMITS,
     };
-    // Bodies are held in memory, so one at a time.
-    let Ok(_alone) = state.imports.try_acquire() else {
+    // Files are held in memory, so one at a time, until it is done even if nobody waits for it any more.
+    let Ok(alone) = state.imports.clone().try_acquire_owned() else {
         return Err(ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "another file is being imported; try again",
@@ -60,6 +60,7 @@ pub(super) async fn import(
     let imported = run(&state, Kind::Import, move |_, store| {
         let profile = import::read(&*bytes, &options)?;
         store.import(&profile)?;
+        drop(alone);
         Ok(json!({
             "samples": profile.samples(),
             "events": import::events(&profile),

@@ -149,7 +149,7 @@ struct AppState {
     limits: Limits,
     permits: Arc<Semaphore>,
     /// One file is imported at a time.
-    imports: Semaphore,
+    imports: Arc<Semaphore>,
     counters: Counters,
 }
 
@@ -175,7 +175,7 @@ pub async fn serve(
         started_ms: now_ms(),
         limits,
         permits: Arc::new(Semaphore::new(limits.queries)),
-        imports: Semaphore::new(1),
+        imports: Arc::new(Semaphore::new(1)),
         counters: Counters::default(),
     });
     let (stopping, stopped) = oneshot::channel();

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use ::pprof::protos;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use proptest::prelude::*;
 use prost::Message;
 
 use super::{ImportError, Limits, Options, read};
@@ -207,5 +208,21 @@ fn extreme_numbers_are_kept_within_bounds() {
     ] {
         let error = error(&file);
         assert!(error.starts_with("it is too large: ") && error.ends_with("are allowed"), "{error}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_an_error_or_a_profile(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+        lines in prop::collection::vec("(app 1/2 |\\[1\\] |9\\.5: |7 |cycles: |\t|[0-9a-f]{1,9} |\\(|\\)|;|PERF_RECORD_MMAP2 |\\PC){0,9}", 0..9),
+    ) {
+        drop(read(&*bytes, &Options::default()));
+        drop(super::pprof::read(&bytes, &Options::default()));
+        let text = lines.join("\n");
+        drop(super::perf_script::read(text.as_bytes(), &Options::default()));
+        drop(super::folded::read(text.as_bytes(), &Options::default()));
     }
 }

@@ -195,7 +195,9 @@ fn format_of(head: &[u8]) -> Result<Source, ImportError> {
         return Ok(Source::Pprof);
     }
     let text = String::from_utf8_lossy(head);
-    match text.lines().find(|line| !line.trim().is_empty() && !lines::is_comment(line)) {
+    let says_nothing =
+        |line: &str| line.trim().is_empty() || lines::is_comment(line) && !perf_line::is_head(line);
+    match text.lines().find(|line| !says_nothing(line)) {
         Some(line) if perf_line::is_head(line) => Ok(Source::PerfScript),
         Some(line) if folded::is_line(line) => Ok(Source::Folded),
         Some(line) if line.trim_start().starts_with('<') => Err(ImportError::Unknown("it is XML, as an SVG")),

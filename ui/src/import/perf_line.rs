@@ -30,20 +30,24 @@ fn word(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Reads `comm pid/tid [cpu] flags time: period event: …`, of which only comm, an id and the event must be there.
-/// A comm may have spaces and numbers in it.
+/// A comm may have spaces and numbers in it, so that what has a time is believed first.
 pub(super) fn head(line: &str) -> Option<Head<'_>> {
-    let mut after = line;
-    let mut first = true;
+    let mut after = word(line)?.1;
+    let mut untimed = None;
     while let Some((id, rest)) = word(after) {
-        let start = line.len() - rest.len() - id.len();
-        if let (false, Some((pid, tid))) = (first, ids(id))
+        let comm_end = line.len() - rest.len() - id.len();
+        if let Some((pid, tid)) = ids(id)
             && let Some(head) = after_ids(rest)
         {
-            return Some(Head { comm: line[..start].trim(), pid, tid, ..head });
+            let head = Head { comm: line[..comm_end].trim(), pid, tid, ..head };
+            if head.time_us.is_some() {
+                return Some(head);
+            }
+            untimed.get_or_insert(head);
         }
-        (after, first) = (rest, false);
+        after = rest;
     }
-    None
+    untimed
 }
 
 /// `tid` or `pid/tid`; those of the idle task and of exited threads are -1.
@@ -219,6 +223,8 @@ mod tests {
             ("sched:sched_switch", Some(1_000_000), "prev_comm=swapper/0")
         );
         assert_eq!(head("x -1/-1 cycles:").unwrap().tid, 0);
+        let strange = head("# 7 a:    12/13   1.5: 9 cycles: ").unwrap();
+        assert_eq!((strange.comm, strange.tid, strange.event), ("# 7 a:", 13, "cycles"));
         for bad in
             ["", "main;f 12", "a b c", "77 12.5: cycles:", "\t55d0 burn+0x1 (/bin/shares)", "x 1 [a] cycles:"]
         {

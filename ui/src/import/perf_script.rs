@@ -147,14 +147,12 @@ impl<'a> Import<'a> {
                 return Ok(true);
             }
         }
-        if is_comment(line) {
-            return Ok(true);
-        }
         if line.contains("PERF_RECORD_") {
             self.end_of_sample()?;
             return self.mapping(line).map(|()| true);
         }
-        let Some(head) = perf_line::head(line) else { return Ok(false) };
+        // A thread may be called `#`.
+        let Some(head) = perf_line::head(line) else { return Ok(is_comment(line)) };
         self.end_of_sample()?;
         self.head(&head);
         Ok(true)

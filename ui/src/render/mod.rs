@@ -91,7 +91,7 @@ pub enum FormatError {
 pub struct RenderOptions {
     /// The label that groups stacks: the first frame of folded stacks, the first row of a flame graph.
     pub by: GroupBy,
-    /// Title of a picture.
+    /// Title of a picture, and of a file that has one.
     pub title: String,
     /// Most nodes of a JSON tree or an SVG; what is smaller is pruned and counted.
     pub max_nodes: usize,
@@ -101,12 +101,7 @@ pub struct RenderOptions {
 
 impl Default for RenderOptions {
     fn default() -> Self {
-        Self {
-            by: GroupBy::default(),
-            title: "Vesta flame graph".to_owned(),
-            max_nodes: DEFAULT_MAX_NODES,
-            max_rows: 50,
-        }
+        Self { by: GroupBy::default(), title: "Vesta".to_owned(), max_nodes: DEFAULT_MAX_NODES, max_rows: 50 }
     }
 }
 

@@ -43,6 +43,9 @@ pub(super) fn folded(kind: NodeKind, function: &str) -> String {
     if name.starts_with("# ") {
         name.replace_range(1..2, "_");
     }
+    if name == "#" {
+        name.push('_');
+    }
     if let Some(space) = name.rfind(' ')
         && name[space + 1..].chars().all(|c| c.is_ascii_digit() || c == '.')
     {
@@ -65,6 +68,7 @@ mod tests {
             ("worker 12", "worker_12"),
             ("v 1.5", "v_1.5"),
             ("# note", "#_note"),
+            ("#", "#_"),
             ("  padded ", "padded"),
             (" ", "[none]"),
             ("operator new(unsigned long)", "operator new(unsigned long)"),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::render::Format;
-use crate::support::{START_MS, generated};
+use crate::support::{PERIOD_NS, START_MS, generated};
 
 #[test]
 fn every_export_has_the_same_samples() {
@@ -25,6 +25,18 @@ fn every_export_has_the_same_samples() {
         assert_eq!(proto.sample.iter().map(|sample| sample.value[0] as u64).sum::<u64>(), expected);
         assert_eq!(proto.time_nanos, START_MS * 1_000_000);
     }
+
+    assert_eq!(export(Format::PerfScript).text().matches("\n\n").count() as u64, expected);
+    let (firefox, speedscope) = (export(Format::Firefox), export(Format::Speedscope));
+    assert!(firefox.header("content-disposition").ends_with(".firefox.json\""));
+    let sum = |file: &Reply, list: &str, weights: &str| {
+        let file = file.json();
+        let threads = file[list].as_array().unwrap().iter();
+        let weights = threads.flat_map(|thread| thread.pointer(weights).unwrap().as_array().unwrap());
+        weights.map(|weight| weight.as_f64().unwrap()).sum::<f64>()
+    };
+    assert_eq!(sum(&firefox, "threads", "/samples/weight"), expected as f64);
+    assert_eq!(sum(&speedscope, "profiles", "/weights"), (expected as i64 * PERIOD_NS) as f64);
 
     let svg = export(Format::Svg);
     assert_eq!(svg.header("content-type"), "image/svg+xml");

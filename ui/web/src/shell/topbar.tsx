@@ -143,6 +143,9 @@ const FORMATS = [
   ["folded", "Folded stacks", "one stack per line"],
   ["svg", "SVG", "a flame graph to look at"],
   ["json", "JSON", "the stack tree of this page"],
+  ["firefox", "Firefox Profiler", "threads over time"],
+  ["speedscope", "speedscope", "threads over time"],
+  ["perf-script", "perf script", "sample after sample, as text"],
 ] as const;
 
 function Export(props: { explore: Explore }): JSX.Element {
