@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use profiler_abi::{SLAB_WORDS, SLABS_MAX};
-use ui::render::Format;
+use ui::render::{Format, TopBy};
 
 /// A continuous whole-system profiler: samples the stacks of every process, keeps them, shows them.
 #[derive(Debug, Parser)]
@@ -204,6 +204,9 @@ pub(crate) struct QueryArgs {
 
     #[command(flatten)]
     pub(crate) out: OutputArgs,
+
+    #[command(flatten)]
+    pub(crate) ask: AskArgs,
 }
 
 /// How a profile is shown, and where.
@@ -218,9 +221,51 @@ pub(crate) struct OutputArgs {
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Print the table of `top` as JSON: the same as --format top-json
+    /// Print the table of `top`, or the answer to a question, as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Questions beside the profile itself; one at a time.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Questions")]
+pub(crate) struct AskArgs {
+    /// Samples over time, by the values of a label such as process, thread or status
+    #[arg(long, value_name = "LABEL", conflicts_with_all = ["top", "function", "diff", "labels"])]
+    pub(crate) group_by: Option<String>,
+
+    /// Length of a bucket of time, e.g. 10s, 5m; alone it asks for samples over time by process [default: a
+    /// sixtieth of the range]
+    #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with_all = ["top", "diff", "labels"])]
+    pub(crate) step: Option<Span>,
+
+    /// A table by function, source file or binary
+    #[arg(long, value_name = "WHAT", conflicts_with_all = ["function", "diff", "labels"])]
+    pub(crate) top: Option<TopBy>,
+
+    /// When a function used CPU: its name, or after a ~ a regular expression that is searched for in names
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["diff", "labels"])]
+    pub(crate) function: Option<String>,
+
+    /// What changed since another range, e.g. -2h..-1h; functions whose share of all samples changed most
+    #[arg(long, value_name = "FROM..UNTIL", allow_hyphen_values = true, conflicts_with = "labels")]
+    pub(crate) diff: Option<String>,
+
+    /// Which samples of the other range [default: the same selector]
+    #[arg(long, value_name = "SELECTOR", requires = "diff")]
+    pub(crate) diff_selector: Option<String>,
+
+    /// Names of labels, or with a name its values and their samples
+    #[arg(long, value_name = "LABEL", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) labels: Option<String>,
+
+    /// Only labels or values that start so
+    #[arg(long, value_name = "TEXT", requires = "labels")]
+    pub(crate) prefix: Option<String>,
+
+    /// At most this many rows, groups or functions [default: 50 rows, 8 groups or functions]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) rows: Option<u16>,
 }
 
 /// Files of other tools, and what to say of them.
@@ -407,5 +452,6 @@ mod tests {
         assert_eq!(args.command, ["ls", "--help"]);
         assert!(Cli::try_parse_from(["vesta", "record", "--pid", "1", "--", "ls"]).is_err());
         assert!(Cli::try_parse_from(["vesta", "query", "--from", "-5m", "--until", "-1m"]).is_ok());
+        assert!(Cli::try_parse_from(["vesta", "query", "--diff", "-2h..-1h", "--labels"]).is_err());
     }
 }

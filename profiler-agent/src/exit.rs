@@ -88,7 +88,10 @@ impl From<ConfigError> for Failure {
 
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
-        Self::new(Code::Store, error)
+        match error {
+            store::Error::TooLarge { .. } | store::Error::Cancelled => Self::error(error),
+            error => Self::new(Code::Store, error),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One module per command.
 
+mod ask;
 pub(crate) mod convert;
 pub(crate) mod debug;
 pub(crate) mod doctor;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use store::{Selector, Store, TimeRange, model::Profile, parse_time};
+use store::{Selector, Skipped, Store, TimeRange, model::Profile, parse_time};
 use ui::{
     flame::GroupBy,
     render::{Format, RenderOptions},
@@ -17,7 +17,11 @@ use crate::{
     config,
     exit::{Code, Failure},
     processor::unix_ms,
-    roles::{print_text, record::write_profile},
+    roles::{
+        ask::{Question, ask},
+        print_text,
+        record::write_profile,
+    },
 };
 
 /// The largest answer taken from a server.
@@ -27,6 +31,9 @@ const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs the command.
 pub(crate) fn query(args: &QueryArgs, file: Option<&Path>) -> Result<(), Failure> {
+    if let Some(question) = Question::of(args)? {
+        return ask(args, file, &question);
+    }
     let format = format_of(&args.out)?;
     let text = args.selector.as_deref().unwrap_or("");
     let selector = Selector::parse(text).map_err(Failure::usage)?;
@@ -71,19 +78,29 @@ fn from_store(
     range: TimeRange,
     format: Format,
 ) -> Result<(), Failure> {
-    let data_dir: PathBuf = match &args.data_dir {
-        Some(data_dir) => data_dir.clone(),
-        None => config::data_dir(file)?,
-    };
-    let store = Store::open_reader(&data_dir)?;
+    let store = open(args, file)?;
     let answer = store.query(selector, range, format.keep(&GroupBy::default()))?;
-    for skipped in &answer.skipped {
-        tell(&format!("skipped {}: {}", skipped.path.display(), skipped.reason));
-    }
+    tell_skipped(&answer.skipped);
     if answer.profile.rows.is_empty() {
         tell(&nothing(&store, selector));
     }
     show(&answer.profile, format, args.out.output.as_deref())
+}
+
+/// The store of the data directory that is asked for.
+pub(super) fn open(args: &QueryArgs, file: Option<&Path>) -> Result<Store, Failure> {
+    let data_dir: PathBuf = match &args.data_dir {
+        Some(data_dir) => data_dir.clone(),
+        None => config::data_dir(file)?,
+    };
+    Ok(Store::open_reader(&data_dir)?)
+}
+
+/// Names what an answer had to do without.
+pub(super) fn tell_skipped(skipped: &[Skipped]) {
+    for skipped in skipped {
+        tell(&format!("skipped {}: {}", skipped.path.display(), skipped.reason));
+    }
 }
 
 /// Why there may be nothing, with what to try.
@@ -112,24 +129,42 @@ fn from_server(
     range: TimeRange,
     format: Format,
 ) -> Result<(), Failure> {
-    // Spans are counted back from our own now, and the server gets absolute times.
-    let seconds = |ms: i64| format!("{}.{:03}", ms / 1000, ms % 1000);
-    debug_assert_eq!(parse_time(&seconds(range.from_ms), 0).ok(), Some(range.from_ms));
-    let url = format!("{}/api/v1/query", server.trim_end_matches('/'));
+    let [from, until] = times(range);
+    let parameters = [("query", selector.to_owned()), from, until, ("format", format.name().to_owned())];
+    let body = get(server, "/api/v1/query", &parameters)?;
+    match &args.out.output {
+        Some(path) => std::fs::write(path, &body).map_err(|error| Failure::write(path, &error)),
+        None if format == Format::Top => print_text(&String::from_utf8_lossy(&body)),
+        None => ignore_closed_pipe(std::io::stdout().lock().write_all(&body)),
+    }
+}
+
+/// A range as parameters: spans are counted back from our own now, and the server gets absolute times.
+pub(super) fn times(range: TimeRange) -> [(&'static str, String); 2] {
+    [("from", seconds(range.from_ms)), ("until", seconds(range.until_ms))]
+}
+
+/// A time in Unix seconds, to the millisecond.
+pub(super) fn seconds(ms: i64) -> String {
+    let text = format!("{}.{:03}", ms / 1000, ms % 1000);
+    debug_assert_eq!(parse_time(&text, 0).ok(), Some(ms));
+    text
+}
+
+/// What a server answers.
+pub(super) fn get(server: &str, path: &str, parameters: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
+    let url = format!("{}{path}", server.trim_end_matches('/'));
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(SERVER_TIMEOUT))
         .http_status_as_error(false)
         .build()
         .into();
     let failed = |error: &dyn std::fmt::Display| Failure::error(format_args!("{url}: {error}"));
-    let mut response = agent
-        .get(&url)
-        .query("query", selector)
-        .query("from", seconds(range.from_ms))
-        .query("until", seconds(range.until_ms))
-        .query("format", format.name())
-        .call()
-        .map_err(|error| failed(&error))?;
+    let mut request = agent.get(&url);
+    for (name, value) in parameters {
+        request = request.query(*name, value);
+    }
+    let mut response = request.call().map_err(|error| failed(&error))?;
     let status = response.status();
     let mut body = Vec::new();
     let mut reader = response.body_mut().as_reader().take(ANSWER_BYTES_MAX);
@@ -139,14 +174,10 @@ fn from_server(
         let text = String::from_utf8_lossy(&body);
         return Err(Failure::new(code, format_args!("{url} answers {status}: {}", text.trim())));
     }
-    match &args.out.output {
-        Some(path) => std::fs::write(path, &body).map_err(|error| Failure::write(path, &error)),
-        None if format == Format::Top => print_text(&String::from_utf8_lossy(&body)),
-        None => ignore_closed_pipe(std::io::stdout().lock().write_all(&body)),
-    }
+    Ok(body)
 }
 
-fn ignore_closed_pipe(written: std::io::Result<()>) -> Result<(), Failure> {
+pub(super) fn ignore_closed_pipe(written: std::io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::error(format_args!("standard output: {error}")))

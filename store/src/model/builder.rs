@@ -98,6 +98,17 @@ pub(crate) struct Counted {
     pub(crate) value: i64,
 }
 
+/// What becomes of counted samples.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CountedKeep<'a> {
+    /// The bucket of all rows.
+    pub(crate) time_ms: i64,
+    /// The only label that series keep beside `event`; none keeps all.
+    pub(crate) only_label: Option<&'a str>,
+    /// Accounts within these Unix milliseconds.
+    pub(crate) accounts: &'a Range<i64>,
+}
+
 /// A profile under construction. Handles given out stay valid until [`ProfileBuilder::finish`], except node
 /// handles, which `finish` renumbers into preorder.
 #[derive(Default)]
@@ -202,29 +213,27 @@ impl ProfileBuilder {
         self.merge_accounts(&mut import, range);
     }
 
-    /// Adds what was counted by the stacks of `other`, of which only the tables are used, and its accounts within
-    /// `accounts` (Unix milliseconds). All rows get the bucket `time_ms`.
+    /// Adds what was counted by the stacks of `other`, of which only the tables are used, and its accounts.
     pub(crate) fn merge_counted(
         &mut self,
         other: &Profile,
         whos: &[Who],
         rows: &[Counted],
-        time_ms: i64,
-        accounts: &Range<i64>,
+        keep: CountedKeep<'_>,
     ) {
         let mut import = Import::new(other);
-        let whos: Vec<_> = whos
-            .iter()
-            .map(|who| (who.pid, who.tid, self.string(&who.thread), self.string(&who.status)))
-            .collect();
+        let label = |name: &str| other.strings.find(name).unwrap_or(StringId::EMPTY);
+        import.only_labels = keep.only_label.map(|by| [label(by), label("event")]);
+        let mut who = |who: &Who| (who.pid, who.tid, self.string(&who.thread), self.string(&who.status));
+        let whos: Vec<_> = whos.iter().map(&mut who).collect();
         for row in rows {
             let (pid, tid, thread, status) = whos[row.who as usize];
             let series = import.series(self, row.series);
             let node = import.node(self, row.node);
-            let key = RowKey { series, node, pid, tid, thread, status, time_ms };
+            let key = RowKey { series, node, pid, tid, thread, status, time_ms: keep.time_ms };
             self.rows.entry(key).or_default().add(row.samples, row.value, std::iter::empty());
         }
-        self.merge_accounts(&mut import, accounts);
+        self.merge_accounts(&mut import, keep.accounts);
     }
 
     /// About how much memory it takes, bytes.

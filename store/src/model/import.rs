@@ -12,6 +12,8 @@ pub(super) struct Import<'a> {
     frames: Vec<Option<FrameId>>,
     nodes: Vec<Option<NodeId>>,
     series: Vec<Option<SeriesId>>,
+    /// The only labels that series keep; none keeps all.
+    pub(super) only_labels: Option<[StringId; 2]>,
 }
 
 impl<'a> Import<'a> {
@@ -23,6 +25,7 @@ impl<'a> Import<'a> {
             frames: vec![None; from.frames.len()],
             nodes: vec![None; from.stacks.len()],
             series: vec![None; from.series.len()],
+            only_labels: None,
         }
     }
 
@@ -82,7 +85,11 @@ impl<'a> Import<'a> {
         let labels = from
             .labels
             .iter()
-            .map(|(name, value)| (self.string(to, *name), self.string(to, *value)))
+            .filter(|(name, _)| self.only_labels.is_none_or(|only| only.contains(name)))
+            .copied()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|(name, value)| (self.string(to, name), self.string(to, value)))
             .collect();
         let period = Period {
             every: from.period.every,

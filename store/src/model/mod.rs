@@ -11,7 +11,7 @@ mod profile;
 mod stack_tree;
 mod strings;
 
-pub(crate) use builder::{Counted, Who};
+pub(crate) use builder::{Counted, CountedKeep, Who};
 pub use builder::{Keep, ProfileBuilder};
 pub use frames::{Binary, BinaryId, Frame, FrameId, FrameKind, Unwound};
 pub use profile::{

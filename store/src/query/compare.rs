@@ -1,6 +1,7 @@
 //! Two queries side by side.
 
 use super::engine::{Columns, Merged, Query, StackCounts};
+use super::groups::Groups;
 use super::{Selector, TimeRange};
 use crate::catalog::Skipped;
 use crate::error::Result;
@@ -38,7 +39,7 @@ impl Comparison {
 }
 
 impl Store {
-    /// The samples of two queries, merged to one tree of stacks; `threads` keeps threads apart.
+    /// The samples of two queries, merged to one tree of stacks; of the labels of series it keeps `by` and `event` only.
     ///
     /// # Errors
     /// As [`Store::query`], the limits of which each of the two may reach.
@@ -46,15 +47,15 @@ impl Store {
         &self,
         before: (&Selector, TimeRange),
         after: (&Selector, TimeRange),
-        threads: bool,
+        by: &str,
     ) -> Result<Comparison> {
-        let columns = Columns { node: true, value: true, threads, status: true, ..Columns::default() };
+        let columns = Columns { node: true, value: true, status: true, ..Groups::columns(by) };
         let mut union = ProfileBuilder::default();
         let mut skipped = Vec::new();
         for ((side, time_ms), (selector, range)) in Side::TIMES.into_iter().zip([before, after]) {
             let query = Query { store: self, selector, range, columns };
-            let new = |tables: &Profile| StackCounts::new(tables, columns);
-            let (merged, reading) = query.run(new, || Merged::new(range.as_range()).at(time_ms))?;
+            let new = |tables: &Profile| StackCounts::new(tables, columns, Some(by));
+            let (merged, reading) = query.run(new, || Merged::new(range.as_range(), Some(by)).at(time_ms))?;
             let own = merged.builder.finish(range.from_ms, range.until_ms);
             // Accounts are of ranges, not of stacks: those of the second alone.
             let accounts = if side == Side::After { range.as_range() } else { 0..0 };

@@ -1,6 +1,7 @@
 //! The samples of a range as one profile.
 
 use super::engine::{Budget, Columns, Merged, Query, Reading, StackCounts};
+use super::groups::Groups;
 use super::{Selected, Selector, TimeRange};
 use crate::catalog::Skipped;
 use crate::error::Result;
@@ -47,9 +48,30 @@ impl Store {
         }
         let columns =
             Columns { node: true, value: true, threads: keep.threads, status: true, ..Columns::default() };
+        self.counted(selector, range, columns, None)
+    }
+
+    /// The samples of a range by stack, status and the value of one label of series: the answer's series have no
+    /// other but `event`. It is what flame graphs and tables show, and takes a fraction of [`Store::query`] where there are many
+    /// series.
+    ///
+    /// # Errors
+    /// As [`Store::query`].
+    pub fn query_by(&self, selector: &Selector, range: TimeRange, label: &str) -> Result<Answer> {
+        let columns = Columns { node: true, value: true, status: true, ..Groups::columns(label) };
+        self.counted(selector, range, columns, Some(label))
+    }
+
+    fn counted(
+        &self,
+        selector: &Selector,
+        range: TimeRange,
+        columns: Columns,
+        by: Option<&str>,
+    ) -> Result<Answer> {
         let query = Query { store: self, selector, range, columns };
-        let new = |tables: &Profile| StackCounts::new(tables, columns);
-        let (merged, reading) = query.run(new, || Merged::new(range.as_range()))?;
+        let new = |tables: &Profile| StackCounts::new(tables, columns, by);
+        let (merged, reading) = query.run(new, || Merged::new(range.as_range(), by))?;
         Ok(Answer::new(merged.builder.finish(range.from_ms, range.until_ms), reading))
     }
 

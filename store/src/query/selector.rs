@@ -129,6 +129,9 @@ fn decide<'a>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     /// Evaluates over labels written as `name=value`; those that start with `?` are not known yet.
@@ -253,5 +256,139 @@ mod tests {
         assert!(Selector::parse(&fits).is_ok());
         let long = format!("a=\"{}\"", "x".repeat(20_000));
         assert!(Selector::parse(&long).expect_err("too long").message.contains("at most 16384"));
+    }
+
+    /// A selector as a tree, written out with as many or as few parentheses, spaces and words as chance has it,
+    /// and evaluated without any of the parser's or the evaluator's code.
+    #[derive(Clone, Debug)]
+    enum Slow {
+        Match(&'static str, &'static str, &'static str),
+        All(Vec<Slow>),
+        Any(Vec<Slow>),
+    }
+
+    const LABELS: [&str; 3] = ["a", "b_c", "k8s.pod-x"];
+    const VALUES: [&str; 5] = ["", "1", "12", "ab", "a\"b\\c\n"];
+    /// Regular expressions, and the values of the above that they match as a whole.
+    const PATTERNS: [(&str, &[&str]); 6] = [
+        ("", &[""]),
+        (".*", &["", "1", "12", "ab"]),
+        ("1", &["1"]),
+        ("1|ab", &["1", "ab"]),
+        (r"\d+", &["1", "12"]),
+        ("(?s)a.*", &["ab", "a\"b\\c\n"]),
+    ];
+
+    impl Slow {
+        fn write(&self, noise: &mut impl FnMut(usize) -> usize) -> String {
+            let quoted = |text: &str| {
+                let text = text.replace('\\', r"\\").replace('\n', r"\n");
+                if text.contains('"') {
+                    format!("'{}'", text.replace('\'', r"\'"))
+                } else {
+                    format!("\"{text}\"")
+                }
+            };
+            let pad = |n: usize| " ".repeat(n);
+            match self {
+                Self::Match(label, op, value) => {
+                    format!("{label}{}{op}{}{}", pad(noise(3)), pad(noise(2)), quoted(value))
+                }
+                Self::All(parts) => self.join(parts, noise, |n| if n == 0 { " , " } else { " and " }),
+                Self::Any(parts) => self.join(parts, noise, |_| " or "),
+            }
+        }
+
+        fn join(
+            &self,
+            parts: &[Self],
+            noise: &mut impl FnMut(usize) -> usize,
+            glue: impl Fn(usize) -> &'static str,
+        ) -> String {
+            let mut text = String::new();
+            for (i, part) in parts.iter().enumerate() {
+                if i > 0 {
+                    text.push_str(glue(noise(2)));
+                }
+                // `and` binds closer than `or`: only an `or` within an `and` has to have parentheses.
+                let needed = matches!((self, part), (Self::All(_), Self::Any(_)));
+                let inner = part.write(noise);
+                if needed || noise(3) == 0 { text += &format!("({inner})") } else { text += &inner }
+            }
+            text
+        }
+
+        fn eval(&self, labels: &[(&str, &str)]) -> bool {
+            match self {
+                Self::Match(label, op, value) => {
+                    let own = labels.iter().find(|(name, _)| name == label).map_or("", |(_, value)| value);
+                    let matched = PATTERNS.iter().find(|(pattern, _)| pattern == value);
+                    match *op {
+                        "=" => own == *value,
+                        "!=" => own != *value,
+                        "=~" => matched.expect("a pattern").1.contains(&own),
+                        _ => !matched.expect("a pattern").1.contains(&own),
+                    }
+                }
+                Self::All(parts) => parts.iter().all(|part| part.eval(labels)),
+                Self::Any(parts) => parts.iter().any(|part| part.eval(labels)),
+            }
+        }
+    }
+
+    fn slow() -> impl Strategy<Value = Slow> {
+        let plain = (select(&LABELS[..]), select(&["=", "!="][..]), select(&VALUES[..]));
+        let regex =
+            (select(&LABELS[..]), select(&["=~", "!~"][..]), select(PATTERNS.map(|(p, _)| p).to_vec()));
+        let leaf = prop_oneof![
+            plain.prop_map(|(label, op, value)| Slow::Match(label, op, value)),
+            regex.prop_map(|(label, op, value)| Slow::Match(label, op, value)),
+        ];
+        leaf.prop_recursive(5, 40, 4, |inner| {
+            let parts = proptest::collection::vec(inner, 1..4);
+            prop_oneof![parts.clone().prop_map(Slow::All), parts.prop_map(Slow::Any)]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_selector_selects_what_its_tree_says(
+            tree in slow(),
+            values in proptest::array::uniform3(select(&VALUES[..])),
+            present in proptest::array::uniform3(any::<bool>()),
+            seed in any::<u32>(),
+        ) {
+            let mut state = seed;
+            let mut noise = |limit: usize| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 16) as usize % limit
+            };
+            let mut text = tree.write(&mut noise);
+            if noise(4) == 0 {
+                text = format!("{{ {text} }}");
+            }
+            let labels: Vec<_> =
+                LABELS.into_iter().zip(values).zip(present).filter(|(_, is)| *is).map(|(pair, _)| pair).collect();
+            let selector = Selector::parse(&text).map_err(|error| TestCaseError::fail(error.to_string()))?;
+            let value = |label: &str| {
+                let own = labels.iter().find(|(name, _)| *name == label).map_or("", |(_, value)| value);
+                Some(own.into())
+            };
+            prop_assert_eq!(selector.eval(&mut |label| value(label)), Some(tree.eval(&labels)), "{}", text);
+            // What is decided without knowing a label stays so, whatever the label is.
+            for hidden in LABELS {
+                let early = selector.eval(&mut |label| if label == hidden { None } else { value(label) });
+                prop_assert!(early.is_none() || early == Some(tree.eval(&labels)), "{} {}", text, hidden);
+                prop_assert!(early.is_some() || selector.asks_for(hidden));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in r#"[ a-c=!~,(){}"'\\|*+1é]{0,60}"#) {
+            if let Err(error) = Selector::parse(&text) {
+                prop_assert!(error.at <= text.chars().count());
+                prop_assert!(error.to_string().lines().count() >= 3);
+            }
+        }
     }
 }

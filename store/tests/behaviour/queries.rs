@@ -80,6 +80,30 @@ proptest! {
     }
 
     #[test]
+    fn counting_by_a_label_keeps_every_sample_and_no_other_label(seed in any::<u64>(), from in 0i64..60_000) {
+        let (_dir, store) = filled(seed);
+        let range = range(NOON + from, NOON + 70_000);
+        for by in ["process", "zone", "nosuch", "thread", "status"] {
+            let found = store.query_by(&Selector::all(), range, by).unwrap().profile;
+            let all = rows(&store, &Selector::all(), range);
+            let lines = |p: &Profile| {
+                let mut sums: BTreeMap<String, (u64, i64)> = BTreeMap::new();
+                for row in &p.rows {
+                    let stack: Vec<_> =
+                        p.stacks.leaf_to_root(row.key.node).map(|id| p.text(p.frame(id).function)).collect();
+                    let key = format!("{} {} {stack:?}", label_text(p, &row.key, by), p.text(row.key.status));
+                    let sum = sums.entry(key).or_default();
+                    *sum = (sum.0 + row.samples, sum.1 + row.value);
+                }
+                sums
+            };
+            prop_assert_eq!(lines(&found), lines(&all), "{}", by);
+            let labels = found.series.iter().flat_map(|series| &series.labels);
+            prop_assert!(labels.map(|(name, _)| found.text(*name)).all(|name| name == by || name == "event"));
+        }
+    }
+
+    #[test]
     fn timelines_and_label_values_are_the_sums_of_every_row(
         seed in any::<u64>(),
         from in -1_000i64..80_000,
@@ -288,13 +312,14 @@ proptest! {
         let sides = [range(NOON, NOON + cut), range(NOON + cut, NOON + 100_000)];
         let selectors = ["", r#"process!="nginx""#].map(|text| Selector::parse(text).unwrap());
         let asked = [(&selectors[0], sides[0]), (&selectors[1], sides[1])];
-        let both = store.compare(asked[0], asked[1], true).unwrap();
+        let by = ["process", "thread", "zone"][(cut % 3) as usize];
+        let both = store.compare(asked[0], asked[1], by).unwrap();
         let keep = Keep { threads: true, ..Keep::STACKS };
         for ((selector, range), side) in asked.into_iter().zip([Side::Before, Side::After]) {
             let mut own = ProfileBuilder::default();
             own.merge(&both.profile, keep, 0..0, |row| both.side(row) == side);
             let mut alone = ProfileBuilder::default();
-            alone.merge(&store.query(selector, range, keep).unwrap().profile, keep, 0..0, |_| true);
+            alone.merge(&store.query_by(selector, range, by).unwrap().profile, keep, 0..0, |_| true);
             prop_assert_eq!(plain(&own.finish(0, 1)), plain(&alone.finish(0, 1)));
         }
     }
@@ -309,4 +334,74 @@ fn names_of_functions_are_bounded_and_their_errors_told() {
     ] {
         assert_eq!(FunctionName::parse(text).unwrap_err(), error);
     }
+}
+
+#[test]
+fn a_segment_that_was_changed_is_left_out_of_counts_and_named() {
+    let (dir, store) = two_segments();
+    let victim = dir.path().join("segments");
+    let samples = find(&victim, "samples.parquet");
+    let mut bytes = std::fs::read(&samples).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&samples, bytes).unwrap();
+    let answer = store.query(&Selector::all(), TimeRange::ALL, Keep::STACKS).unwrap();
+    assert_eq!((answer.segments_read, answer.skipped.len()), (1, 1));
+    assert!(
+        answer.skipped[0].reason.starts_with("samples.parquet: its checksum is wrong"),
+        "{:?}",
+        answer.skipped
+    );
+    let timeline = store.timeline(&Selector::all(), TimeRange::ALL, 1000, "process", 5).unwrap();
+    assert_eq!(timeline.skipped, answer.skipped, "and it is remembered");
+}
+
+#[test]
+fn flipped_bits_without_checksums_never_break_the_rest_of_a_count() {
+    let (dir, store) = two_segments();
+    let samples = find(&dir.path().join("segments"), "samples.parquet");
+    std::fs::remove_file(samples.with_file_name("_manifest.json")).unwrap();
+    let good = std::fs::read(&samples).unwrap();
+    let other = at_times(NOON + 3_600_000, "y", &[NOON + 3_600_000]).samples();
+    let name = FunctionName::parse("~.").unwrap();
+    let (mut skipped, mut random) = (0, Random(5));
+    for _ in 0..300 {
+        let mut bytes = good.clone();
+        let at = random.below(bytes.len() as u64) as usize;
+        bytes[at] ^= 1 << random.below(8);
+        std::fs::write(&samples, &bytes).unwrap();
+        let store = Store::open_reader(store.path()).unwrap();
+        for from in [0, NOON + 3] {
+            let range = range(from, NOON + 7_200_000);
+            let answer = store.query(&Selector::all(), range, Keep::STACKS).unwrap();
+            assert!(answer.profile.samples() >= other);
+            skipped += answer.skipped.len();
+            store.timeline(&Selector::all(), range, 1000, "thread", 5).unwrap();
+            store.function_history(&Selector::all(), range, 1000, &name, 5).unwrap();
+        }
+    }
+    assert!(skipped > 50, "{skipped}");
+}
+
+/// A segment of many rows, and one of a single row an hour later.
+fn two_segments() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = Store::open_writer(dir.path()).expect("a store");
+    store.append(&window(1, NOON, 200)).expect("a segment");
+    store.append(&at_times(NOON + 3_600_000, "y", &[NOON + 3_600_000])).expect("a segment");
+    (dir, store)
+}
+
+/// The first file of this name below a folder, by the order of names.
+fn find(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
+    let mut folder = folder.to_owned();
+    while !folder.join(name).exists() {
+        let mut inner: Vec<_> = std::fs::read_dir(&folder)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
+        inner.sort();
+        folder = inner.swap_remove(0);
+    }
+    folder.join(name)
 }

@@ -2,6 +2,7 @@
 
 use rustc_hash::FxHashMap;
 use store::model::{Binary, Frame, FrameId, NodeId, Profile, Row, StringId, Unwound};
+use store::{Comparison, Side};
 
 use super::{FlameFrame, FlameTree, GroupBy, NodeKind, Weight};
 
@@ -17,12 +18,20 @@ pub(crate) type Writing = fn(NodeKind, &str) -> String;
 pub(crate) fn build_alike(profile: &Profile, by: &GroupBy, writing: Option<Writing>) -> FlameTree {
     let weight = Weight::of(profile);
     let mut merge = Merge::new(profile, writing);
-    let mut leaves = Vec::with_capacity(profile.rows.len());
-    for (group, rows) in group_rows(profile, by, weight) {
-        merge.enter_group(&group);
-        leaves.extend(rows.iter().map(|row| (merge.node(row.key.node), weight.row(row))));
-    }
-    merge.finish(&leaves)
+    let leaves = merge.leaves(by, weight);
+    let leaves = leaves.iter().map(|(part, row)| (*part, weight.row(row)));
+    merge.finish(&leaves.collect::<Vec<_>>(), None)
+}
+
+/// The flame tree of two profiles together, which says how much of each node is of the one before.
+pub fn build_comparison(comparison: &Comparison, by: &GroupBy) -> FlameTree {
+    let weight = Weight::of(&comparison.profile);
+    let mut merge = Merge::new(&comparison.profile, None);
+    let leaves = merge.leaves(by, weight);
+    let all: Vec<_> = leaves.iter().map(|(part, row)| (*part, weight.row(row))).collect();
+    let before = leaves.iter().filter(|(_, row)| comparison.side(row) == Side::Before);
+    let before: Vec<_> = before.map(|(part, row)| (*part, weight.row(row))).collect();
+    merge.finish(&all, Some(&before))
 }
 
 fn group_rows<'a>(profile: &'a Profile, by: &GroupBy, weight: Weight) -> Vec<(String, Vec<&'a Row>)> {
@@ -74,6 +83,16 @@ impl<'a> Merge<'a> {
         let frame = merge.named_frame(NodeKind::Root, "all");
         merge.parts.push(Part { parent: 0, frame, depth: 0 });
         merge
+    }
+
+    /// The rows of the profile with the parts that they end in, below the values of a label.
+    fn leaves(&mut self, by: &GroupBy, weight: Weight) -> Vec<(u32, &'a Row)> {
+        let mut leaves = Vec::with_capacity(self.from.rows.len());
+        for (group, rows) in group_rows(self.from, by, weight) {
+            self.enter_group(&group);
+            leaves.extend(rows.into_iter().map(|row| (self.node(row.key.node), row)));
+        }
+        leaves
     }
 
     fn enter_group(&mut self, value: &str) {
@@ -163,14 +182,19 @@ impl<'a> Merge<'a> {
         at
     }
 
-    fn finish(self, leaves: &[(u32, u64)]) -> FlameTree {
+    /// The tree, from samples by part; `before` are those of them that are of the side that is compared with.
+    fn finish(self, leaves: &[(u32, u64)], before: Option<&[(u32, u64)]>) -> FlameTree {
         let (tree, parts) = (self.tree, self.parts);
         let levels = Levels::new(&parts, &ranks(&tree));
-        let mut own = vec![0; levels.parent.len()];
-        for (part, samples) in leaves {
-            own[levels.node_of[*part as usize] as usize] += samples;
-        }
-        levels.into_preorder(tree, &own)
+        let by_node = |leaves: &[(u32, u64)]| {
+            let mut own = vec![0; levels.parent.len()];
+            for (part, samples) in leaves {
+                own[levels.node_of[*part as usize] as usize] += samples;
+            }
+            own
+        };
+        let (own, before) = (by_node(leaves), before.map(by_node));
+        levels.into_preorder(tree, &own, before.as_deref())
     }
 }
 
@@ -248,18 +272,14 @@ impl Levels {
         levels
     }
 
-    /// The finished tree, from the self values of the nodes.
-    fn into_preorder(self, mut tree: FlameTree, own: &[u64]) -> FlameTree {
+    /// The finished tree, from the self values of the nodes, and those of the side that is compared with.
+    fn into_preorder(self, mut tree: FlameTree, own: &[u64], before: Option<&[u64]>) -> FlameTree {
         let n = self.parent.len();
         let mut size = vec![1u32; n];
-        let mut total = own.to_vec();
         for node in (1..n).rev() {
-            let parent = self.parent[node] as usize;
-            size[parent] += size[node];
-            total[parent] += total[node];
+            size[self.parent[node] as usize] += size[node];
         }
-        (tree.parent, tree.frame) = (vec![0; n], vec![0; n]);
-        (tree.own, tree.total, tree.pruned) = (vec![0; n], vec![0; n], vec![0; n]);
+        (tree.parent, tree.frame, tree.pruned) = (vec![0; n], vec![0; n], vec![0; n]);
         // `next[v]`: where v's next child goes. Parents come first, so their place is known in time.
         let mut place = vec![0u32; n];
         let mut next = vec![1u32; n];
@@ -272,8 +292,25 @@ impl Levels {
             }
             let at = place[node] as usize;
             tree.parent[at] = place[node] - place[parent];
-            (tree.frame[at], tree.own[at], tree.total[at]) = (self.frame[node], own[node], total[node]);
+            tree.frame[at] = self.frame[node];
+        }
+        (tree.own, tree.total) = self.sums(own, &place);
+        if let Some(before) = before {
+            (tree.before_own, tree.before_total) = self.sums(before, &place);
         }
         tree
+    }
+
+    /// Self and total values by place, from self values by node.
+    fn sums(&self, own: &[u64], place: &[u32]) -> (Vec<u64>, Vec<u64>) {
+        let mut total = own.to_vec();
+        for node in (1..own.len()).rev() {
+            total[self.parent[node] as usize] += total[node];
+        }
+        let (mut owns, mut totals) = (vec![0; own.len()], vec![0; own.len()]);
+        for (node, at) in place.iter().enumerate() {
+            (owns[*at as usize], totals[*at as usize]) = (own[node], total[node]);
+        }
+        (owns, totals)
     }
 }

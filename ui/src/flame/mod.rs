@@ -8,8 +8,8 @@ mod group;
 mod prune;
 mod weight;
 
-pub use build::build;
 pub(crate) use build::build_alike;
+pub use build::{build, build_comparison};
 pub use group::{BadLabel, GroupBy};
 pub use weight::Weight;
 
@@ -99,6 +99,10 @@ pub struct FlameTree {
     pub total: Vec<u64>,
     /// By node: the part of `own` that ended in pruned children.
     pub pruned: Vec<u64>,
+    /// By node: the part of `own` that is of the side that is compared with; empty unless two are compared.
+    pub before_own: Vec<u64>,
+    /// By node: the same part of `total`.
+    pub before_total: Vec<u64>,
 }
 
 impl FlameTree {
@@ -112,6 +116,8 @@ impl FlameTree {
             own: Vec::new(),
             total: Vec::new(),
             pruned: Vec::new(),
+            before_own: Vec::new(),
+            before_total: Vec::new(),
         }
     }
 

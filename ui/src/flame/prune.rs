@@ -32,9 +32,14 @@ impl FlameTree {
                 let parent = place[parent];
                 self.own[parent] += self.total[node];
                 self.pruned[parent] += self.total[node];
+                if let Some(own) = self.before_own.get_mut(parent) {
+                    *own += self.before_total[node];
+                }
             }
         }
-        for column in [&mut self.own, &mut self.total, &mut self.pruned] {
+        let values =
+            [&mut self.own, &mut self.total, &mut self.pruned, &mut self.before_own, &mut self.before_total];
+        for column in values {
             column.truncate(keep);
         }
         for column in [&mut self.parent, &mut self.frame] {
@@ -50,6 +55,11 @@ impl FlameTree {
         self.own[to] = self.own[from];
         self.total[to] = self.total[from];
         self.pruned[to] = self.pruned[from];
+        for column in [&mut self.before_own, &mut self.before_total] {
+            if let Some(value) = column.get(from).copied() {
+                column[to] = value;
+            }
+        }
     }
 
     /// Leaves out frames and strings that no node needs any more.

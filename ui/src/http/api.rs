@@ -23,12 +23,12 @@ use crate::truth::Truth;
 type Shared = State<Arc<AppState>>;
 
 /// More nodes than any screen has pixels for; bounds the answer to some 10 MB.
-const MAX_NODES: usize = 1_000_000;
+pub(super) const MAX_NODES: usize = 1_000_000;
 /// Buckets of a timeline when nobody asks for a step.
 const DEFAULT_BUCKETS: i64 = 300;
 /// Groups of a timeline when nobody asks for a number, and at most.
-const DEFAULT_TOP: usize = 8;
-const MAX_TOP: usize = 100;
+pub(super) const DEFAULT_TOP: usize = 8;
+pub(super) const MAX_TOP: usize = 100;
 /// Files behind a reason that an answer names when nobody asks for a number.
 const DEFAULT_BEHIND: usize = 10;
 /// Values of a label that an answer names.
@@ -69,7 +69,7 @@ pub(super) async fn status(State(state): Shared, params: Params) -> Result<Json<
 pub(super) async fn timeline(State(state): Shared, params: Params) -> Result<Response, ApiError> {
     let params = params.only(&["query", "from", "until", "by", "step_ms", "top"])?;
     let (selector, range, by) = (params.selector()?, params.range(now_ms())?, params.by()?);
-    let step_ms = params.step_ms()?.unwrap_or((range.len_ms() / DEFAULT_BUCKETS).max(1));
+    let step_ms = params.step_ms()?.unwrap_or(default_step_ms(range));
     let top = params.number("top", MAX_TOP)?.unwrap_or(DEFAULT_TOP);
     let body = run(&state, Kind::Timeline, move |state, store| {
         let timeline = store.timeline(&selector, range, step_ms, by.name(), top)?;
@@ -79,14 +79,18 @@ pub(super) async fn timeline(State(state): Shared, params: Params) -> Result<Res
     Ok(json_body(body.await?))
 }
 
+/// The length of a bucket when nobody asks for one.
+pub(super) fn default_step_ms(range: TimeRange) -> i64 {
+    (range.len_ms() / DEFAULT_BUCKETS).max(1)
+}
+
 /// `GET /api/v1/flame`
 pub(super) async fn flame(State(state): Shared, params: Params) -> Result<Response, ApiError> {
     let params = params.only(&["query", "from", "until", "by", "max_nodes"])?;
     let (selector, range, by) = (params.selector()?, params.range(now_ms())?, params.by()?);
     let max_nodes = params.number("max_nodes", MAX_NODES)?.unwrap_or(DEFAULT_MAX_NODES);
     let body = run(&state, Kind::Flame, move |state, store| {
-        let keep = Keep { threads: by.needs_threads(), ..Keep::STACKS };
-        let answer = answer(state, store, &selector, range, keep)?;
+        let answer = answer_by(state, store, &selector, range, &by)?;
         flame_json(state, &answer, &by, max_nodes)
     });
     Ok(json_body(body.await?))
@@ -98,7 +102,8 @@ pub(super) async fn truth(State(state): Shared, params: Params) -> Result<Respon
     let (selector, range) = (params.selector()?, params.range(now_ms())?);
     let top = params.number("top", MAX_TOP)?.unwrap_or(DEFAULT_BEHIND);
     let body = run(&state, Kind::Truth, move |state, store| {
-        let Answer { profile, skipped, .. } = answer(state, store, &selector, range, Keep::STACKS)?;
+        let by = GroupBy::default();
+        let Answer { profile, skipped, .. } = answer_by(state, store, &selector, range, &by)?;
         let truth = Truth::new(&profile, top);
         let (from_ms, until_ms) = (profile.start_ms, profile.end_ms);
         let json = TruthJson { from_ms, until_ms, period_ns: period_ns(&profile), truth, skipped: &skipped };
@@ -119,9 +124,11 @@ struct TruthJson<'a> {
 
 /// `GET /api/v1/labels`
 pub(super) async fn labels(State(state): Shared, params: Params) -> Result<Json<Value>, ApiError> {
-    let params = params.only(&["query", "from", "until"])?;
+    let params = params.only(&["query", "from", "until", "prefix"])?;
     let (selector, range) = (params.selector()?, params.range(now_ms())?);
-    let names = run(&state, Kind::Labels, move |_, store| Ok(store.label_names(&selector, range)?)).await?;
+    let mut names =
+        run(&state, Kind::Labels, move |_, store| Ok(store.label_names(&selector, range)?)).await?;
+    names.retain(|name| name.starts_with(params.text("prefix").unwrap_or_default()));
     Ok(Json(json!({ "labels": names })))
 }
 
@@ -131,13 +138,14 @@ pub(super) async fn values(
     Path(name): Path<String>,
     params: Params,
 ) -> Result<Json<Value>, ApiError> {
-    let params = params.only(&["query", "from", "until"])?;
+    let params = params.only(&["query", "from", "until", "prefix"])?;
     let (selector, range) = (params.selector()?, params.range(now_ms())?);
     let label: GroupBy =
         name.parse().map_err(|error: flame::BadLabel| ApiError::bad_request(error.to_string()))?;
     let mut values =
         run(&state, Kind::Labels, move |_, store| Ok(store.label_values(label.name(), &selector, range)?))
             .await?;
+    values.retain(|(value, _)| value.starts_with(params.text("prefix").unwrap_or_default()));
     let truncated = values.len() > MAX_VALUES;
     values.truncate(MAX_VALUES);
     let values: Vec<_> =
@@ -222,6 +230,19 @@ fn answer(
     Ok(answer)
 }
 
+/// The same, of which only the labels that trees and tables group by are wanted.
+pub(super) fn answer_by(
+    state: &AppState,
+    store: &Store,
+    selector: &Selector,
+    range: TimeRange,
+    by: &GroupBy,
+) -> Result<Answer, ApiError> {
+    let answer = store.query_by(selector, range, by.name())?;
+    state.counters.skipped(answer.skipped.len());
+    Ok(answer)
+}
+
 fn flame_json(
     state: &AppState,
     answer: &Answer,
@@ -234,6 +255,6 @@ fn flame_json(
     into_bytes(state.limits.answer_bytes, |out| Ok(serde_json::to_writer(out, &json)?))
 }
 
-fn json_body(body: Vec<u8>) -> Response {
+pub(super) fn json_body(body: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }

@@ -15,11 +15,25 @@ pub(super) enum Kind {
     Labels,
     Export,
     Import,
+    Top,
+    Diff,
+    Functions,
+    HeatMap,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Timeline, Self::Flame, Self::Truth, Self::Labels, Self::Export, Self::Import];
+    const ALL: [Self; 10] = [
+        Self::Timeline,
+        Self::Flame,
+        Self::Truth,
+        Self::Labels,
+        Self::Export,
+        Self::Import,
+        Self::Top,
+        Self::Diff,
+        Self::Functions,
+        Self::HeatMap,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -29,6 +43,10 @@ impl Kind {
             Self::Labels => "labels",
             Self::Export => "export",
             Self::Import => "import",
+            Self::Top => "top",
+            Self::Diff => "diff",
+            Self::Functions => "functions",
+            Self::HeatMap => "heatmap",
         }
     }
 }
@@ -43,7 +61,7 @@ struct PerKind {
 /// Counters of the server, all since its start.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    kinds: [PerKind; 6],
+    kinds: [PerKind; Kind::ALL.len()],
     rejected: AtomicU64,
     timed_out: AtomicU64,
     skipped: AtomicU64,

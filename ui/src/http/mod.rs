@@ -13,6 +13,7 @@ mod health;
 mod import;
 mod page;
 mod params;
+mod questions;
 mod run;
 mod sharing;
 
@@ -210,6 +211,10 @@ fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/timeline", get(api::timeline))
         .route("/api/v1/flame", get(api::flame))
         .route("/api/v1/truth", get(api::truth))
+        .route("/api/v1/top", get(questions::top))
+        .route("/api/v1/diff", get(questions::diff))
+        .route("/api/v1/functions", get(questions::functions))
+        .route("/api/v1/heatmap", get(questions::heat_map))
         .route("/api/v1/labels", get(api::labels))
         .route("/api/v1/labels/{name}/values", get(api::values))
         .route("/api/v1/import", post(import::import))

@@ -50,6 +50,11 @@ struct Nodes<'a> {
     own: &'a [u64],
     total: &'a [u64],
     pruned: &'a [u64],
+    /// Only where two profiles are compared.
+    #[serde(skip_serializing_if = "<[u64]>::is_empty")]
+    before_self: &'a [u64],
+    #[serde(skip_serializing_if = "<[u64]>::is_empty")]
+    before_total: &'a [u64],
 }
 
 impl<'a> FlameJson<'a> {
@@ -76,6 +81,8 @@ impl<'a> FlameJson<'a> {
                 own: &tree.own,
                 total: &tree.total,
                 pruned: &tree.pruned,
+                before_self: &tree.before_own,
+                before_total: &tree.before_total,
             },
         }
     }

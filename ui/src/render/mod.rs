@@ -4,6 +4,7 @@
 //! However a profile is written, its samples are the same: the sum of the folded counts, of the pprof
 //! values and of the tree's self counts is [`Profile::samples`].
 
+mod comparison;
 mod firefox;
 mod firefox_tables;
 mod folded;
@@ -11,6 +12,7 @@ mod json;
 mod names;
 mod perf_script;
 mod pprof;
+mod shares;
 mod speedscope;
 mod svg;
 mod threads;
@@ -32,6 +34,7 @@ use store::model::{Keep, Profile};
 
 use crate::flame::{self, GroupBy};
 
+pub use comparison::{DiffRow, DiffTable};
 pub use firefox::firefox;
 pub use folded::folded;
 pub use json::{FlameJson, incomplete, lost, period_ns, taken};
@@ -39,6 +42,7 @@ pub(crate) use names::printable;
 pub use perf_script::perf_script;
 pub(crate) use pprof::NO_STACK;
 pub use pprof::pprof;
+pub use shares::{ShareRow, ShareTable, TopBy};
 pub use speedscope::speedscope;
 pub use svg::svg;
 pub use top::{TopRow, TopTable};

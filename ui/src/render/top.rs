@@ -51,7 +51,7 @@ impl TopTable {
     /// The `max_rows` first functions of a profile.
     pub fn new(profile: &Profile, max_rows: usize) -> Self {
         let tree = flame::build(profile, &GroupBy::default());
-        let (own, total) = by_frame(&tree);
+        let (own, total) = by_frame(&tree, &tree.own, &tree.total);
         let mut order: Vec<usize> =
             (0..tree.frames.len()).filter(|i| tree.frames[*i].kind.is_code()).collect();
         let key = |i: usize| {
@@ -90,26 +90,39 @@ impl TopTable {
     }
 }
 
-/// Self and total samples by frame of the tree. A node counts towards its frame's total only when no
-/// ancestor has the same frame.
-fn by_frame(tree: &FlameTree) -> (Vec<u64>, Vec<u64>) {
-    let mut own = vec![0; tree.frames.len()];
-    let mut total = vec![0; tree.frames.len()];
-    let mut open = vec![0u32; tree.frames.len()];
-    let mut path: Vec<usize> = Vec::new();
+/// Self and total values by frame of the tree, from those by node.
+pub(super) fn by_frame(tree: &FlameTree, own: &[u64], total: &[u64]) -> (Vec<u64>, Vec<u64>) {
+    let groups: Vec<_> = (0..tree.frames.len()).map(Some).collect();
+    by_group(tree, &groups, tree.frames.len(), own, total)
+}
+
+/// Self and total values by group of frames (`groups`: by frame, its group if it has one), from those by node.
+/// A node counts towards its group's total only when no ancestor is of the same group.
+pub(super) fn by_group(
+    tree: &FlameTree,
+    groups: &[Option<usize>],
+    count: usize,
+    own: &[u64],
+    total: &[u64],
+) -> (Vec<u64>, Vec<u64>) {
+    let (mut owns, mut totals) = (vec![0; count], vec![0; count]);
+    let mut open = vec![0u32; count];
+    let mut path: Vec<Option<usize>> = Vec::new();
     tree.walk(|node, depth| {
-        for closed in path.drain(depth..) {
+        for closed in path.drain(depth..).flatten() {
             open[closed] -= 1;
         }
-        let frame = tree.frame[node] as usize;
-        path.push(frame);
-        own[frame] += tree.own[node];
-        if open[frame] == 0 {
-            total[frame] += tree.total[node];
+        let group = groups[tree.frame[node] as usize];
+        path.push(group);
+        if let Some(group) = group {
+            owns[group] += own[node];
+            if open[group] == 0 {
+                totals[group] += total[node];
+            }
+            open[group] += 1;
         }
-        open[frame] += 1;
     });
-    (own, total)
+    (owns, totals)
 }
 
 impl fmt::Display for TopTable {

@@ -93,7 +93,11 @@ impl Batch<'_> {
     pub(crate) fn each_time(&self, row: usize, mut each: impl FnMut(i64, u64)) {
         let offsets = self.exact.map_or(&[][..], |lists| lists.get(row));
         if offsets.is_empty() {
-            return each(self.time[row], self.samples[row].cast_unsigned());
+            // Statistics may have said falsely that it is within.
+            if self.range.contains(&self.time[row]) {
+                each(self.time[row], self.samples[row].cast_unsigned());
+            }
+            return;
         }
         for offset in offsets {
             let time = self.time[row].saturating_add(i64::from(*offset));

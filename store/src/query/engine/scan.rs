@@ -269,9 +269,8 @@ impl<'a> Scan<'a> {
                 Some(Some(false)) => {}
                 Some(Some(true)) if all_count => runs.push(Run { series, rows: start..end }),
                 Some(decided) => {
-                    for row in start..end {
-                        let counts =
-                            samples[row] > 0 && (decided == Some(true) || self.selects(raw, series, row)?);
+                    for (row, own) in samples.iter().enumerate().take(end).skip(start) {
+                        let counts = *own > 0 && (decided == Some(true) || self.selects(raw, series, row)?);
                         match runs.last_mut() {
                             _ if !counts => {}
                             Some(last) if last.series == series && last.rows.end == row => last.rows.end += 1,

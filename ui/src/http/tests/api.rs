@@ -156,3 +156,98 @@ fn a_damaged_segment_is_named_and_counted() {
     assert!(server.get("/metrics").text().contains("\nvesta_query_skipped_segments_total 1\n"));
     assert_eq!(server.get("/api/v1/status").json()["data"]["skipped"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn tables_are_by_function_file_or_binary() {
+    let server = Server::start(&[two_processes()]);
+    let functions = server.get_range("/api/v1/top?top=1").json();
+    assert_eq!((&functions["functions"], functions["rows"].as_array().unwrap().len()), (&json!(3), 1));
+    assert_eq!(functions, server.get_range("/api/v1/top?top=1&by=function").json());
+    for by in ["file", "binary"] {
+        let table = server.get_range(&format!("/api/v1/top?by={by}")).json();
+        assert_eq!(
+            (&table["by"], &table["samples"], &table["complete"]),
+            (&json!(by), &json!(40), &json!(30))
+        );
+        let sum: u64 =
+            table["rows"].as_array().unwrap().iter().map(|row| row["self"].as_u64().unwrap()).sum();
+        assert_eq!(sum, 40, "every sample ended somewhere: {table}");
+        assert_eq!(table["rows"].as_array().unwrap().len() as u64, table["found"].as_u64().unwrap());
+    }
+    let reply = server.get_range("/api/v1/top?by=colour");
+    assert_eq!((reply.status, reply.error()), (400, "`colour` is none of function, file, binary".to_owned()));
+}
+
+#[test]
+fn a_comparison_has_both_values_at_every_node() {
+    let server = Server::start(&[two_processes()]);
+    let (from, middle, until) = (START_MS / 1000, START_MS / 1000 + 5, START_MS / 1000 + 10);
+    let path = format!("/api/v1/diff?from={middle}&until={until}");
+    let diff = server.get(&path).json();
+    assert_eq!(diff["before"], json!({"from_ms": START_MS, "until_ms": START_MS + 5000, "samples": 30}));
+    assert_eq!(diff["nodes"]["total"], json!([40, 10, 10, 10, 30, 30, 30]));
+    assert_eq!(diff["nodes"]["before_total"], json!([30, 0, 0, 0, 30, 30, 30]));
+    assert_eq!(diff["nodes"]["before_self"], json!([0, 0, 0, 0, 0, 0, 30]));
+    let asked = format!("{path}&before_from={from}&before_until={middle}&before_query=process%3D%22none%22");
+    assert_eq!(server.get(&asked).json()["before"]["samples"], 0);
+    let pruned = server.get(&format!("{path}&max_nodes=2")).json();
+    assert_eq!(pruned["nodes"]["before_total"], json!([30, 30]));
+    assert_eq!(pruned["nodes"]["before_self"], json!([0, 30]));
+    let table = server.get(&format!("{path}&format=top-json&top=2")).json();
+    assert_eq!((&table["before"], &table["after"], &table["functions"]), (&json!(30), &json!(10), &json!(3)));
+    let row = &table["rows"][0];
+    assert_eq!((&row["function"], &row["self_points"]), (&json!("eval"), &json!(100.0)));
+    let row = &table["rows"][1];
+    assert_eq!(
+        (&row["function"], &row["self_points"], &row["before_self"]),
+        (&json!("serve"), &json!(-100.0), &json!(30))
+    );
+    assert_eq!(server.get(&format!("{path}&format=svg")).status, 400);
+    assert_eq!(server.get(&format!("{path}&before_until=0")).status, 400);
+}
+
+#[test]
+fn functions_have_a_history() {
+    let server = Server::start(&[two_processes()]);
+    let history = server.get_range("/api/v1/functions?name=serve&step_ms=5000").json();
+    assert_eq!((&history["samples"], &history["found"]), (&json!([30, 10]), &json!(1)));
+    assert_eq!(
+        (&history["functions"][0]["self"], &history["functions"][0]["total"]),
+        (&json!([30, 0]), &json!([30, 0]))
+    );
+    let history = server.get_range("/api/v1/functions?name=~%5E(main%7Ceval)$&step_ms=5000").json();
+    let names: Vec<_> =
+        history["functions"].as_array().unwrap().iter().map(|f| f["function"].clone()).collect();
+    assert_eq!(names, ["main", "eval"]);
+    assert_eq!(history["functions"][0]["self"], json!([0, 0]));
+    for (asked, error) in
+        [("", "the parameter `name` is missing"), ("?name=~(", "bad regular expression: unclosed group")]
+    {
+        let reply = server.get(&format!("/api/v1/functions{asked}"));
+        assert_eq!((reply.status, reply.error()), (400, error.to_owned()));
+    }
+}
+
+#[test]
+fn the_heat_map_has_all_samples_with_times() {
+    let server = Server::start(&[two_processes()]);
+    let map = server.get_range("/api/v1/heatmap").json();
+    assert_eq!(
+        (&map["column_ms"], &map["row_ms"], &map["from_ms"]),
+        (&json!(1000), &json!(20), &json!(START_MS))
+    );
+    let columns = map["columns"].as_array().unwrap();
+    assert_eq!((columns.len(), columns[0].as_array().unwrap().len()), (10, 50));
+    let cells = columns.iter().flat_map(|column| column.as_array().unwrap());
+    let sum: u64 = cells.map(|cell| cell.as_u64().unwrap()).sum();
+    assert_eq!(sum + map["without_times"].as_u64().unwrap(), 40);
+    assert_eq!(server.get_range("/api/v1/heatmap?row_ms=0").status, 400);
+}
+
+#[test]
+fn labels_and_values_are_found_by_how_they_start() {
+    let server = Server::start(&[two_processes()]);
+    assert_eq!(server.get_range("/api/v1/labels?prefix=p").json()["labels"], json!(["pid", "process"]));
+    let values = server.get_range("/api/v1/labels/process/values?prefix=re").json();
+    assert_eq!(values["values"], json!([{"value": "redis-server", "samples": 30}]));
+}
