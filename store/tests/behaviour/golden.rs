@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use store::model::Keep;
-use store::segment::{KNOWN_VERSIONS, SCHEMA_VERSION};
+use store::segment::KNOWN_VERSIONS;
 use store::{Selector, Store, TimeRange};
 
 use crate::common::{NOON, plain, window};
@@ -37,26 +37,23 @@ fn every_known_version_is_read_to_the_letter() {
     }
 }
 
-/// With `VESTA_UPDATE_GOLDEN=1` it writes the golden files of the current schema: once when that changes. Look at them then.
-#[test]
-fn golden_files_of_the_current_version_are_there() {
-    if std::env::var_os("VESTA_UPDATE_GOLDEN").is_some() {
-        write_golden_files();
-    }
-    assert!(folder(SCHEMA_VERSION).join("expected.txt").is_file());
-}
+/// Where to keep the files that the test below writes: `tests/golden/vN`, once when the schema changes.
+const KEEP_IN: &str = "VESTA_TEST_GOLDEN";
 
-fn write_golden_files() {
-    let folder = folder(SCHEMA_VERSION);
-    fs::remove_dir_all(&folder).unwrap_or_default();
+#[test]
+fn golden_files_of_this_version_can_be_made() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = std::env::var_os(KEEP_IN).map_or_else(|| scratch.path().join("data"), PathBuf::from);
     let store = Store::open_writer(&folder).unwrap();
     for n in 0..3 {
         store.append(&window(n, NOON + n as i64 * 200_000, 12)).unwrap();
     }
     store.compact(NOON + 7_200_000).unwrap();
     store.append(&window(3, NOON + 300_000, 12)).unwrap();
-    fs::write(folder.join("expected.txt"), in_words(&store)).unwrap();
+    let written = in_words(&store);
+    fs::write(folder.join("expected.txt"), &written).unwrap();
     drop(store);
     fs::remove_file(folder.join("lock")).unwrap();
     fs::remove_dir_all(folder.join("tmp")).unwrap();
+    assert_eq!(in_words(&Store::open_reader(&folder).unwrap()), written);
 }

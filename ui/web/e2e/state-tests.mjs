@@ -15,11 +15,23 @@ export function stateTests({ base, page, guard }) {
   };
   /** Answers a part of the API in the server's place until `work` is done. */
   const instead = async (path, answer, work) => {
-    await page.route(`**/api/v1/${path}*`, answer);
+    const pattern = `**/api/v1/${path}*`;
+    const running = new Set();
+    let over = false;
+    // An answer that is still being made when its route goes away would be given to nobody, which is an error.
+    const handler = (route) => {
+      if (over) return route.continue();
+      const done = Promise.resolve(answer(route)).finally(() => running.delete(done));
+      running.add(done);
+      return done;
+    };
+    await page.route(pattern, handler);
     try {
       await work();
     } finally {
-      await page.unroute(`**/api/v1/${path}*`);
+      over = true;
+      await Promise.allSettled(running);
+      await page.unroute(pattern, handler);
     }
   };
 
