@@ -37,7 +37,7 @@ export function lookTests({ base, page, guard, picture }) {
     ["exports carry the range and the selector in view", async () => {
       await page.getByRole("button", { name: "Export" }).click();
       const links = await page.locator('.panel a[href*="format="]').evaluateAll((found) => found.map((a) => a.href));
-      assert.deepEqual(links.map((href) => new URL(href).searchParams.get("format")), ["pprof", "folded", "svg", "json"]);
+      assert.deepEqual(links.map((href) => new URL(href).searchParams.get("format")), ["pprof", "folded", "svg", "json", "firefox", "speedscope", "perf-script"]);
       const folded = await (await fetch(links[1])).text();
       assert.match(folded, /^.+ \d+$/m);
       await page.keyboard.press("Escape");
