@@ -1,4 +1,4 @@
-//! What the agent has done since it started, as of the last window that went to its sink: every sample taken is
+//! What the agent has done since it started, as of the last samples that its sink has: every sample taken is
 //! stored or counted as lost.
 
 use std::{
@@ -24,6 +24,16 @@ pub(crate) struct Totals {
     pub(crate) process_events_lost: u64,
     pub(crate) cache_evictions: u64,
     pub(crate) windows: u64,
+    pub(crate) log_failures: u64,
+}
+
+/// What became of samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The sink has them.
+    Kept,
+    /// It refused them.
+    Lost,
 }
 
 impl Default for Totals {
@@ -44,6 +54,7 @@ impl Default for Totals {
             process_events_lost: 0,
             cache_evictions: 0,
             windows: 0,
+            log_failures: 0,
         }
     }
 }
@@ -77,17 +88,25 @@ impl Account {
         self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Adds a window that its sink kept, or refused.
-    pub(crate) fn add(&self, window: &WindowAccount, tally: &Tally, kept: bool, cache_evictions: u64) {
+    /// Adds a part of a window, its last one if it `closes`.
+    pub(crate) fn add(
+        &self,
+        window: &WindowAccount,
+        tally: &Tally,
+        outcome: Outcome,
+        closes: bool,
+        cache_evictions: u64,
+    ) {
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
-        totals.windows += 1;
+        totals.windows += u64::from(closes);
         totals.samples_taken = window.after.taken;
         totals.lost.extend(window.after.lost());
-        if kept {
-            totals.samples_stored += tally.samples;
-            totals.tally.add(tally);
-        } else {
-            *totals.lost.entry(STORE_FAILED).or_default() += tally.samples;
+        match outcome {
+            Outcome::Kept => {
+                totals.samples_stored += tally.samples;
+                totals.tally.add(tally);
+            }
+            Outcome::Lost => *totals.lost.entry(STORE_FAILED).or_default() += tally.samples,
         }
         totals.bpf_ns = window.after.bpf_ns;
         totals.kernel_walks_handed_over = window.after.kernel_walks_handed_over;
@@ -95,6 +114,11 @@ impl Account {
         totals.tables = window.tables;
         totals.process_events_lost = window.after.process_events_lost;
         totals.cache_evictions = cache_evictions;
+    }
+
+    /// Counts a part that could not be logged.
+    pub(crate) fn log_failed(&self) {
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner).log_failures += 1;
     }
 }
 
@@ -126,13 +150,13 @@ mod tests {
             after: CaptureTotals { taken, lost_ring_full, ..CaptureTotals::default() },
             ..WindowAccount::default()
         };
-        account.add(&after(13, 3), &tally(10), true, 0);
-        account.add(&after(20, 5), &tally(5), false, 0);
+        account.add(&after(13, 3), &tally(10), Outcome::Kept, false, 0);
+        account.add(&after(20, 5), &tally(5), Outcome::Lost, true, 0);
         let totals = account.totals();
         let lost: u64 = totals.lost.values().sum();
         assert_eq!((totals.samples_taken, totals.samples_stored, lost), (20, 10, 10));
         assert_eq!(totals.lost[STORE_FAILED], 5);
-        assert_eq!(totals.tally.complete, 10);
+        assert_eq!((totals.tally.complete, totals.windows), (10, 1));
     }
 
     #[test]

@@ -114,9 +114,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "AGE=STEP,…", env = "VESTA_COARSEN")]
     pub(crate) coarsen: Option<store::Policy>,
 
-    /// How often the open window is written to disk, 1s to 60s [default: 10s]
+    /// How much time a window has, which is a segment of the store once it is over, 1s to 60s [default: 30s]
     #[arg(long, value_name = "SPAN", env = "VESTA_WINDOW", value_parser = span)]
     pub(crate) window: Option<Span>,
+
+    /// How often what was sampled is brought to disk, 250ms to 60s; a power cut loses at most that [default: 1s]
+    #[arg(long, value_name = "SPAN", env = "VESTA_SYNC", value_parser = span)]
+    pub(crate) sync: Option<Span>,
 
     /// How much kernel memory unwind tables may take, 1MiB to 256MiB; the least used go first [default: 64MiB]
     #[arg(long, value_name = "BYTES", env = "VESTA_UNWIND_TABLE_BYTES", value_parser = table_bytes)]
@@ -436,6 +440,7 @@ mod tests {
             assert!(table_bytes(wrong).is_err(), "{wrong}");
         }
         assert_eq!(span("1h30m"), Ok(Span(std::time::Duration::from_secs(5400))));
+        assert_eq!(span("250ms"), Ok(Span(std::time::Duration::from_millis(250))));
         for wrong in ["", "10", "s", "0s", "1y", "-5s"] {
             assert!(span(wrong).is_err(), "{wrong}");
         }

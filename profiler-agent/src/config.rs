@@ -37,6 +37,8 @@ pub(crate) enum ConfigError {
     Address(String),
     #[error("the window of {0:?} is out of bounds: use 1s to 60s")]
     Window(Duration),
+    #[error("to sync every {0:?} is out of bounds: use 250ms to 60s")]
+    Sync(Duration),
 }
 
 /// The file's keys; they are the flags' names.
@@ -50,11 +52,16 @@ struct File {
     retention_bytes: Option<String>,
     coarsen: Option<String>,
     window: Option<String>,
+    sync: Option<String>,
     unwind_table_bytes: Option<String>,
     unwind_cache_bytes: Option<String>,
     allow_origin: Option<Vec<String>>,
 }
 
+/// Longer ones make fewer small files; what they hold can be read and is safe all the same.
+const DEFAULT_WINDOW: Duration = Duration::from_secs(30);
+/// What a power cut may cost, and what a disk does all the time without being worn by it.
+const DEFAULT_SYNC: Duration = Duration::from_secs(1);
 /// A year and a month, so that a month can be compared with the same one a year ago.
 const DEFAULT_RETENTION: Duration = Duration::from_secs(400 * 86_400);
 
@@ -69,6 +76,8 @@ pub(crate) struct RunConfig {
     /// How exact old samples are kept.
     pub(crate) coarsen: store::Policy,
     pub(crate) window: Duration,
+    /// How often what was sampled is brought to disk.
+    pub(crate) sync: Duration,
     /// Bytes that unwind tables may take in the kernel.
     pub(crate) unwind_table_bytes: u64,
     /// Where compiled unwind tables are kept, if at all.
@@ -87,6 +96,7 @@ impl RunConfig {
         };
         let retention = span_of("retention", file.retention)?;
         let window = span_of("window", file.window)?;
+        let sync = span_of("sync", file.sync)?;
         let retention_bytes = file
             .retention_bytes
             .map(|text| cli::bytes(&text).map_err(|message| value("retention_bytes", message)))
@@ -108,9 +118,13 @@ impl RunConfig {
         let origins: Result<Vec<_>, _> = origins.iter().map(|text| cli::origin(text)).collect();
         let origins = origins.map_err(|message| value("allow_origin", message))?;
         let listen = args.listen.clone().or(file.listen).unwrap_or_else(|| "127.0.0.1:7171".into());
-        let window = args.window.or(window).map_or(Duration::from_secs(10), |span| span.0);
+        let window = args.window.or(window).map_or(DEFAULT_WINDOW, |span| span.0);
         if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&window) {
             return Err(ConfigError::Window(window));
+        }
+        let sync = args.sync.or(sync).map_or(DEFAULT_SYNC, |span| span.0);
+        if !(Duration::from_millis(250)..=Duration::from_secs(60)).contains(&sync) {
+            return Err(ConfigError::Sync(sync));
         }
         let data_dir = args.data_dir.clone().or(file.data_dir).unwrap_or_else(default_data_dir);
         let unwind_cache = unwind_cache(&data_dir, args.unwind_cache_bytes.or(cache_bytes));
@@ -122,6 +136,7 @@ impl RunConfig {
             retention_bytes: args.retention_bytes.or(retention_bytes).map_or(20_000_000_000, |bytes| bytes.0),
             coarsen: args.coarsen.clone().or(coarsen).unwrap_or_default(),
             window,
+            sync,
             unwind_table_bytes: table_bytes_or_default(args.unwind_table_bytes.or(table_bytes)),
             unwind_cache,
             allow_origin: if args.allow_origin.is_empty() { origins } else { args.allow_origin.clone() },
@@ -207,7 +222,10 @@ mod tests {
         let config = run(&["--frequency", "199"], Some(file)).unwrap();
         assert_eq!((config.frequency_hz, config.retention.as_secs()), (199, 2 * 86_400));
         assert_eq!(config.listen.port(), 9000);
-        assert_eq!((config.window.as_secs(), config.unwind_table_bytes), (10, 64 << 20));
+        assert_eq!((config.window.as_secs(), config.unwind_table_bytes), (30, 64 << 20));
+        let sync = |flags: &[&str], file| run(flags, file).unwrap().sync.as_millis();
+        assert_eq!((sync(&[], None), sync(&[], Some("sync = \"500ms\""))), (1000, 500));
+        assert_eq!(sync(&["--sync", "250ms"], Some("sync = \"500ms\"")), 250);
         let file = "unwind_table_bytes = \"8MiB\"\n";
         assert_eq!(run(&[], Some(file)).unwrap().unwind_table_bytes, 8 << 20);
         assert_eq!(run(&["--unwind-table-bytes", "4MiB"], Some(file)).unwrap().unwind_table_bytes, 4 << 20);
@@ -232,6 +250,7 @@ mod tests {
         assert!(message("coarsen = \"1d=7s\"").contains("coarsen"));
         assert!(message("frequency = 0").contains("frequency"));
         assert!(message("window = \"2m\"").contains("1s to 60s"));
+        assert!(message("sync = \"100ms\"").contains("250ms to 60s"));
         assert!(message("unwind_table_bytes = \"1GiB\"").contains("1MiB to 256MiB"));
         assert!(message("allow_origin = [\"*\"]").contains("allow_origin"));
         assert!(message("listen = \"nowhere\"").contains("nowhere"));

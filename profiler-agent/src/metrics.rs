@@ -104,6 +104,11 @@ pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
         totals.cache_evictions as f64,
     );
     text.counter("vesta_windows_total", "Windows of samples that were closed.", totals.windows as f64);
+    text.counter(
+        "vesta_log_failures_total",
+        "Times that samples could not be logged before their window closed.",
+        totals.log_failures as f64,
+    );
     text.gauge("vesta_uptime_seconds", "Time since the agent started.", uptime_s);
     text.0
 }

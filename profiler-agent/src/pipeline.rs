@@ -11,16 +11,16 @@ use std::{
     time::Duration,
 };
 
-use store::model::ProfileBuilder;
 use thiserror::Error;
 
 use crate::{
-    account::{self, Account},
+    account::Account,
     bpf::{BpfError, KernelProgram},
     capture::{BATCHES_MAX, Capture, CaptureInfo, Progress},
+    keeper::Keeper,
     live::LiveInterest,
-    naming::{Namer, Origin, Tally},
-    processor::{self, ProcessorOptions, ToName, ToProcess, WINDOWS_MAX, WindowAccount},
+    naming::{Namer, Origin},
+    processor::{self, PARTS_MAX, ProcessorOptions, ToName, ToProcess},
     sink::Sink,
     unwind_tables::{CacheOptions, TableSource, UnwindTables},
 };
@@ -38,6 +38,8 @@ pub(crate) enum PipelineError {
 #[derive(Clone, Debug)]
 pub(crate) struct PipelineOptions {
     pub(crate) window: Duration,
+    /// How often the sink logs what was sampled before its window closes, if at all.
+    pub(crate) log: Option<Duration>,
     /// Bytes that unwind tables may take in the kernel.
     pub(crate) table_bytes: u64,
     /// Where they are kept on disk, if at all.
@@ -69,16 +71,18 @@ impl Pipeline {
         let (account, progress, live) = <(Arc<Account>, Arc<Progress>, Arc<LiveInterest>)>::default();
         let stop = Arc::new(AtomicBool::new(false));
         let (work_in, work_out) = sync_channel(BATCHES_MAX);
-        let (windows_in, windows_out) = sync_channel(WINDOWS_MAX);
+        let (windows_in, windows_out) = sync_channel(PARTS_MAX);
         let source = Arc::new(TableSource::new(options.table_cache.as_ref()));
         let naming = {
-            let (account, source) = (account.clone(), source.clone());
+            let (source, is_logged) = (source.clone(), options.log.is_some());
             let origin = options.origin;
-            thread::Builder::new()
-                .name("vesta-name".into())
-                .spawn(move || name_windows(&windows_out, origin, source, sink, &account))?
+            let keeper = Keeper::new(sink, origin.host.clone(), account.clone());
+            thread::Builder::new().name("vesta-name".into()).spawn(move || {
+                // Made there: it does not move from thread to thread.
+                name_windows(&windows_out, Namer::new(origin, source, is_logged), keeper);
+            })?
         };
-        let window = ProcessorOptions { window: options.window };
+        let window = ProcessorOptions { window: options.window, part: options.log };
         let built_in = work_in.clone();
         let built = move |built| built_in.send(ToProcess::Built(built)).map_err(|_| ());
         let tables = UnwindTables::new(program.tables()?, options.table_bytes, source, built)?;
@@ -101,64 +105,14 @@ impl Pipeline {
     }
 }
 
-fn name_windows(
-    windows: &Receiver<ToName>,
-    origin: Origin,
-    tables: Arc<TableSource>,
-    mut sink: Box<dyn Sink>,
-    account: &Account,
-) {
-    let host = origin.host.clone();
-    let mut namer = Namer::new(origin, tables);
-    let mut cpu_ns = 0;
-    while let Ok(message) = windows.recv() {
+fn name_windows(parts: &Receiver<ToName>, mut namer: Namer, mut keeper: Keeper) {
+    while let Ok(message) = parts.recv() {
         match message {
             ToName::Stacks(stacks) => namer.walk(stacks),
-            ToName::Open { window, account } => {
-                let (mut builder, tally) = namer.name_open(window);
-                write_account(&mut builder, &host, &account, &tally, 0);
-                sink.show(builder.finish(account.start_ms, account.end_ms));
-            }
-            ToName::Window { window, account: counted } => {
-                let (mut builder, tally) = namer.name(window);
-                let cpu_ns_now = (account::cpu_seconds() * 1e9) as u64;
-                write_account(&mut builder, &host, &counted, &tally, cpu_ns_now - cpu_ns);
-                cpu_ns = cpu_ns_now;
-                let kept = sink.keep(builder.finish(counted.start_ms, counted.end_ms));
-                if let Err(error) = &kept {
-                    tracing::error!(%error, samples = tally.samples, "a window is lost");
-                }
-                account.add(&counted, &tally, kept.is_ok(), namer.evictions());
+            ToName::Part { part, account, closes } => {
+                let tally = namer.add(part);
+                keeper.part(&mut namer, account, &tally, closes);
             }
         }
-    }
-}
-
-/// The window's counters, beside its samples in the profile.
-fn write_account(
-    builder: &mut ProfileBuilder,
-    host: &str,
-    counted: &WindowAccount,
-    tally: &Tally,
-    agent_cpu_ns: u64,
-) {
-    let (before, after) = (&counted.before, &counted.after);
-    let mut counters = vec![
-        ("samples_taken".to_owned(), after.taken - before.taken),
-        ("samples_stored".to_owned(), tally.samples),
-        ("user_stacks".to_owned(), tally.user_stacks),
-        ("agent_cpu_ns".to_owned(), agent_cpu_ns),
-    ];
-    if let (Some(now), Some(then)) = (after.bpf_ns, before.bpf_ns.or(Some(0))) {
-        counters.push(("bpf_ns".to_owned(), now.saturating_sub(then)));
-    }
-    let lost_before = before.lost();
-    for (reason, lost) in after.lost() {
-        counters.push((format!("lost_{reason}"), lost - lost_before.get(reason).unwrap_or(&0)));
-    }
-    let host = builder.string(host);
-    for (counter, value) in counters {
-        let counter = builder.string(&counter);
-        builder.account(counted.start_ms, host, counter, value);
     }
 }

@@ -17,24 +17,24 @@ use crate::{
     window::{ClockOffset, Unfinished, Window},
 };
 
-/// Windows under way to naming. One is being named, one waits; while both are taken the open window stays open.
-pub(crate) const WINDOWS_MAX: usize = 2;
-/// Samples in one window beyond which the processor waits for naming, and samples are dropped (counted) before it:
-/// minutes of a large machine.
+/// Parts of windows under way to naming. One is being named, one waits; while both are taken the next one grows.
+pub(crate) const PARTS_MAX: usize = 2;
+/// Samples in one window beyond which it is closed, and the processor waits for naming, and samples are dropped
+/// (counted) before it: minutes of a large machine.
 const WINDOW_SAMPLES_MAX: u64 = 1_000_000;
-/// How often someone who watches gets the open window.
+/// How often someone who watches sees what is new.
 const LIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often ended processes are forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a window counted, beside its samples.
+/// What was counted while a part of a window was sampled.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WindowAccount {
     /// Start of the window, Unix milliseconds.
     pub(crate) start_ms: i64,
-    /// When it was closed (or shown, while open).
+    /// End of the part.
     pub(crate) end_ms: i64,
-    /// Totals since the start of the agent, at the start and at the end of the window.
+    /// Totals since the start of the agent, at the start and at the end of the part.
     pub(crate) before: CaptureTotals,
     pub(crate) after: CaptureTotals,
     pub(crate) processes: ProcessCounts,
@@ -43,11 +43,9 @@ pub(crate) struct WindowAccount {
 
 /// What goes to naming.
 pub(crate) enum ToName {
-    /// A closed window.
-    Window { window: Window, account: WindowAccount },
-    /// The open window, for those who watch.
-    Open { window: Window, account: WindowAccount },
-    /// Samples of the open window whose stacks are to be walked; they are counted with it.
+    /// What came to the open window since its last part; its last one closes it.
+    Part { part: Window, account: WindowAccount, closes: bool },
+    /// Samples of the open window whose stacks are to be walked; they are counted with its next part.
     Stacks(Vec<Unfinished>),
 }
 
@@ -64,18 +62,22 @@ pub(crate) enum ToProcess {
 pub(crate) struct ProcessorOptions {
     /// Length of a window, and of a row's time bucket.
     pub(crate) window: Duration,
+    /// How often what was sampled goes to naming before its window closes, if at all.
+    pub(crate) part: Option<Duration>,
 }
 
 struct Processor {
     options: ProcessorOptions,
     table: ProcessTable,
     tables: UnwindTables,
-    window: Window,
+    /// What came to the open window since its last part.
+    part: Window,
+    /// Samples of the window's parts before.
+    samples: u64,
     account: WindowAccount,
-    ends_ms: i64,
     out: SyncSender<ToName>,
     live: Arc<LiveInterest>,
-    live_sent: Instant,
+    sent: Instant,
     forgot: Instant,
 }
 
@@ -92,12 +94,12 @@ pub(crate) fn spawn(
             options,
             table: ProcessTable::new(vdso_image()),
             tables,
-            window: Window::default(),
+            part: Window::default(),
+            samples: 0,
             account: WindowAccount::default(),
-            ends_ms: 0,
             out,
             live,
-            live_sent: Instant::now(),
+            sent: Instant::now(),
             forgot: Instant::now(),
         };
         processor.open(CaptureTotals::default());
@@ -126,7 +128,8 @@ impl Processor {
     fn open(&mut self, before: CaptureTotals) {
         let now = unix_ms();
         let start_ms = now - now.rem_euclid(self.bucket_ms());
-        self.window = Window::default();
+        self.part = Window::default();
+        self.samples = 0;
         self.account = WindowAccount {
             start_ms,
             end_ms: start_ms,
@@ -135,7 +138,19 @@ impl Processor {
             processes: self.table.counts(),
             tables: self.tables.counts(),
         };
-        self.ends_ms = start_ms + self.bucket_ms();
+    }
+
+    /// Whether the window is to be closed. A clock that was set back is past its end, too: the next one is far away.
+    fn is_over(&self, now_ms: i64) -> bool {
+        let start_ms = self.account.start_ms;
+        !(start_ms..start_ms + self.bucket_ms()).contains(&now_ms)
+            || self.samples + self.part.samples >= WINDOW_SAMPLES_MAX
+    }
+
+    fn part_is_due(&self) -> bool {
+        let watched = self.live.wanted().then_some(LIVE_INTERVAL);
+        let interval = self.options.part.map(|part| watched.map_or(part, |watched| watched.min(part)));
+        interval.is_some_and(|interval| self.sent.elapsed() >= interval)
     }
 
     fn take(&mut self, mut batch: Batch) -> Result<(), Gone> {
@@ -147,7 +162,7 @@ impl Processor {
             while let Some(event) = events.next_if(|event| event.time_ns <= sample.time_ns) {
                 self.table.apply(event);
             }
-            self.window.add(sample, &mut self.table, clock, bucket_ms, &mut |binary| {
+            self.part.add(sample, &mut self.table, clock, bucket_ms, &mut |binary| {
                 self.tables.note_file(binary, now);
             });
             self.tables.note(sample, &self.table);
@@ -160,13 +175,9 @@ impl Processor {
         self.account.tables = self.tables.counts();
         self.account.processes = self.table.counts();
         self.hand_over_stacks();
-        if batch.last || unix_ms() >= self.ends_ms {
-            self.close(batch.last)?;
-        } else if self.live.wanted() && self.live_sent.elapsed() >= LIVE_INTERVAL {
-            self.live_sent = Instant::now();
-            // A busy naming thread means that the picture comes a second later.
-            let account = WindowAccount { end_ms: unix_ms(), ..self.account.clone() };
-            let _ = self.out.try_send(ToName::Open { window: self.window.clone(), account });
+        let closes = batch.last || self.is_over(unix_ms());
+        if closes || self.part_is_due() {
+            self.hand_over(closes, batch.last)?;
         }
         if self.forgot.elapsed() >= FORGET_INTERVAL {
             self.forgot = Instant::now();
@@ -184,37 +195,43 @@ impl Processor {
 
     /// Copied stacks are large: naming walks them as they come. If it is busy, they wait.
     fn hand_over_stacks(&mut self) {
-        let Some(stacks) = self.window.take_unfinished() else { return };
+        let Some(stacks) = self.part.take_unfinished() else { return };
         if let Err(
             TrySendError::Full(ToName::Stacks(stacks)) | TrySendError::Disconnected(ToName::Stacks(stacks)),
         ) = self.out.try_send(ToName::Stacks(stacks))
         {
-            self.window.put_back(stacks);
+            self.part.put_back(stacks);
         }
     }
 
-    /// Hands the window over and opens the next; while naming is busy the window stays open and grows.
-    fn close(&mut self, last: bool) -> Result<(), Gone> {
-        let window = std::mem::take(&mut self.window);
-        let must = last || window.samples >= WINDOW_SAMPLES_MAX;
+    /// Hands over what came since the last part; while naming is busy it grows.
+    fn hand_over(&mut self, closes: bool, last: bool) -> Result<(), Gone> {
+        let part = std::mem::take(&mut self.part);
+        let samples = part.samples;
+        let must = last || samples >= WINDOW_SAMPLES_MAX;
         let account = WindowAccount { end_ms: unix_ms(), ..self.account.clone() };
-        let message = ToName::Window { window, account };
-        let sent = if must {
-            self.out.send(message).map_err(|_| Gone)
+        let message = ToName::Part { part, account, closes };
+        if must {
+            self.out.send(message).map_err(|_| Gone)?;
         } else {
             match self.out.try_send(message) {
-                Ok(()) => Ok(()),
-                Err(TrySendError::Full(ToName::Window { window, .. })) => {
-                    self.window = window;
-                    self.ends_ms = unix_ms() + 1_000;
+                Ok(()) => {}
+                Err(TrySendError::Full(ToName::Part { part, .. })) => {
+                    self.part = part;
                     return Ok(());
                 }
-                Err(_) => Err(Gone),
+                Err(_) => return Err(Gone),
             }
-        };
+        }
+        self.sent = Instant::now();
         let after = self.account.after;
-        self.open(after);
-        sent
+        if closes {
+            self.open(after);
+        } else {
+            self.samples += samples;
+            self.account.before = after;
+        }
+        Ok(())
     }
 }
 

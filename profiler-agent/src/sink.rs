@@ -3,30 +3,56 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use store::{
-    Store,
+    Store, WindowLog,
     model::{Keep, Profile, ProfileBuilder},
 };
 use ui::{flame::GroupBy, render::Format};
 
-/// Takes finished profiles.
+/// Takes profiles of windows.
 pub(crate) trait Sink: Send {
-    /// Keeps a closed window for good; an error means that its samples are lost.
-    fn keep(&mut self, profile: Profile) -> Result<(), store::Error>;
+    /// Brings to disk what was added to the open window since the last time; false if this sink has no log. After an
+    /// error the samples are in the window all the same.
+    fn log(
+        &mut self,
+        _window: &mut ProfileBuilder,
+        _start_ms: i64,
+        _end_ms: i64,
+    ) -> Result<bool, store::Error> {
+        Ok(false)
+    }
 
-    /// Shows the open window to those who watch; the closed one of the same start replaces it.
-    fn show(&mut self, _profile: Profile) {}
+    /// Keeps a closed window for good; an error means that its samples are lost, unless they were logged.
+    fn keep(&mut self, profile: Profile) -> Result<(), store::Error>;
 }
 
 /// Into the store.
-pub(crate) struct StoreSink(pub(crate) Store);
+pub(crate) struct StoreSink {
+    store: Store,
+    /// Of the open window.
+    log: Option<WindowLog>,
+}
+
+impl StoreSink {
+    /// A sink into this store.
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store, log: None }
+    }
+}
 
 impl Sink for StoreSink {
-    fn keep(&mut self, profile: Profile) -> Result<(), store::Error> {
-        self.0.append(&profile).map(drop)
+    fn log(&mut self, window: &mut ProfileBuilder, start_ms: i64, end_ms: i64) -> Result<bool, store::Error> {
+        let log = match &mut self.log {
+            Some(log) => log,
+            None => self.log.insert(self.store.open_log(start_ms)?),
+        };
+        log.append(window, end_ms).map(|()| true)
     }
 
-    fn show(&mut self, profile: Profile) {
-        self.0.publish_head(Some(Arc::new(profile)));
+    fn keep(&mut self, profile: Profile) -> Result<(), store::Error> {
+        match self.log.take() {
+            Some(log) => log.close(&self.store, &profile).map(drop),
+            None => self.store.append(&profile).map(drop),
+        }
     }
 }
 

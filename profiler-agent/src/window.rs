@@ -89,12 +89,74 @@ impl ClockOffset {
     }
 }
 
+/// Stacks before they have names, each once.
+#[derive(Default)]
+pub(crate) struct RawStacks {
+    frames: Vec<RawFrame>,
+    index: FxHashMap<RawFrame, FrameId>,
+    tree: StackTreeBuilder,
+}
+
+impl RawStacks {
+    /// Each distinct frame.
+    pub(crate) fn frames(&self) -> &[RawFrame] {
+        &self.frames
+    }
+
+    /// The frame of a handle.
+    pub(crate) fn frame(&self, id: FrameId) -> RawFrame {
+        self.frames[id.0 as usize]
+    }
+
+    /// The node of a stack: kernel addresses and user frames, both leaf first.
+    pub(crate) fn stack(&mut self, kernel: &[u64], user: &[RawFrame]) -> NodeId {
+        let mut node = NodeId::ROOT;
+        for frame in user.iter().rev() {
+            let id = self.frame_id(*frame);
+            node = self.tree.child(node, id);
+        }
+        for (i, address) in kernel.iter().enumerate().rev() {
+            let id = self.frame_id(RawFrame::Kernel { address: *address, leaf: i == 0 });
+            node = self.tree.child(node, id);
+        }
+        node
+    }
+
+    /// Takes in all stacks of another; returns their nodes here by those there.
+    pub(crate) fn absorb(&mut self, other: &Self) -> Vec<NodeId> {
+        let frames: Vec<_> = other.frames.iter().map(|frame| self.frame_id(*frame)).collect();
+        let mut places = vec![NodeId::ROOT];
+        for (parent, frame) in other.tree.nodes() {
+            let place = self.tree.child(places[parent.0 as usize], frames[frame.0 as usize]);
+            places.push(place);
+        }
+        places
+    }
+
+    /// The frames of a stack, from the leaf to the root.
+    pub(crate) fn leaf_to_root(&self, node: NodeId) -> impl Iterator<Item = FrameId> + '_ {
+        let mut at = node;
+        std::iter::from_fn(move || {
+            let (parent, frame) = self.tree.nodes()[(at.0 as usize).checked_sub(1)?];
+            at = parent;
+            Some(frame)
+        })
+    }
+
+    fn frame_id(&mut self, frame: RawFrame) -> FrameId {
+        let next = FrameId(self.frames.len() as u32);
+        let id = *self.index.entry(frame).or_insert(next);
+        if id == next {
+            self.frames.push(frame);
+        }
+        id
+    }
+}
+
 /// Samples not yet named.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Window {
-    pub(crate) frames: Vec<RawFrame>,
-    frame_index: FxHashMap<RawFrame, FrameId>,
-    pub(crate) stacks: StackTreeBuilder,
+    pub(crate) stacks: RawStacks,
     pub(crate) processes: FxHashMap<ProcessHandle, Arc<ProcessLabels>>,
     pub(crate) files: FxHashMap<BinaryHandle, MappedFile>,
     pub(crate) rows: FxHashMap<RawKey, Vec<Exact>>,
@@ -179,15 +241,7 @@ impl Window {
     /// Counts a sample whose stack is known: kernel addresses and user frames, both leaf first. The key's node is found
     /// here.
     pub(crate) fn count(&mut self, key: RawKey, exact: Exact, kernel: &[u64], user: &[RawFrame]) {
-        let mut node = NodeId::ROOT;
-        for frame in user.iter().rev() {
-            let id = self.frame_id(*frame);
-            node = self.stacks.child(node, id);
-        }
-        for (i, address) in kernel.iter().enumerate().rev() {
-            let id = self.frame_id(RawFrame::Kernel { address: *address, leaf: i == 0 });
-            node = self.stacks.child(node, id);
-        }
+        let node = self.stacks.stack(kernel, user);
         self.rows.entry(RawKey { node, ..key }).or_default().push(exact);
     }
 
@@ -212,15 +266,6 @@ impl Window {
             Place::Anonymous => RawFrame::Anonymous { address, method },
             Place::Unknown => RawFrame::Unmapped { address, method },
         }
-    }
-
-    fn frame_id(&mut self, frame: RawFrame) -> FrameId {
-        let next = FrameId(self.frames.len() as u32);
-        let id = *self.frame_index.entry(frame).or_insert(next);
-        if id == next {
-            self.frames.push(frame);
-        }
-        id
     }
 }
 
@@ -263,9 +308,33 @@ mod tests {
         ] {
             window.add(&sample(time_ns, tid, user), &mut table, clock, 10_000, &mut |_| {});
         }
-        assert_eq!((window.samples, window.rows.len(), window.stacks.len()), (4, 3, 3));
+        assert_eq!((window.samples, window.rows.len(), window.stacks.tree.len()), (4, 3, 3));
         let (key, exact) = window.rows.iter().find(|(_, exact)| exact.len() == 2).unwrap();
         assert_eq!(key.bucket_ms, 1_000_000);
         assert_eq!(*exact, [Exact { offset_ms: 12, cpu: 3 }, Exact { offset_ms: 15, cpu: 3 }]);
+    }
+    #[test]
+    fn stacks_taken_in_from_parts_are_the_same_stacks() {
+        let user = |address| RawFrame::Unmapped { address, method: Method::FramePointer };
+        let stacks = [
+            (&[][..], &[user(1), user(2)][..]),
+            (&[7, 8], &[user(3), user(2)]),
+            (&[8], &[]),
+            (&[], &[]),
+            (&[7, 8], &[user(3), user(2)]),
+        ];
+        let mut whole = RawStacks::default();
+        for (n, (kernel, frames)) in stacks.iter().enumerate() {
+            let mut part = RawStacks::default();
+            part.stack(&[], &[user(n as u64), user(2)]);
+            let node = part.stack(kernel, frames);
+            let places = whole.absorb(&part);
+            let found: Vec<_> =
+                whole.leaf_to_root(places[node.0 as usize]).map(|id| whole.frame(id)).collect();
+            let kernel = kernel.iter().enumerate();
+            let kernel = kernel.map(|(i, address)| RawFrame::Kernel { address: *address, leaf: i == 0 });
+            assert_eq!(found, kernel.chain(frames.iter().copied()).collect::<Vec<_>>());
+            assert_eq!(whole.stack(stacks[n].0, frames), places[node.0 as usize]);
+        }
     }
 }

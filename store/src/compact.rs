@@ -120,7 +120,7 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes segments that others replace. It comes before anything that could delete those others: else
+    /// Deletes logs and segments that others replace. It comes before anything that could delete those others: else
     /// what they replaced would count again.
     pub(crate) fn purge(&self) -> Result<()> {
         let replaced = {
@@ -128,6 +128,7 @@ impl Store {
             state.catalog.refresh()?;
             state.catalog.replaced()
         };
+        self.purge_logs()?;
         replaced.iter().try_for_each(|segment| {
             self.cache().remove(segment.id);
             self.remove_segment(&segment.path)

@@ -11,12 +11,15 @@ use ulid::Ulid;
 use crate::cache::Cache;
 use crate::catalog::{Catalog, DataDir, Skipped};
 use crate::error::{Error, IoContext, Result};
+use crate::log::{OpenLogs, Readers};
 use crate::model::Profile;
 use crate::query::{Limits, TimeRange};
 use crate::segment::{self, LoadError, Manifest, SamplesFile, SegmentInfo, Target};
 
 /// Windows published but not yet on disk. The disk is that many windows behind before the oldest is given up.
 const MAX_HEADS: usize = 30;
+/// Listings of logs and segments before what was found is taken as it is.
+const MAX_TRIES: usize = 16;
 /// Starts of windows lately appended, to recognise a head that comes too late.
 const MAX_APPENDED: usize = 64;
 
@@ -34,6 +37,9 @@ struct Inner {
     cache: Mutex<Cache>,
     /// One of compaction and retention at a time.
     maintenance: Mutex<()>,
+    /// Locked before `state`.
+    logs: Mutex<Readers>,
+    open_logs: OpenLogs,
 }
 
 pub(crate) struct State {
@@ -57,6 +63,10 @@ pub struct Stats {
     pub bytes: u64,
     /// What queries leave out, as far as known: damage inside a segment shows when it is first read.
     pub skipped: Vec<Skipped>,
+    /// Windows that are logged, and no segments yet.
+    pub logs: usize,
+    /// Bytes of their logs.
+    pub log_bytes: u64,
     /// Windows in memory only.
     pub heads: usize,
     /// Windows given up because the disk was too far behind.
@@ -91,6 +101,12 @@ impl Store {
     pub fn open_writer(path: impl AsRef<Path>) -> Result<Self> {
         let store = Self::open(DataDir::open_for_writing(path.as_ref())?)?;
         store.purge()?;
+        // What was logged can be read as it is, too: a disk that is full now is no reason not to start.
+        match store.settle() {
+            Ok(settled) if settled.windows > 0 => tracing::info!(?settled, "took over what was logged"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "logs stay as they are for now"),
+        }
         Ok(store)
     }
 
@@ -106,7 +122,9 @@ impl Store {
             verified: FxHashSet::default(),
         };
         let (state, cache) = (Mutex::new(state), Mutex::new(Cache::default()));
-        let inner = Arc::new(Inner { dir, state, cache, maintenance: Mutex::new(()) });
+        let logs = Mutex::new(Readers::new(dir.log()));
+        let open_logs = OpenLogs::default();
+        let inner = Arc::new(Inner { dir, state, cache, maintenance: Mutex::new(()), logs, open_logs });
         Ok(Self { inner, limits: Limits::default() })
     }
 
@@ -179,6 +197,7 @@ impl Store {
         let snapshot = self.snapshot_or_last(TimeRange::ALL);
         let (cache_bytes, cache_evicted) = self.cache().usage();
         let mut skipped = snapshot.skipped;
+        let (logs, log_bytes) = self.logs().usage();
         let state = self.state();
         let (mut segments, mut bytes) = (0, 0);
         for segment in &snapshot.segments {
@@ -193,6 +212,8 @@ impl Store {
             segments,
             bytes,
             skipped,
+            logs,
+            log_bytes,
             heads: state.heads.len(),
             heads_dropped: state.heads_dropped,
             cache_bytes,
@@ -211,18 +232,25 @@ impl Store {
 
     /// What there is to read for a range, listed anew.
     pub(crate) fn snapshot(&self, range: TimeRange) -> Result<Snapshot> {
-        let mut state = self.state();
-        state.catalog.refresh()?;
-        Ok(state.select(range))
+        let (mut logs, mut state) = (self.logs(), self.state());
+        // A log goes only after its segment came: while all that were read are there, no segment was overlooked.
+        for _ in 0..MAX_TRIES {
+            logs.refresh()?;
+            state.catalog.refresh()?;
+            if logs.are_still_there() {
+                break;
+            }
+        }
+        Ok(state.select(range, &mut logs))
     }
 
     /// The same, from what was last listed if it cannot be listed now.
     fn snapshot_or_last(&self, range: TimeRange) -> Snapshot {
-        let mut state = self.state();
-        if let Err(error) = state.catalog.refresh() {
+        self.snapshot(range).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot list the segments");
-        }
-        state.select(range)
+            let (mut logs, mut state) = (self.logs(), self.state());
+            state.select(range, &mut logs)
+        })
     }
 
     /// A segment's profile.
@@ -345,13 +373,21 @@ impl Store {
         self.inner.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn logs(&self) -> MutexGuard<'_, Readers> {
+        self.inner.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn open_logs(&self) -> &OpenLogs {
+        &self.inner.open_logs
+    }
+
     pub(crate) fn maintenance(&self) -> MutexGuard<'_, ()> {
         self.inner.maintenance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn select(&mut self, range: TimeRange) -> Snapshot {
+    fn select(&mut self, range: TimeRange, logs: &mut Readers) -> Snapshot {
         let mut segments = self.catalog.live();
         if !(self.bad.is_empty() && self.verified.is_empty()) {
             let live: FxHashSet<Ulid> = segments.iter().map(|segment| segment.id).collect();
@@ -360,6 +396,10 @@ impl State {
         }
         segments
             .retain(|segment| range.overlaps(segment.min_ms(), segment.max_ms().max(segment.min_ms() + 1)));
-        Snapshot { segments, heads: self.heads.values().cloned().collect(), skipped: self.catalog.skipped() }
+        let mut skipped = self.catalog.skipped();
+        skipped.extend(logs.skipped());
+        let mut heads = logs.windows(|id| self.catalog.replacement_of(id).is_some());
+        heads.extend(self.heads.values().cloned());
+        Snapshot { segments, heads, skipped }
     }
 }

@@ -51,11 +51,12 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
     let host = origin.host.clone();
     let options = PipelineOptions {
         window: config.window,
+        log: Some(config.sync),
         table_bytes: config.unwind_table_bytes,
         table_cache: config.unwind_cache.clone(),
         origin,
     };
-    let pipeline = Pipeline::start(program, options, Box::new(StoreSink(store.clone())))?;
+    let pipeline = Pipeline::start(program, options, Box::new(StoreSink::new(store.clone())))?;
     let maintenance = maintain(store.clone(), &config, stop.clone())?;
     let view = Agent {
         frequency_hz: config.frequency_hz as u32,
@@ -158,6 +159,11 @@ fn maintain(store: Store, config: &RunConfig, stop: StopRequest) -> Result<JoinH
                 continue;
             }
             last = Instant::now();
+            match store.settle() {
+                Ok(settled) if settled == store::Settled::default() => {}
+                Ok(settled) => tracing::info!(?settled, "windows that were only logged"),
+                Err(error) => tracing::warn!(%error, "logs stay as they are; it will be tried again"),
+            }
             // Deleting first: a full disk refuses the merged copies.
             match store.retain(limits, unix_ms()) {
                 Ok(removed) => tracing::debug!(?removed, "old segments"),

@@ -21,7 +21,7 @@ use crate::processes::{BinaryHandle, MappedFile};
 
 /// Bytes of tables kept in memory: those of ten programs of a browser's size. Beyond it the least recently used goes.
 const KEPT_BYTES_MAX: u64 = 16 << 20;
-/// How long a table is kept that nobody asks for: two windows, since the copies of one are walked when it ends.
+/// How long a table is kept that nobody asks for: two windows of `record`, whose copies are walked when they end.
 const KEEP_UNUSED: Duration = Duration::from_secs(20);
 /// How long a file that could not be read is left alone. Never for good: an exiting process's failure is not the file's.
 const RETRY: Duration = Duration::from_secs(10);

@@ -110,6 +110,39 @@ fn the_open_window_can_be_watched_before_it_is_stored() {
     assert!(samples_of(&text(&stacks.stdout)) >= watched, "the window that was watched is stored whole");
 }
 
+#[test]
+fn what_was_brought_to_disk_outlives_a_kill() {
+    let _quiet = quiet();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let query = |args: &[&str]| {
+        let all = [&["query", "--data-dir", data.to_str().unwrap(), "--from", "-10m"], args].concat();
+        text(&run(&all, 0).stdout)
+    };
+    let samples = || samples_of(&query(&["--format", "folded"]));
+    let _load = Background::start(&program(Program::Shares, FramePointers), &["60"]);
+    let server = Server::start(&data, &["--window", "60s", "--sync", "250ms"]);
+    server.wait("logged samples", |server| server.metrics()["vesta_samples_stored_total"] > 300.0);
+    // Another process sees what is logged, while its window is open.
+    assert!(samples() > 300);
+    assert_eq!(glob(&data.join("segments")).len(), 0);
+    let stored = server.metrics()["vesta_samples_stored_total"] as u64;
+    server.kill();
+    let left = samples();
+    assert!(left >= stored, "{left} of {stored}");
+    let logs = || fs::read_dir(data.join("log")).unwrap().count();
+    assert_eq!(logs(), 1);
+    let top: serde_json::Value = serde_json::from_str(&query(&["--json"])).unwrap();
+    assert_eq!(top["samples"].as_u64(), Some(left));
+
+    // The next one takes it over, to the sample.
+    let server = Server::start(&data, &["--window", "60s", "--sync", "60s"]);
+    assert_eq!((glob(&data.join("segments")).len(), logs()), (1, 0));
+    assert_eq!(samples(), left);
+    assert_eq!(server.end(), Some(0));
+    assert!(samples() >= left);
+}
+
 fn spoil(data: &Path, how: impl Fn(&Path)) -> String {
     let mut segments: Vec<_> = glob(&data.join("segments"));
     segments.sort();

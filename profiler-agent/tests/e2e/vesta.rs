@@ -34,6 +34,7 @@ pub(crate) fn vesta(args: &[&str]) -> Command {
         "RETENTION",
         "RETENTION_BYTES",
         "WINDOW",
+        "SYNC",
         "UNWIND_TABLE_BYTES",
         "UNWIND_CACHE_BYTES",
         "ALLOW_ORIGIN",
@@ -220,6 +221,12 @@ impl Server {
             assert!(started.elapsed() < Duration::from_secs(40), "in vain: {what}");
             std::thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    /// Ends it as nobody can prepare for.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Ends it as a service manager does; the exit code.

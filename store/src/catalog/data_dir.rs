@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use ulid::Ulid;
+
 use crate::error::{Error, IoContext, Result};
 use crate::segment::sync_folder;
 
@@ -71,7 +73,7 @@ impl DataDir {
     }
 
     fn initialise(root: &Path) -> Result<()> {
-        let ours = ["segments", "tmp", "lock", "vesta-data.json.new", "lost+found"];
+        let ours = ["segments", "tmp", "log", "lock", "vesta-data.json.new", "lost+found"];
         for entry in fs::read_dir(root).context("read", root)? {
             let name = entry.context("read", root)?.file_name();
             if !ours.iter().any(|known| name == *known) {
@@ -101,6 +103,31 @@ impl DataDir {
     /// Where segments are built and taken apart; readers do not look here.
     pub(crate) fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
+    }
+
+    /// Where the logs of open windows are.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// Where damaged segments and logs are kept; nobody reads them.
+    pub(crate) fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    /// Moves a damaged segment or log out of everyone's way. Returns where it is now.
+    pub(crate) fn put_in_quarantine(&self, path: &Path) -> Result<PathBuf> {
+        let folder = self.quarantine();
+        fs::create_dir_all(&folder).context("create", &folder)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut to = folder.join(&*name);
+        if fs::symlink_metadata(&to).is_ok() {
+            to = folder.join(format!("{name}.{}", Ulid::new()));
+        }
+        fs::rename(path, &to).context("move", path)?;
+        sync_folder(&folder)?;
+        sync_folder(path.parent().unwrap_or(&self.root))?;
+        Ok(to)
     }
 
     /// Fails unless this process is the writer.

@@ -81,6 +81,11 @@ impl Catalog {
         self.segments().filter(|segment| !live.contains(&segment.id)).cloned().collect()
     }
 
+    /// The segment that replaces what has this id.
+    pub(crate) fn replacement_of(&self, id: Ulid) -> Option<Arc<SegmentInfo>> {
+        self.segments().find(|segment| segment.manifest.replaces.contains(&id)).cloned()
+    }
+
     /// Folders that are named as segments but cannot be read: path, time by the name (Unix milliseconds),
     /// bytes on disk.
     pub(crate) fn damaged(&self) -> Vec<(PathBuf, i64, u64)> {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use super::import::Import;
+use super::journal::Journal;
 use super::{
     Account, Binary, BinaryId, EVENT_CPU, Exact, Frame, FrameId, NodeId, Period, Profile, Row, RowKey,
     RowPart, Series, SeriesId, StackTreeBuilder, StringId, StringTable, UNIT_NANOSECONDS,
@@ -43,7 +44,7 @@ impl Keep {
 
 /// Samples of one key: those with exact times apart from those without, so that a row never claims to know
 /// the times of samples it does not know.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Sum {
     samples: u64,
     value: i64,
@@ -111,7 +112,7 @@ pub(crate) struct CountedKeep<'a> {
 
 /// A profile under construction. Handles given out stay valid until [`ProfileBuilder::finish`], except node
 /// handles, which `finish` renumbers into preorder.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct ProfileBuilder {
     strings: StringTable,
     binaries: Interner<Binary>,
@@ -122,9 +123,49 @@ pub struct ProfileBuilder {
     /// Exact times of all rows.
     exact: usize,
     accounts: FxHashMap<(i64, StringId, StringId), u64>,
+    /// What was added since it was last logged; none if nobody logs it.
+    journal: Option<Journal>,
+}
+
+/// The tables of a profile under construction, each in the order of its handles.
+pub(crate) struct Tables<'a> {
+    pub(crate) strings: &'a StringTable,
+    pub(crate) binaries: &'a [Binary],
+    pub(crate) frames: &'a [Frame],
+    /// (parent, frame) of each node but the root.
+    pub(crate) nodes: &'a [(NodeId, FrameId)],
+    pub(crate) series: &'a [Series],
 }
 
 impl ProfileBuilder {
+    /// A builder of an open window, for [`crate::WindowLog`]: it keeps apart what was not logged yet.
+    pub fn logged() -> Self {
+        Self { journal: Some(Journal::default()), ..Self::default() }
+    }
+
+    /// Its tables.
+    pub(crate) fn tables(&self) -> Tables<'_> {
+        Tables {
+            strings: &self.strings,
+            binaries: &self.binaries.items,
+            frames: &self.frames.items,
+            nodes: self.stacks.nodes(),
+            series: &self.series.items,
+        }
+    }
+
+    /// What was added since the last [`ProfileBuilder::clear_journal`]; none if nobody logs it.
+    pub(crate) fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    /// All that was added is logged.
+    pub(crate) fn clear_journal(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.clear();
+        }
+    }
+
     /// The text of a handle.
     pub fn text(&self, id: StringId) -> &str {
         self.strings.get(id)
@@ -167,14 +208,30 @@ impl ProfileBuilder {
 
     /// Adds samples of one key. `exact` has one entry per sample, or none.
     pub fn add(&mut self, key: RowKey, samples: u64, value: i64, exact: &[Exact]) {
+        self.count(key, samples, value, exact.iter().copied());
+    }
+
+    fn count(
+        &mut self,
+        key: RowKey,
+        samples: u64,
+        value: i64,
+        exact: impl ExactSizeIterator<Item = Exact> + Clone,
+    ) {
         self.exact += exact.len();
-        self.rows.entry(key).or_default().add(samples, value, exact.iter().copied());
+        if let Some(journal) = &mut self.journal {
+            journal.add(key, samples, value, exact.clone());
+        }
+        self.rows.entry(key).or_default().add(samples, value, exact);
     }
 
     /// Adds to a counter of a window.
     pub fn account(&mut self, time_ms: i64, host: StringId, counter: StringId, value: u64) {
         let sum = self.accounts.entry((time_ms, host, counter)).or_default();
         *sum = sum.saturating_add(value);
+        if let Some(journal) = &mut self.journal {
+            journal.accounts.push(Account { time_ms, host, counter, value });
+        }
     }
 
     /// Adds the rows of `other` that pass `select`, projected by `keep`, and its accounts within
@@ -231,7 +288,7 @@ impl ProfileBuilder {
             let series = import.series(self, row.series);
             let node = import.node(self, row.node);
             let key = RowKey { series, node, pid, tid, thread, status, time_ms: keep.time_ms };
-            self.rows.entry(key).or_default().add(row.samples, row.value, std::iter::empty());
+            self.count(key, row.samples, row.value, std::iter::empty());
         }
         self.merge_accounts(&mut import, keep.accounts);
     }
@@ -258,9 +315,8 @@ impl ProfileBuilder {
         key.thread = import.string(self, key.thread);
         let shift = row.key.time_ms.saturating_sub(key.time_ms);
         let exact = if keep.exact && (0..=60_000).contains(&shift) { part.exact } else { &[] };
-        self.exact += exact.len();
         let moved = |e: &Exact| Exact { offset_ms: e.offset_ms.saturating_add(shift as u16), cpu: e.cpu };
-        self.rows.entry(key).or_default().add(part.samples, part.value, exact.iter().map(moved));
+        self.count(key, part.samples, part.value, exact.iter().map(moved));
     }
 
     fn merge_accounts(&mut self, import: &mut Import<'_>, range: &Range<i64>) {
@@ -327,6 +383,7 @@ impl ProfileBuilder {
 }
 
 /// Each distinct item once, by integer handle.
+#[derive(Clone)]
 struct Interner<T> {
     items: Vec<T>,
     index: FxHashMap<T, u32>,

@@ -6,6 +6,7 @@
 mod builder;
 mod frames;
 mod import;
+mod journal;
 mod order;
 mod profile;
 mod stack_tree;
@@ -14,6 +15,7 @@ mod strings;
 pub(crate) use builder::{Counted, CountedKeep, Who};
 pub use builder::{Keep, ProfileBuilder};
 pub use frames::{Binary, BinaryId, Frame, FrameId, FrameKind, Unwound};
+pub(crate) use journal::Entry;
 pub use profile::{
     Account, EVENT_CPU, Exact, Period, Profile, Row, RowKey, RowPart, STATUS_COMPLETE, Series, SeriesId,
     UNIT_NANOSECONDS,

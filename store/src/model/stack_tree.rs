@@ -42,6 +42,11 @@ impl StackTreeBuilder {
         self.nodes.len() + 1
     }
 
+    /// (parent, frame) of each node in order of arrival, the root left out.
+    pub fn nodes(&self) -> &[(NodeId, FrameId)] {
+        &self.nodes
+    }
+
     /// The finished tree, and for each node of the builder its handle in the tree. Children stand in the
     /// order of their arrival.
     pub fn finish(self) -> (StackTree, Vec<NodeId>) {

@@ -77,7 +77,7 @@ impl TimeRange {
     }
 }
 
-/// A time in Unix milliseconds: `now`, `-15m` and `now-1h30m` (units s, m, h, d, w), RFC 3339, or Unix
+/// A time in Unix milliseconds: `now`, `-15m` and `now-1h30m` (units ms, s, m, h, d, w), RFC 3339, or Unix
 /// seconds with an optional fraction.
 ///
 /// # Errors
@@ -99,23 +99,24 @@ pub fn parse_time(text: &str, now_ms: i64) -> Result<i64, TimeError> {
     }
 }
 
-/// A span of time in milliseconds: numbers each followed by a unit, e.g. `15m`, `1h30m`, `7d`.
+/// A span of time in milliseconds: numbers each followed by a unit, e.g. `250ms`, `15m`, `1h30m`, `7d`.
 pub fn parse_span(text: &str) -> Option<i64> {
     let mut rest = text;
     let mut total = 0i64;
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let (number, tail) = rest.split_at(digits);
-        let unit = match tail.as_bytes()[0] {
-            b's' => 1_000,
-            b'm' => 60_000,
-            b'h' => 3_600_000,
-            b'd' => 86_400_000,
-            b'w' => 604_800_000,
+        let (unit, length) = match tail.as_bytes() {
+            [b'm', b's', ..] => (1, 2),
+            [b's', ..] => (1_000, 1),
+            [b'm', ..] => (60_000, 1),
+            [b'h', ..] => (3_600_000, 1),
+            [b'd', ..] => (86_400_000, 1),
+            [b'w', ..] => (604_800_000, 1),
             _ => return None,
         };
         total = total.checked_add(number.parse::<i64>().ok()?.checked_mul(unit)?)?;
-        rest = &tail[1..];
+        rest = &tail[length..];
     }
     (!text.is_empty()).then_some(total)
 }
@@ -144,6 +145,7 @@ mod tests {
             ("now", NOW),
             ("-15m", NOW - 900_000),
             ("-90s", NOW - 90_000),
+            ("-1s250ms", NOW - 1_250),
             ("now-2h", NOW - 7_200_000),
             (" -7d ", NOW - 604_800_000),
             ("-1w", NOW - 604_800_000),

@@ -64,7 +64,8 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     let merged = MergeSink::new(output.as_ref().map(|output| output.format));
     let table_bytes = config::table_bytes_or_default(args.unwind_table_bytes);
     let table_cache = config::unwind_cache(&config::cache_dir(), args.unwind_cache_bytes);
-    let options = PipelineOptions { window: Duration::from_secs(10), table_bytes, table_cache, origin };
+    let window = Duration::from_secs(10);
+    let options = PipelineOptions { window, log: None, table_bytes, table_cache, origin };
     let start_ms = unix_ms();
     let pipeline = Pipeline::start(program, options, Box::new(merged.clone()))?;
     let mut command = start_command(&args.command, watched)?;
