@@ -21,6 +21,9 @@ export interface Selection {
   query: string;
   from: number;
   until: number;
+  /** Of each second only the milliseconds from `low` on, below `high`. */
+  low?: number | undefined;
+  high?: number | undefined;
 }
 
 type Params = Record<string, string | number | undefined>;
@@ -33,8 +36,9 @@ export function apiUrl(path: string, params: Params): string {
 }
 
 /** Parameters of a selection: the API takes Unix seconds. */
-export function selectionParams({ query, from, until }: Selection): Params {
-  return { query, from: (from / 1000).toFixed(3), until: (until / 1000).toFixed(3) };
+export function selectionParams({ query, from, until, low, high }: Selection): Params {
+  const span = { query, from: (from / 1000).toFixed(3), until: (until / 1000).toFixed(3) };
+  return low === undefined || (low === 0 && high === 1000) ? span : { ...span, offset_from_ms: low, offset_until_ms: high };
 }
 
 async function get<T>(path: string, params: Params, signal?: AbortSignal): Promise<T> {

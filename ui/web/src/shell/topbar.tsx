@@ -151,7 +151,7 @@ const FORMATS = [
 function Export(props: { explore: Explore }): JSX.Element {
   const href = (format: string) => {
     const { query, by } = props.explore.view();
-    return apiUrl("query", { ...selectionParams({ query, ...props.explore.range() }), by, format });
+    return apiUrl("query", { ...selectionParams({ query, ...props.explore.picked() }), by, format });
   };
   return (
     <Menu label="Export" class="button ghost" align="right" trigger={<Icon name="download" />}>

@@ -9,7 +9,7 @@ import { type FlameTree, findPath, pathTo } from "../flame/tree";
 import { type Series, layerMeans, watchedMs } from "../timeline/series";
 import { equalityOf, withEquality, withoutEquality } from "./selector";
 import { toggled } from "./truth";
-import { type Span, type ViewState, formatState, parseState } from "./url";
+import { type Rectangle, type Span, type ViewState, formatState, parseState, pathOf } from "./url";
 
 /** A stack tree with the answer it came from. */
 export interface Graph {
@@ -28,7 +28,7 @@ export interface Failure {
 
 /** Makes the state of one page. */
 export function createExplore() {
-  const [view, setView] = createSignal<ViewState>(parseState(location.search));
+  const [view, setView] = createSignal<ViewState>(parseState(location.search, location.pathname));
   const [status, setStatus] = createSignal<Status>();
   const [series, setSeries] = createSignal<Series>();
   const [graph, setGraph] = createSignal<Graph>();
@@ -50,6 +50,11 @@ export function createExplore() {
     return wanted.live ? { from: now() - wanted.length, until: now() } : { from: wanted.from, until: wanted.until };
   });
   const window = createMemo<Span>(() => view().window ?? range());
+  /** What the graph and its tables are of: the range, or the rectangle of the heat map within it. */
+  const picked = createMemo((): Span & Partial<Rectangle> => {
+    const { heatMap } = view();
+    return typeof heatMap === "object" ? heatMap : range();
+  });
   const live = () => view().range.live;
   /** The brush: the range where it is not the whole window. */
   const brush = createMemo<Span | null>(() => (view().window ? range() : null));
@@ -62,11 +67,11 @@ export function createExplore() {
       setView(next);
       if (next.range.live) setPausedAt(undefined);
     });
-    const url = `${location.pathname}${query ? `?${query}` : ""}`;
+    const url = `${pathOf(next.page)}${query ? `?${query}` : ""}`;
     if (url === location.pathname + location.search) return;
     history[replace ? "replaceState" : "pushState"](null, "", url);
   };
-  addEventListener("popstate", () => setView(parseState(location.search)));
+  addEventListener("popstate", () => setView(parseState(location.search, location.pathname)));
 
   /** Stops following now; the span in view stays. */
   const pause = (): void => {
@@ -84,7 +89,7 @@ export function createExplore() {
     const wanted = view().range;
     return wanted.live ? wanted.length : 15 * 60_000;
   };
-  const goLive = (length = lengthOfLive()) => update({ range: { live: true, length }, window: null });
+  const goLive = (length = lengthOfLive()) => update({ range: { live: true, length }, window: null, heatMap: false });
 
   /** The nodes the zoom and the selection of the view point at; their nearest callers where they are gone. */
   const followed = (key: "zoom" | "selected") => {
@@ -133,7 +138,9 @@ export function createExplore() {
     const whole = !around || (around.from === span.from && around.until === span.until);
     batch(() => {
       if (live()) setPausedAt(now());
-      update({ range: { live: false, ...span }, window: whole ? null : around }, replace);
+      // A rectangle belongs to its range.
+      const heatMap = view().heatMap !== false;
+      update({ range: { live: false, ...span }, window: whole ? null : around, heatMap }, replace);
     });
   };
 
@@ -171,7 +178,8 @@ export function createExplore() {
     const answer = graph()?.answer;
     const span = answer ? { from: answer.from_ms, until: answer.until_ms } : range();
     const known = graph()?.data ?? span;
-    return watchedMs(span, known, series()?.gaps ?? []);
+    const { low = 0, high = 1000 } = picked();
+    return (watchedMs(span, known, series()?.gaps ?? []) * (high - low)) / 1000;
   });
   /** Cores that a number of samples of the graph stand for. */
   const coresOf = (samples: number) => (samples * (graph()?.answer.period_ns ?? 0)) / (coveredMs() * 1e6);
@@ -183,7 +191,7 @@ export function createExplore() {
 
   return {
     view, update, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, slow, setSlow,
-    pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, live, brush, pause, goLive,
+    pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, picked, live, brush, pause, goLive,
     zoomNode, selectedNode, select, zoom, search, matches, marked, setPointedReason, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
   };
 }

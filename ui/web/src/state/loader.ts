@@ -81,7 +81,7 @@ export function startLoader(explore: Explore): () => void {
       const answers = await flame.run(async (signal) => {
         // First, so that it tells of no data that the answer cannot have.
         const status = await fetchStatus(signal);
-        return { status, answer: await fetchFlame({ query, ...explore.range() }, by, nodes, signal) };
+        return { status, answer: await fetchFlame({ query, ...explore.picked() }, by, nodes, signal) };
       });
       if (!answers) return;
       const { status, answer } = answers;
@@ -102,7 +102,7 @@ export function startLoader(explore: Explore): () => void {
     if (!explore.view().truth) return;
     try {
       const query = wholeQuery(explore.view().query);
-      const truth = await truths.run((signal) => fetchTruth({ query, ...explore.range() }, signal));
+      const truth = await truths.run((signal) => fetchTruth({ query, ...explore.picked() }, signal));
       if (truth) explore.setTruth(truth);
     } catch (reason) {
       failed(reason);
@@ -151,13 +151,14 @@ export function startLoader(explore: Explore): () => void {
   });
   const flameKey = createMemo(() => {
     const { query, by } = explore.view();
-    return JSON.stringify([query, by, spanKey(explore.range()), length(explore.range())]);
+    const { low, high } = explore.picked();
+    return JSON.stringify([query, by, spanKey(explore.picked()), length(explore.picked()), low, high]);
   });
   createEffect(on(timelineKey, soon(() => loadTimeline(false))));
   createEffect(on(flameKey, soon(() => loadFlame(false))));
   const truthKey = createMemo(() => {
     const { query, truth } = explore.view();
-    return truth && JSON.stringify([wholeQuery(query), spanKey(explore.range()), length(explore.range())]);
+    return truth && JSON.stringify([wholeQuery(query), spanKey(explore.picked()), length(explore.picked()), explore.picked().low, explore.picked().high]);
   });
   createEffect(on(truthKey, soon(loadTruth)));
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { DEFAULT_STATE, type ViewState, formatState, parseState } from "./url";
+import { DEFAULT_STATE, type ViewState, formatState, parseState, pathOf } from "./url";
 
 const from = new Date(2024, 5, 14, 2, 12, 4).getTime();
 const until = new Date(2024, 5, 14, 2, 21, 37).getTime();
@@ -11,6 +11,7 @@ test("the default view needs no query", () => {
 
 test("every choice survives the way into the URL and back", () => {
   const state: ViewState = {
+    page: "compare",
     range: { live: false, from, until },
     window: { from: from - 3_600_000, until },
     query: 'host="web-01", process!="a&b=c%20 +"',
@@ -21,8 +22,25 @@ test("every choice survives the way into the URL and back", () => {
     search: "/^sre_(a|b)+$/",
     orientation: "flame",
     truth: true,
+    heatMap: { from, until: from + 13_000, low: 140, high: 560 },
+    baseline: "pin:01HZX3V8K9QWERTYASDFGZXCVB",
+    a: "2024-06-13T02:12:04+02:00/02:21:37;process=\"x\"",
+    b: "file:build.folded",
+    width: "sum",
+    shares: true,
   };
-  expect(parseState(`?${formatState(state)}`)).toEqual(state);
+  expect(parseState(`?${formatState(state)}`, pathOf(state.page))).toEqual(state);
+});
+
+test("a heat map is open with a rectangle of whole seconds, of a part of each, or without one", () => {
+  const rectangle = { from, until: from + 13_000, low: 0, high: 1000 };
+  for (const heatMap of [true, rectangle, { ...rectangle, low: 980 }]) {
+    expect(parseState(formatState({ ...DEFAULT_STATE, heatMap })).heatMap).toEqual(heatMap);
+  }
+  expect(formatState({ ...DEFAULT_STATE, heatMap: rectangle })).not.toContain("@");
+  for (const broken of ["hm=soon", "hm=2024-06-14T02:12:04Z/02:12:05Z@900-100", "hm=2024-06-14T02:12:04Z/02:12:05Z@0-1001"]) {
+    expect(parseState(broken).heatMap).toBe(true);
+  }
 });
 
 test("live ranges are short, and keep their length", () => {
@@ -39,7 +57,7 @@ test("the order of keys is stable, and times are readable", () => {
 });
 
 test("broken values fall back to the default", () => {
-  expect(parseState("t=yesterday&by=colour&tab=&z=xyz&o=up&w=1/2&s=%E0%A4%A")).toEqual({
+  expect(parseState("t=yesterday&by=colour&tab=&z=xyz&o=up&w=1/2&base=monday&width=c&s=%E0%A4%A")).toEqual({
     ...DEFAULT_STATE,
     search: "%E0%A4%A",
   });

@@ -17,8 +17,27 @@ export type Tab = (typeof TABS)[number];
 
 export type Orientation = "icicle" | "flame";
 
+/** Whole views of the page, each with a path of its own. */
+export type Page = "explore" | "compare";
+
+/** A rectangle of the heat map: of each second of a span the milliseconds from `low` on, below `high`. */
+export interface Rectangle extends Span {
+  low: number;
+  high: number;
+}
+
+/** The heat map: closed, open, or open with a rectangle selected. */
+export type HeatMapState = false | true | Rectangle;
+
+/** What the range is compared with; a pin by its id. */
+export type Baseline = "yesterday" | "week" | "median" | "none" | `pin:${string}`;
+
+/** Which side of a comparison makes frames wide. */
+export type WidthBy = "a" | "b" | "sum";
+
 /** Everything a link carries. */
 export interface ViewState {
+  page: Page;
   range: Range;
   /** The span of the time line; null where it is the range itself. */
   window: Span | null;
@@ -33,12 +52,21 @@ export interface ViewState {
   orientation: Orientation;
   /** Whether the Truth drawer is open. */
   truth: boolean;
+  heatMap: HeatMapState;
+  baseline: Baseline;
+  /** The two sides of a comparison, as compare/sides.ts reads them; empty for the baseline and the range. */
+  a: string;
+  b: string;
+  width: WidthBy;
+  /** Whether a comparison is of shares of all samples, not of cores. */
+  shares: boolean;
 }
 
 const MINUTE = 60_000;
 
 /** What the page shows when it is opened without a link. */
 export const DEFAULT_STATE: ViewState = {
+  page: "explore",
   range: { live: true, length: 15 * MINUTE },
   window: null,
   query: "",
@@ -49,6 +77,12 @@ export const DEFAULT_STATE: ViewState = {
   search: "",
   orientation: "icicle",
   truth: false,
+  heatMap: false,
+  baseline: "yesterday",
+  a: "",
+  b: "",
+  width: "b",
+  shares: false,
 };
 
 const UNITS: Record<string, number> = { s: 1000, m: MINUTE, h: 60 * MINUTE, d: 24 * 60 * MINUTE };
@@ -87,6 +121,26 @@ function decode(value: string): string {
 const formatHash = (hash: number) => hash.toString(16);
 const parseHash = (text: string | undefined) => (text && /^[0-9a-f]{1,8}$/.test(text) ? Number.parseInt(text, 16) : 0);
 
+function formatRectangle({ from, until, low, high }: Rectangle): string {
+  const whole = low === 0 && high === 1000;
+  return `${isoRange(from, until)}${whole ? "" : `@${low}-${high}`}`;
+}
+
+function parseRectangle(text: string | undefined): HeatMapState {
+  if (text === undefined) return false;
+  const [, span = "", low = "0", high = "1000"] = /^(.*?)(?:@(\d{1,4})-(\d{1,4}))?$/.exec(text) ?? [];
+  const found = parseIsoRange(span);
+  const rectangle = found && { ...found, low: Number(low), high: Number(high) };
+  return rectangle && rectangle.low < rectangle.high && rectangle.high <= 1000 ? rectangle : true;
+}
+
+const BASELINES: readonly string[] = ["yesterday", "week", "median", "none"] satisfies Baseline[];
+const isBaseline = (text: string): text is Baseline => BASELINES.includes(text) || /^pin:[0-9A-Z]{26}$/.test(text);
+
+/** The path of a page. */
+export const pathOf = (page: Page): string => (page === "compare" ? "/compare" : "/");
+const pageOf = (path: string): Page => (path === "/compare" ? "compare" : "explore");
+
 /** The query part of the URL, without the question mark; defaults are left out. */
 export function formatState(state: ViewState): string {
   const parts: string[] = [];
@@ -102,12 +156,18 @@ export function formatState(state: ViewState): string {
   if (state.selected) add("sel", formatHash(state.selected));
   if (state.search) add("s", state.search);
   if (state.orientation !== DEFAULT_STATE.orientation) add("o", state.orientation);
+  if (state.heatMap) state.heatMap === true ? parts.push("hm") : add("hm", formatRectangle(state.heatMap));
+  if (state.baseline !== DEFAULT_STATE.baseline) add("base", state.baseline);
+  if (state.a) add("a", state.a);
+  if (state.b) add("b", state.b);
+  if (state.width !== DEFAULT_STATE.width) add("width", state.width);
+  if (state.shares) add("norm", "total");
   if (state.truth) parts.push("truth");
   return parts.join("&");
 }
 
-/** Reads a URL's query; what is unknown or broken falls back to the default. */
-export function parseState(query: string): ViewState {
+/** Reads a URL's query and path; what is unknown or broken falls back to the default. */
+export function parseState(query: string, path = "/"): ViewState {
   const values = new Map<string, string>();
   for (const part of query.replace(/^\?/, "").split("&")) {
     const at = part.indexOf("=");
@@ -117,7 +177,10 @@ export function parseState(query: string): ViewState {
   const tab = TABS.find((name) => name === values.get("tab"));
   const window = parseIsoRange(values.get("w") ?? "");
   const range = parseRange(values.get("t") ?? "") ?? DEFAULT_STATE.range;
+  const base = values.get("base") ?? "";
+  const width = (["a", "sum"] as const).find((name) => name === values.get("width"));
   return {
+    page: pageOf(path),
     range,
     window: range.live ? null : (window ?? null),
     query: values.get("q") ?? "",
@@ -128,5 +191,11 @@ export function parseState(query: string): ViewState {
     search: values.get("s") ?? "",
     orientation: values.get("o") === "flame" ? "flame" : "icicle",
     truth: values.has("truth"),
+    heatMap: parseRectangle(values.get("hm")),
+    baseline: isBaseline(base) ? base : DEFAULT_STATE.baseline,
+    a: values.get("a") ?? "",
+    b: values.get("b") ?? "",
+    width: width ?? DEFAULT_STATE.width,
+    shares: values.get("norm") === "total",
   };
 }
