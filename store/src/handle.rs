@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
+use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use ulid::Ulid;
 
 use crate::cache::Cache;
@@ -13,7 +14,7 @@ use crate::catalog::{Catalog, DataDir, Skipped};
 use crate::error::{Error, IoContext, Result};
 use crate::log::{OpenLogs, Readers};
 use crate::model::Profile;
-use crate::query::{Limits, TimeRange};
+use crate::query::{Limits, Offsets, TimeRange};
 use crate::segment::{self, LoadError, Manifest, SamplesFile, SegmentInfo, Target};
 
 /// Windows published but not yet on disk. The disk is that many windows behind before the oldest is given up.
@@ -29,6 +30,8 @@ pub struct Store {
     inner: Arc<Inner>,
     /// Of queries by this clone.
     limits: Limits,
+    /// Queries by this clone are about this part of every second only.
+    offsets: Option<Offsets>,
 }
 
 struct Inner {
@@ -71,6 +74,8 @@ pub struct Stats {
     pub heads: usize,
     /// Windows given up because the disk was too far behind.
     pub heads_dropped: u64,
+    /// From when on times of samples are kept as they were taken, Unix milliseconds; none without segments.
+    pub exact_from_ms: Option<i64>,
     /// Bytes of decoded segments in memory.
     pub cache_bytes: usize,
     /// Decoded segments put out for lack of room.
@@ -125,12 +130,22 @@ impl Store {
         let logs = Mutex::new(Readers::new(dir.log()));
         let open_logs = OpenLogs::default();
         let inner = Arc::new(Inner { dir, state, cache, maintenance: Mutex::new(()), logs, open_logs });
-        Ok(Self { inner, limits: Limits::default() })
+        Ok(Self { inner, limits: Limits::default(), offsets: None })
     }
 
     /// The same store with other limits for its queries.
     pub fn with_limits(&self, limits: Limits) -> Self {
-        Self { inner: self.inner.clone(), limits }
+        Self { inner: self.inner.clone(), limits, offsets: self.offsets }
+    }
+
+    /// The same store, whose queries are about this part of every second only: about samples whose exact times
+    /// were kept. Accounts are of whole windows, as ever.
+    pub fn with_offsets(&self, offsets: Option<Offsets>) -> Self {
+        Self { offsets, ..self.clone() }
+    }
+
+    pub(crate) fn offsets(&self) -> Option<Offsets> {
+        self.offsets
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -214,6 +229,7 @@ impl Store {
             skipped,
             logs,
             log_bytes,
+            exact_from_ms: exact_from_ms(&snapshot.segments),
             heads: state.heads.len(),
             heads_dropped: state.heads_dropped,
             cache_bytes,
@@ -228,6 +244,39 @@ impl Store {
     pub fn segments(&self) -> Result<Vec<SegmentInfo>> {
         let snapshot = self.snapshot(TimeRange::ALL)?;
         Ok(snapshot.segments.iter().map(|segment| SegmentInfo::clone(segment)).collect())
+    }
+
+    /// A number that changes when an answer about a range may change: none while that may happen at any moment,
+    /// since windows of it are in memory only.
+    ///
+    /// # Errors
+    /// When the data directory cannot be listed.
+    pub fn fingerprint(&self, range: TimeRange) -> Result<Option<u64>> {
+        let snapshot = self.snapshot(range)?;
+        if snapshot.heads.iter().any(|head| range.overlaps(head.start_ms, head.end_ms)) {
+            return Ok(None);
+        }
+        let mut hasher = FxHasher::default();
+        let mut ids: Vec<Ulid> = snapshot.segments.iter().map(|segment| segment.id).collect();
+        ids.sort_unstable();
+        (ids, snapshot.skipped).hash(&mut hasher);
+        let bad: Vec<_> = self.state().bad.keys().copied().collect();
+        bad.len().hash(&mut hasher);
+        Ok(Some(hasher.finish()))
+    }
+
+    /// How many segments a question about a range may read, and their bytes on disk.
+    ///
+    /// # Errors
+    /// When the data directory cannot be listed.
+    pub fn size_of(&self, range: TimeRange) -> Result<(usize, u64)> {
+        let segments = self.snapshot(range)?.segments;
+        Ok((segments.len(), segments.iter().map(|segment| segment.bytes).sum()))
+    }
+
+    /// Whether it was opened for writing.
+    pub fn is_writer(&self) -> bool {
+        self.dir().require_writer().is_ok()
     }
 
     /// What there is to read for a range, listed anew.
@@ -384,6 +433,12 @@ impl Store {
     pub(crate) fn maintenance(&self) -> MutexGuard<'_, ()> {
         self.inner.maintenance.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The end of the newest segment with coarser times, else the start of the first.
+fn exact_from_ms(segments: &[Arc<SegmentInfo>]) -> Option<i64> {
+    let coarse = segments.iter().filter(|segment| segment.resolution_ms() > 0);
+    coarse.map(|segment| segment.max_ms()).max().or(segments.iter().map(|segment| segment.min_ms()).min())
 }
 
 impl State {

@@ -9,7 +9,9 @@ pub mod model;
 pub mod query;
 pub mod segment;
 
+mod annotations;
 mod cache;
+mod checked;
 mod compact;
 mod error;
 mod handle;
@@ -19,6 +21,7 @@ mod pins;
 mod policy;
 mod retention;
 
+pub use annotations::{Annotation, AnnotationKind};
 pub use catalog::Skipped;
 pub use compact::Compaction;
 pub use error::{Error, Result};
@@ -29,7 +32,7 @@ pub use pins::Pin;
 pub use policy::{Policy, Tier};
 pub use query::{
     Answer, Cancel, Comparison, FunctionHistory, FunctionName, FunctionTimes, Group, HeatMap, Limits,
-    OtherGroups, Reading, Selector, SelectorError, Side, TimeError, TimeRange, Timeline, label_text,
+    Offsets, OtherGroups, Reading, Selector, SelectorError, Side, TimeError, TimeRange, Timeline, label_text,
     parse_time,
 };
 pub use retention::{Removed, Retention};

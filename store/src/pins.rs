@@ -10,7 +10,6 @@ use ulid::Ulid;
 use crate::error::{Error, IoContext, Result};
 use crate::handle::Store;
 use crate::query::TimeRange;
-use crate::segment::{sync_folder, write_file};
 
 /// Name of the file, in the data directory.
 const FILE_NAME: &str = "pins.json";
@@ -91,12 +90,8 @@ impl Store {
     }
 
     fn write_pins(&self, pins: Vec<Pin>) -> Result<()> {
-        let path = self.path().join(FILE_NAME);
         let json = to_json(pins).map_err(|error| Error::Unstorable(error.to_string()))?;
-        let aside = self.dir().tmp().join(Ulid::new().to_string());
-        write_file(&aside, &json)?;
-        fs::rename(&aside, &path).context("write", &path)?;
-        sync_folder(self.path())
+        self.replace(Path::new(FILE_NAME), &json)
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     Account, Binary, BinaryId, EVENT_CPU, Exact, Frame, FrameId, NodeId, Period, Profile, Row, RowKey,
     RowPart, Series, SeriesId, StackTreeBuilder, StringId, StringTable, UNIT_NANOSECONDS,
 };
+use crate::query::Offsets;
 
 /// Which parts of a row's key survive a merge. What is dropped becomes 0, and rows that are then equal
 /// become one.
@@ -265,6 +266,33 @@ impl ProfileBuilder {
             let part = other.part_within(row, range);
             if part.samples > 0 && select(row) {
                 self.merge_part(&mut import, keep, row, &part);
+            }
+        }
+        self.merge_accounts(&mut import, range);
+    }
+
+    /// The same of a part of every second; rows that do not know their times are not in it.
+    pub(crate) fn merge_picked(
+        &mut self,
+        other: &Profile,
+        keep: Keep,
+        range: &Range<i64>,
+        picked: Offsets,
+        mut select: impl FnMut(&Row) -> bool,
+    ) {
+        let mut import = Import::new(other);
+        for row in &other.rows {
+            let (Some(first), Some(last)) = (other.exact_of(row).first(), other.exact_of(row).last()) else {
+                continue;
+            };
+            let at = |exact: &Exact| row.key.time_ms.saturating_add(i64::from(exact.offset_ms));
+            let reach = at(first).max(range.start)..(at(last) + 1).min(range.end);
+            let mut parts =
+                picked.stretches(reach).map(|stretch| other.part_within(row, &stretch)).filter(|p| p.samples > 0);
+            if let Some(part) = parts.next().filter(|_| select(row)) {
+                for part in std::iter::once(part).chain(parts) {
+                    self.merge_part(&mut import, keep, row, &part);
+                }
             }
         }
         self.merge_accounts(&mut import, range);

@@ -87,7 +87,11 @@ impl Store {
             let mut reading = Reading { skipped: snapshot.skipped, ..Reading::default() };
             let mut add = |profile: &Profile| {
                 let mut selected = Selected::new(profile, selector);
-                builder.merge_within(profile, keep, &range.as_range(), |row| selected.contains(row));
+                let range = range.as_range();
+                match self.offsets() {
+                    Some(offsets) => builder.merge_picked(profile, keep, &range, offsets, |row| selected.contains(row)),
+                    None => builder.merge_within(profile, keep, &range, |row| selected.contains(row)),
+                }
                 memory.set(builder.bytes())
             };
             for segment in &snapshot.segments {

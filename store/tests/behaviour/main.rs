@@ -1,5 +1,6 @@
 //! What the store promises, checked through its public interface.
 
+mod annotations;
 mod basics;
 mod common;
 mod compaction;
@@ -10,6 +11,7 @@ mod hostile;
 mod kills;
 mod levels;
 mod logs;
+mod offsets;
 mod other_readers;
 mod pins;
 mod queries;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::model::{SeriesId, StringTable};
+use crate::query::Offsets;
 
 /// Which columns an operation needs, beside `series` and `samples`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) exact: Option<Lists<'a>>,
     /// The range, Unix milliseconds.
     pub(crate) range: &'a Range<i64>,
+    /// The part of every second that counts; none for all of it.
+    pub(crate) offsets: Option<Offsets>,
 }
 
 /// Neighbouring rows of one series.
@@ -101,7 +104,7 @@ impl Batch<'_> {
         }
         for offset in offsets {
             let time = self.time[row].saturating_add(i64::from(*offset));
-            if self.range.contains(&time) {
+            if self.range.contains(&time) && self.offsets.is_none_or(|offsets| offsets.contains(time)) {
                 each(time, 1);
             }
         }

@@ -132,7 +132,8 @@ impl Query<'_> {
         let (selector, columns) = (self.selector, self.columns);
         let cancel = &self.store.limits().cancel;
         cancel.check()?;
-        let request = Request { selector, range: self.range.as_range(), columns, cancel };
+        let offsets = self.store.offsets();
+        let request = Request { selector, range: self.range.as_range(), offsets, columns, cancel };
         let segment = snapshot.segments.get(place);
         let tables = match segment {
             Some(segment) => self.store.tables(segment).map_err(Fault::Load)?,

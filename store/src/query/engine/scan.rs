@@ -11,7 +11,7 @@ use super::limits::Cancel;
 use super::plan::{self, Piece, Wanted};
 use crate::error::Error;
 use crate::model::{Profile, Row, SeriesId, StringTable};
-use crate::query::{RowLabels, Selected, Selector};
+use crate::query::{Offsets, RowLabels, Selected, Selector};
 use crate::segment::{LoadError, SamplesFile};
 
 /// Why there is nothing from a segment.
@@ -45,6 +45,8 @@ pub(crate) struct Request<'a> {
     pub(crate) selector: &'a Selector,
     /// Unix milliseconds.
     pub(crate) range: Range<i64>,
+    /// The part of every second that counts; none for all of it.
+    pub(crate) offsets: Option<Offsets>,
     pub(crate) columns: Columns,
     pub(crate) cancel: &'a Cancel,
 }
@@ -67,6 +69,7 @@ pub(crate) fn scan_segment(
     let mut rows = 0;
     for group in 0..samples.groups() {
         for Piece { part, is_edge } in plan::pieces(samples, group, &Wanted::new(&decided), &request.range) {
+            let is_edge = is_edge || request.offsets.is_some();
             let known = Known::of(samples, group, &mut scan.texts);
             let columns = scan.columns(is_edge, &known);
             let each = |batch: &RecordBatch| {
@@ -230,7 +233,10 @@ impl<'a> Scan<'a> {
     /// Checks rows, cuts them to the range, and hands over those that are selected.
     fn rows(&mut self, raw: &Raw<'_>, is_edge: bool, take: &mut Take<'_>) -> Result<(), Fault> {
         check(raw, self.tables)?;
-        let cut = is_edge.then(|| cut(raw, &self.request.range));
+        let cut = is_edge.then(|| match self.request.offsets {
+            Some(offsets) => pick(raw, &self.request.range, offsets),
+            None => cut(raw, &self.request.range),
+        });
         let (samples, value) =
             cut.as_ref().map_or((raw.samples, raw.value), |(samples, value)| (&samples[..], &value[..]));
         let runs = self.runs(raw, samples)?;
@@ -247,6 +253,7 @@ impl<'a> Scan<'a> {
             texts: &self.texts,
             exact: raw.exact,
             range: &self.request.range,
+            offsets: self.request.offsets,
         })
     }
 
@@ -346,6 +353,26 @@ fn cut(raw: &Raw<'_>, range: &Range<i64>) -> (Vec<i64>, Vec<i64>) {
         if let Some(value) = raw.value.get(row) {
             let upto = |n: i64| (i128::from(*value) * i128::from(n)).div_euclid(i128::from(of.max(1))) as i64;
             values.push(upto(last).wrapping_sub(upto(first)));
+        }
+    }
+    (samples, values)
+}
+
+/// Samples and values within a part of every second of the range. Rows that do not know their times have none.
+fn pick(raw: &Raw<'_>, range: &Range<i64>, picked: Offsets) -> (Vec<i64>, Vec<i64>) {
+    let mut samples = Vec::with_capacity(raw.samples.len());
+    let mut values = Vec::with_capacity(raw.value.len());
+    for row in 0..raw.samples.len() {
+        let times = raw.exact.map_or(&[][..], |lists| lists.get(row));
+        let is_in = |offset: &&i32| {
+            let time = raw.time[row].saturating_add(i64::from(**offset));
+            range.contains(&time) && picked.contains(time)
+        };
+        let own = times.iter().filter(is_in).count() as i64;
+        samples.push(own);
+        if let Some(value) = raw.value.get(row) {
+            let all = i128::from(raw.samples[row].max(1));
+            values.push((i128::from(*value) * i128::from(own)).div_euclid(all) as i64);
         }
     }
     (samples, values)
