@@ -54,6 +54,9 @@ pub(super) async fn status(State(state): Shared, params: Params) -> Result<Json<
         "event": agent.as_ref().map(|agent| &agent.event),
         "window_ms": agent.as_ref().map(|agent| agent.window_ms),
         "cpus": state.agent.as_ref().and_then(|agent| agent.cpus()),
+        "origins": state.origins,
+        "takes_marks": state.names.are_local() && state.store.is_writer(),
+        "exact_from_ms": stats.exact_from_ms,
         "data": {
             "from_ms": span.map(|span| span.from_ms),
             "until_ms": span.map(|span| span.until_ms),
@@ -63,6 +66,17 @@ pub(super) async fn status(State(state): Shared, params: Params) -> Result<Json<
         },
         "agent": agent,
     })))
+}
+
+/// `GET /api/v1/size`
+pub(super) async fn size(State(state): Shared, params: Params) -> Result<Json<Value>, ApiError> {
+    let range = params.only(&["from", "until"])?.range(now_ms())?;
+    let store = state.store.clone();
+    let found = tokio::task::spawn_blocking(move || store.size_of(range)).await;
+    let (segments, bytes) = found.map_err(|error| {
+        ApiError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, format!("no size: {error}"))
+    })??;
+    Ok(Json(json!({ "segments": segments, "bytes": bytes })))
 }
 
 /// `GET /api/v1/timeline`
@@ -86,11 +100,13 @@ pub(super) fn default_step_ms(range: TimeRange) -> i64 {
 
 /// `GET /api/v1/flame`
 pub(super) async fn flame(State(state): Shared, params: Params) -> Result<Response, ApiError> {
-    let params = params.only(&["query", "from", "until", "by", "max_nodes"])?;
+    let params =
+        params.only(&["query", "from", "until", "by", "max_nodes", "offset_from_ms", "offset_until_ms"])?;
     let (selector, range, by) = (params.selector()?, params.range(now_ms())?, params.by()?);
+    let offsets = params.offsets()?;
     let max_nodes = params.number("max_nodes", MAX_NODES)?.unwrap_or(DEFAULT_MAX_NODES);
     let body = run(&state, Kind::Flame, move |state, store| {
-        let answer = answer_by(state, store, &selector, range, &by)?;
+        let answer = answer_by(state, &store.with_offsets(offsets), &selector, range, &by)?;
         flame_json(state, &answer, &by, max_nodes)
     });
     Ok(json_body(body.await?))
@@ -98,12 +114,13 @@ pub(super) async fn flame(State(state): Shared, params: Params) -> Result<Respon
 
 /// `GET /api/v1/truth`
 pub(super) async fn truth(State(state): Shared, params: Params) -> Result<Response, ApiError> {
-    let params = params.only(&["query", "from", "until", "top"])?;
-    let (selector, range) = (params.selector()?, params.range(now_ms())?);
+    let params = params.only(&["query", "from", "until", "top", "offset_from_ms", "offset_until_ms"])?;
+    let (selector, range, offsets) = (params.selector()?, params.range(now_ms())?, params.offsets()?);
     let top = params.number("top", MAX_TOP)?.unwrap_or(DEFAULT_BEHIND);
     let body = run(&state, Kind::Truth, move |state, store| {
         let by = GroupBy::default();
-        let Answer { profile, skipped, .. } = answer_by(state, store, &selector, range, &by)?;
+        let Answer { profile, skipped, .. } =
+            answer_by(state, &store.with_offsets(offsets), &selector, range, &by)?;
         let truth = Truth::new(&profile, top);
         let (from_ms, until_ms) = (profile.start_ms, profile.end_ms);
         let json = TruthJson { from_ms, until_ms, period_ns: period_ns(&profile), truth, skipped: &skipped };
@@ -155,7 +172,8 @@ pub(super) async fn values(
 
 /// `GET /api/v1/query`
 pub(super) async fn query(State(state): Shared, params: Params) -> Result<Response, ApiError> {
-    let params = params.only(&["query", "from", "until", "by", "format", "max_nodes"])?;
+    let known = ["query", "from", "until", "by", "format", "max_nodes", "offset_from_ms", "offset_until_ms"];
+    let params = params.only(&known)?;
     let format = Format::from_name(params.text("format").unwrap_or(Format::Json.name()))
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
     let range = params.range(now_ms())?;
@@ -183,10 +201,10 @@ async fn export(
     range: TimeRange,
     format: Format,
 ) -> Result<Response, ApiError> {
-    let (selector, by) = (params.selector()?, params.by()?);
+    let (selector, by, offsets) = (params.selector()?, params.by()?, params.offsets()?);
     let max_nodes = params.number("max_nodes", MAX_NODES)?.unwrap_or(DEFAULT_MAX_NODES);
     let body = run(state, Kind::Export, move |state, store| {
-        let answer = answer(state, store, &selector, range, format.keep(&by))?;
+        let answer = answer(state, &store.with_offsets(offsets), &selector, range, format.keep(&by))?;
         if format == Format::Json {
             return flame_json(state, &answer, &by, max_nodes);
         }

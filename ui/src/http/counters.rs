@@ -19,10 +19,13 @@ pub(super) enum Kind {
     Diff,
     Functions,
     HeatMap,
+    Headline,
+    Marks,
+    Convert,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 13] = [
         Self::Timeline,
         Self::Flame,
         Self::Truth,
@@ -33,6 +36,9 @@ impl Kind {
         Self::Diff,
         Self::Functions,
         Self::HeatMap,
+        Self::Headline,
+        Self::Marks,
+        Self::Convert,
     ];
 
     fn name(self) -> &'static str {
@@ -47,6 +53,9 @@ impl Kind {
             Self::Diff => "diff",
             Self::Functions => "functions",
             Self::HeatMap => "heatmap",
+            Self::Headline => "headline",
+            Self::Marks => "marks",
+            Self::Convert => "convert",
         }
     }
 }

@@ -1,8 +1,5 @@
-//! `POST /api/v1/import`: a profile of another tool into the store; docs/api.md is its contract.
-//!
-//! The one address that changes anything. There is no authentication, so it takes files from this machine only,
-//! and from no page: a browser sends pages' requests to us too, but not of this content type without asking
-//! first, and never without saying whose page it is.
+//! Profiles of other tools: `POST /api/v1/import` takes one into the store, from this machine and from no page;
+//! `POST /api/v1/convert` answers with it in another form and keeps nothing. docs/api.md is their contract.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +7,24 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::api::MAX_NODES;
 use super::counters::Kind;
 use super::error::ApiError;
 use super::params::Params;
-use super::run::run;
+use super::run::{into_bytes, run};
+use super::sender::{check_local, check_page};
 use super::{AppState, now_ms};
+use crate::flame;
 use crate::import::{self, ImportError, Options};
+use crate::render::{DEFAULT_MAX_NODES, FlameJson, Format, RenderOptions};
 
+/// What files are sent as.
+const TYPE: &str = "application/octet-stream";
 /// How long a client may take to send a file.
 const BODY_TIME: Duration = Duration::from_secs(60);
 /// What a file may become in memory, unpacked and as a profile.
@@ -33,30 +38,13 @@ pub(super) async fn import(
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     let params = params.only(&["label", "time", "event"])?;
-    check_sender(&state, &headers)?;
-    let options = Options {
-        labels: params.labels()?,
-        start_ms: params.text("time").map(|text| store::parse_time(text, now_ms())).transpose()?,
-        event: params.text("event").map(str::to_owned),
-        now_ms: now_ms(),
-        limits: LIMITS,
-    };
-    // Files are held in memory, so one at a time, until it is done even if nobody waits for it any more.
-    let Ok(alone) = state.imports.clone().try_acquire_owned() else {
-        return Err(ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "another file is being imported; try again",
-        ));
-    };
-    let limit = state.limits.import_bytes;
-    let bytes = match tokio::time::timeout(BODY_TIME, to_bytes(body, limit)).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(error)) => {
-            let sentence = format!("the file cannot be read, or is larger than {} MiB", limit >> 20);
-            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, sentence).detail(error.to_string()));
-        }
-        Err(_) => return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the file took too long to arrive")),
-    };
+    check_local(&state)?;
+    if headers.contains_key(header::ORIGIN) {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "files are not taken from pages"));
+    }
+    check_page(&headers, TYPE)?;
+    let options = options(&params)?;
+    let (alone, bytes) = received(&state, body).await?;
     let imported = run(&state, Kind::Import, move |_, store| {
         let profile = import::read(&*bytes, &options)?;
         store.import(&profile)?;
@@ -71,25 +59,70 @@ pub(super) async fn import(
     Ok(Json(imported.await?))
 }
 
-/// Refuses other machines and pages.
-fn check_sender(state: &AppState, headers: &HeaderMap) -> Result<(), ApiError> {
-    let refused = |sentence: &str| Err(ApiError::new(StatusCode::FORBIDDEN, sentence));
-    if !state.names.are_local() {
-        return refused(
-            "files are taken only by a server that listens on loopback: there is no authentication",
-        );
-    }
-    if headers.contains_key(header::ORIGIN) {
-        return refused("files are not taken from pages");
-    }
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if content_type != Some("application/octet-stream") {
+/// `POST /api/v1/convert`
+pub(super) async fn convert(
+    State(state): State<Arc<AppState>>,
+    params: Params,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let params = params.only(&["label", "time", "event", "by", "format", "max_nodes"])?;
+    check_page(&headers, TYPE)?;
+    let (options, by) = (options(&params)?, params.by()?);
+    let format = Format::from_name(params.text("format").unwrap_or(Format::Json.name()))
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let max_nodes = params.number("max_nodes", MAX_NODES)?.unwrap_or(DEFAULT_MAX_NODES);
+    let (alone, bytes) = received(&state, body).await?;
+    let body = run(&state, Kind::Convert, move |state, _| {
+        let profile = import::read(&*bytes, &options)?;
+        drop(bytes);
+        let written = into_bytes(state.limits.answer_bytes, |out| {
+            if format != Format::Json {
+                let options = RenderOptions { by, max_nodes, ..RenderOptions::default() };
+                return format.write(&profile, &options, out);
+            }
+            let mut tree = flame::build(&profile, &by);
+            tree.prune(max_nodes);
+            Ok(serde_json::to_writer(out, &FlameJson::new(&profile, &tree, &[]))?)
+        });
+        drop(alone);
+        written
+    });
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(format.mime()))];
+    Ok((kind, body.await?).into_response())
+}
+
+fn options(params: &Params) -> Result<Options, ApiError> {
+    Ok(Options {
+        labels: params.labels()?,
+        start_ms: params.text("time").map(|text| store::parse_time(text, now_ms())).transpose()?,
+        event: params.text("event").map(str::to_owned),
+        now_ms: now_ms(),
+        limits: LIMITS,
+    })
+}
+
+/// A file as it was sent. Files are held in memory, so one at a time, until it is done even if nobody waits for it
+/// any more: that is when the permit is dropped.
+async fn received(
+    state: &AppState,
+    body: Body,
+) -> Result<(OwnedSemaphorePermit, axum::body::Bytes), ApiError> {
+    let Ok(alone) = state.imports.clone().try_acquire_owned() else {
         return Err(ApiError::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "send the file with Content-Type: application/octet-stream",
+            StatusCode::SERVICE_UNAVAILABLE,
+            "another file is being imported; try again",
         ));
+    };
+    let limit = state.limits.import_bytes;
+    match tokio::time::timeout(BODY_TIME, to_bytes(body, limit)).await {
+        Ok(Ok(bytes)) => Ok((alone, bytes)),
+        Ok(Err(error)) => {
+            let sentence = format!("the file cannot be read, or is larger than {} MiB", limit >> 20);
+            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, sentence).detail(error.to_string()))
+        }
+        Err(_) => Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "the file took too long to arrive")),
     }
-    Ok(())
 }
 
 impl From<ImportError> for ApiError {

@@ -1,20 +1,25 @@
 //! The web server: the page, the API of docs/api.md, and figures for monitoring.
 //!
-//! Requests are GETs without bodies, so what a client can send is bounded by what hyper takes for a request
-//! head, but for `import`, which takes files up to a limit; selectors are bounded by the store. No other origin
-//! may read answers, but exports those that the operator names (`sharing`).
+//! Most requests are GETs without bodies, so what a client can send is bounded by what hyper takes for a request
+//! head; `import` and `convert` take files up to a limit, `marks` small bodies, each from whom it may (`sender`);
+//! selectors are bounded by the store. No other origin may read answers, but exports those that the operator names
+//! (`sharing`).
 
 mod api;
 mod connections;
 mod counters;
 mod error;
+mod fresh;
 mod guard;
 mod health;
 mod import;
+mod marks;
+mod openapi;
 mod page;
 mod params;
 mod questions;
 mod run;
+mod sender;
 mod sharing;
 
 #[cfg(test)]
@@ -25,7 +30,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Router, middleware};
 use serde::Serialize;
 use store::Store;
@@ -206,8 +211,8 @@ fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/query", get(api::query).options(error::method_not_allowed))
         .route("/pprof", get(api::pprof).options(error::method_not_allowed))
         .layer(middleware::from_fn_with_state(state.clone(), sharing::share));
-    Router::new()
-        .route("/api/v1/status", get(api::status))
+    // Answers that hang on nothing but samples.
+    let samples = Router::new()
         .route("/api/v1/timeline", get(api::timeline))
         .route("/api/v1/flame", get(api::flame))
         .route("/api/v1/truth", get(api::truth))
@@ -217,8 +222,21 @@ fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/heatmap", get(questions::heat_map))
         .route("/api/v1/labels", get(api::labels))
         .route("/api/v1/labels/{name}/values", get(api::values))
-        .route("/api/v1/import", post(import::import))
         .merge(exports)
+        .layer(middleware::from_fn_with_state(state.clone(), fresh::tag));
+    Router::new()
+        .route("/api/v1/status", get(api::status))
+        .route("/api/v1/size", get(api::size))
+        .route("/api/v1/headline", get(questions::headline))
+        .route("/api/v1/annotations", get(marks::annotations).post(marks::annotate))
+        .route("/api/v1/annotations/{id}", delete(marks::unannotate))
+        .route("/api/v1/pins", get(marks::pins).post(marks::pin))
+        .route("/api/v1/pins/{id}", delete(marks::unpin))
+        .route("/api/v1/import", post(import::import))
+        .route("/api/v1/convert", post(import::convert))
+        .route("/api/v1/openapi.json", get(openapi::json))
+        .route("/api", get(openapi::page))
+        .merge(samples)
         .route("/healthz", get(health::healthz))
         .route("/metrics", get(health::metrics))
         .fallback(get(page::page).fallback(error::method_not_allowed))

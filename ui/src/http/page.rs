@@ -14,7 +14,8 @@ struct Page;
 /// A file of the page; `/` is its `index.html`.
 pub(super) async fn page(request: Request) -> Response {
     let path = request.uri().path().trim_start_matches('/');
-    let path = if path.is_empty() { "index.html" } else { path };
+    // The page's script looks at the path itself.
+    let path = if path.is_empty() || path == "compare" { "index.html" } else { path };
     match Page::get(path) {
         Some(file) => serve(path, &file, request.headers()),
         None => not_found(request).await.into_response(),

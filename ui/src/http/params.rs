@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use store::{Selector, TimeRange};
+use store::{Offsets, Selector, TimeRange};
 
 use super::error::ApiError;
 use crate::flame::GroupBy;
@@ -100,6 +100,21 @@ impl Params {
     pub(super) fn range(&self, now_ms: i64) -> Result<TimeRange, ApiError> {
         let from = self.text("from").unwrap_or("-15m");
         Ok(TimeRange::parse(from, self.text("until").unwrap_or("now"), now_ms)?)
+    }
+
+    /// The part of every second that is asked for.
+    pub(super) fn offsets(&self) -> Result<Option<Offsets>, ApiError> {
+        let number = |name, default: i64| match self.text(name) {
+            None => Ok(default),
+            Some(text) => text.parse().map_err(|_| {
+                let text = short(text);
+                ApiError::bad_request(format!("{name} must be a whole number from 0 to 1000, not `{text}`"))
+            }),
+        };
+        if self.text("offset_from_ms").or(self.text("offset_until_ms")).is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Offsets::new(number("offset_from_ms", 0)?, number("offset_until_ms", 1000)?)?))
     }
 
     pub(super) fn by(&self) -> Result<GroupBy, ApiError> {

@@ -15,6 +15,7 @@ use super::params::Params;
 use super::run::{into_bytes, run};
 use super::{AppState, now_ms};
 use crate::flame::{self, GroupBy};
+use crate::headline::{self, Ask, Baseline};
 use crate::render::{DEFAULT_MAX_NODES, DiffTable, FlameJson, ShareTable, TopBy, TopTable};
 
 type Shared = State<Arc<AppState>>;
@@ -30,13 +31,15 @@ const MAX_COLUMN_MS: i64 = 86_400_000;
 
 /// `GET /api/v1/top`
 pub(super) async fn top(State(state): Shared, params: Params) -> Result<Response, ApiError> {
-    let params = params.only(&["query", "from", "until", "by", "top"])?;
-    let (selector, range) = (params.selector()?, params.range(now_ms())?);
+    let params =
+        params.only(&["query", "from", "until", "by", "top", "offset_from_ms", "offset_until_ms"])?;
+    let (selector, range, offsets) = (params.selector()?, params.range(now_ms())?, params.offsets()?);
     let by = params.text("by").map(TopBy::from_str).transpose().map_err(ApiError::bad_request)?;
     let by = by.unwrap_or_default();
     let rows = params.number("top", MAX_ROWS)?.unwrap_or(DEFAULT_ROWS);
     let body = run(&state, Kind::Top, move |state, store| {
-        let profile = answer_by(state, store, &selector, range, &GroupBy::default())?.profile;
+        let profile =
+            answer_by(state, &store.with_offsets(offsets), &selector, range, &GroupBy::default())?.profile;
         into_bytes(state.limits.answer_bytes, |out| match by {
             TopBy::Function => Ok(serde_json::to_writer(out, &TopTable::new(&profile, rows))?),
             by => Ok(serde_json::to_writer(out, &ShareTable::new(&profile, by, rows))?),
@@ -110,6 +113,29 @@ fn before(params: &Params, range: TimeRange, now_ms: i64) -> Result<TimeRange, A
         None => until_ms.saturating_sub(range.len_ms()).max(0),
     };
     Ok(TimeRange::new(from_ms, until_ms)?)
+}
+
+/// `GET /api/v1/headline`
+pub(super) async fn headline(State(state): Shared, params: Params) -> Result<Response, ApiError> {
+    let params = params.only(&["query", "from", "until", "by", "baseline", "before_from", "before_until"])?;
+    let now_ms = now_ms();
+    let (selector, range, by) = (params.selector()?, params.range(now_ms)?, params.by()?);
+    let baseline = match params.text("baseline").unwrap_or("yesterday") {
+        "yesterday" => Baseline::Yesterday,
+        "week" => Baseline::Week,
+        "median" => Baseline::Median,
+        "none" => Baseline::None,
+        "range" => Baseline::Range(before(&params, range, now_ms)?),
+        _ => {
+            return Err(ApiError::bad_request("baseline is one of yesterday, week, median, range and none"));
+        }
+    };
+    let body = run(&state, Kind::Headline, move |state, store| {
+        let ask = Ask { selector: &selector, range, by: &by, baseline };
+        let headline = headline::headline(store, &ask)?;
+        into_bytes(state.limits.answer_bytes, |out| Ok(serde_json::to_writer(out, &headline)?))
+    });
+    Ok(json_body(body.await?))
 }
 
 /// `GET /api/v1/functions`

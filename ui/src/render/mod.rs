@@ -38,13 +38,14 @@ pub use comparison::{DiffRow, DiffTable};
 pub use firefox::firefox;
 pub use folded::folded;
 pub use json::{FlameJson, incomplete, lost, period_ns, taken};
-pub(crate) use names::printable;
+pub(crate) use names::{plain as plain_name, printable};
 pub use perf_script::perf_script;
 pub(crate) use pprof::NO_STACK;
 pub use pprof::pprof;
 pub use shares::{ShareRow, ShareTable, TopBy};
 pub use speedscope::speedscope;
 pub use svg::svg;
+pub(crate) use top::by_frame;
 pub use top::{TopRow, TopTable};
 
 /// Nodes of a flame tree in JSON when nobody asks for another number: more than a wide screen can show.

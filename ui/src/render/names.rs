@@ -5,7 +5,7 @@ use store::model::FrameKind;
 use crate::flame::NodeKind;
 
 /// A frame's name: the reason of a truncation stands in brackets, so that it is not taken for a function.
-pub(super) fn plain(kind: NodeKind, function: &str) -> String {
+pub(crate) fn plain(kind: NodeKind, function: &str) -> String {
     match kind {
         NodeKind::Frame(FrameKind::Truncated) if !function.starts_with('[') => format!("[{function}]"),
         NodeKind::Group if function.is_empty() => "[none]".to_owned(),

@@ -91,7 +91,7 @@ impl TopTable {
 }
 
 /// Self and total values by frame of the tree, from those by node.
-pub(super) fn by_frame(tree: &FlameTree, own: &[u64], total: &[u64]) -> (Vec<u64>, Vec<u64>) {
+pub(crate) fn by_frame(tree: &FlameTree, own: &[u64], total: &[u64]) -> (Vec<u64>, Vec<u64>) {
     let groups: Vec<_> = (0..tree.frames.len()).map(Some).collect();
     by_group(tree, &groups, tree.frames.len(), own, total)
 }

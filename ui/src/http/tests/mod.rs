@@ -1,6 +1,9 @@
 mod api;
 mod exports;
+mod headline;
 mod imports;
+mod marks;
+mod openapi;
 mod refusals;
 mod serving;
 
