@@ -287,8 +287,10 @@ impl ProfileBuilder {
             };
             let at = |exact: &Exact| row.key.time_ms.saturating_add(i64::from(exact.offset_ms));
             let reach = at(first).max(range.start)..(at(last) + 1).min(range.end);
-            let mut parts =
-                picked.stretches(reach).map(|stretch| other.part_within(row, &stretch)).filter(|p| p.samples > 0);
+            let mut parts = picked
+                .stretches(reach)
+                .map(|stretch| other.part_within(row, &stretch))
+                .filter(|p| p.samples > 0);
             if let Some(part) = parts.next().filter(|_| select(row)) {
                 for part in std::iter::once(part).chain(parts) {
                     self.merge_part(&mut import, keep, row, &part);

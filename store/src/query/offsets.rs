@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn a_part_of_every_second_is_neither_empty_nor_more_than_one() {
-        for (from, until) in [(0, 0), (5, 5), (6, 5), (-1, 5), (0, 1001), (1000, 1001), (i64::MIN, i64::MAX)] {
+        for (from, until) in [(0, 0), (5, 5), (6, 5), (-1, 5), (0, 1001), (1000, 1001), (i64::MIN, i64::MAX)]
+        {
             assert!(Offsets::new(from, until).is_err(), "{from}..{until}");
         }
         assert!(Offsets::new(0, 1000).is_ok() && Offsets::new(999, 1000).is_ok());

@@ -89,7 +89,9 @@ impl Store {
                 let mut selected = Selected::new(profile, selector);
                 let range = range.as_range();
                 match self.offsets() {
-                    Some(offsets) => builder.merge_picked(profile, keep, &range, offsets, |row| selected.contains(row)),
+                    Some(offsets) => {
+                        builder.merge_picked(profile, keep, &range, offsets, |row| selected.contains(row))
+                    }
                     None => builder.merge_within(profile, keep, &range, |row| selected.contains(row)),
                 }
                 memory.set(builder.bytes())

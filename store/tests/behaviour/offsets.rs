@@ -24,9 +24,13 @@ fn only_samples_of_the_part_are_counted_whatever_is_asked() {
     let part = store.with_offsets(offsets(100, 400));
     let all = Selector::all();
     let exact = part.query(&all, range, Keep::ALL).unwrap().profile;
-    let found: Vec<_> = exact.rows.iter().flat_map(|row| {
-        exact.exact_of(row).iter().map(|exact| row.key.time_ms + i64::from(exact.offset_ms) - NOON)
-    }).collect();
+    let found: Vec<_> = exact
+        .rows
+        .iter()
+        .flat_map(|row| {
+            exact.exact_of(row).iter().map(|exact| row.key.time_ms + i64::from(exact.offset_ms) - NOON)
+        })
+        .collect();
     assert_eq!(found, [100, 250, 1_100, 2_399]);
     assert_eq!(samples(&part.query_by(&all, range, "process").unwrap().profile), 4);
     let timeline = part.timeline(&all, range, 1000, "process", 8).unwrap();

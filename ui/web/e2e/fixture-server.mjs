@@ -1,11 +1,12 @@
 // A stand-in for Vesta: serves the built page and answers the API with generated data of the documented shapes, so
 // that the page can be worked on and tested without root. The same seed gives the same data. Usage:
-//   node e2e/fixture-server.mjs [port] [--empty]
+//   node e2e/fixture-server.mjs [port] [--empty] [--hours 26]
 import { createServer } from "node:http";
 import { readFileSync, readdirSync } from "node:fs";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { buildStacks } from "./fixture-data.mjs";
+import { convert, createMarks, diff, functions, headline, heatmap } from "./fixture-questions.mjs";
 
 const dist = fileURLToPath(new URL("../dist", import.meta.url));
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml",
@@ -15,12 +16,13 @@ const PERIOD = 10_101_010;
 const KINDS = ["root", "group", "kernel", "native", "inlined", "jit", "interpreted", "truncated"];
 
 /** Starts the server; resolves to `{ url, close }`. */
-export function startFixture({ port = 0, empty = false } = {}) {
+export function startFixture({ port = 0, empty = false, hours = 5 / 6 } = {}) {
   const stacks = buildStacks();
   const page = readPage();
-  const started = Date.now() - 50 * 60_000;
+  const started = Date.now() - hours * 3_600_000;
+  const marks = createMarks();
   const server = createServer((request, response) => {
-    answer(request, { stacks, page, started, empty }).then(
+    answer(request, { stacks, page, started, empty, marks }).then(
       ({ status = 200, type = "application/json", body }) => {
         response.writeHead(status, { "content-type": type, "content-security-policy": CSP });
         response.end(body);
@@ -44,11 +46,20 @@ async function answer(request, state) {
   if (!url.pathname.startsWith("/api/")) return file(url.pathname, state.page);
   const path = url.pathname.slice("/api/v1/".length);
   if (path === "status") return json(status(state));
+  const marked = await state.marks(request, path, url.searchParams);
+  if (marked) return marked.body === undefined ? { status: marked.status, body: "" } : json(marked.body, marked.status);
+  if (path === "convert") return json(await convert(request));
+  if (path === "size") return json({ segments: 31, bytes: 1_100_000_000 });
   const selection = select(url.searchParams, state);
   if (selection.error) return json(selection.error, 400);
   if (path === "timeline") return json(timeline(selection, url.searchParams));
   if (path === "flame") return json(flame(selection, url.searchParams));
   if (path === "truth") return json(truth(selection));
+  const world = { flame, rate, between, lostIn, select: (params) => select(params, state), PERIOD };
+  if (path === "headline") return json(headline(selection, url.searchParams, world));
+  if (path === "heatmap") return json(heatmap(selection, world));
+  if (path === "diff") return json(diff(selection, url.searchParams, world));
+  if (path === "functions") return json(functions(selection, url.searchParams, world));
   if (path === "labels") return json({ labels: ["event", "exe", "host", "process", "status", "thread"] });
   const label = /^labels\/(.+)\/values$/.exec(path)?.[1];
   if (label) return json(values(selection, decodeURIComponent(label)));
@@ -66,7 +77,7 @@ function readPage() {
 }
 
 function file(pathname, page) {
-  const name = pathname === "/" ? "/index.html" : pathname;
+  const name = pathname === "/" || pathname === "/compare" ? "/index.html" : pathname;
   const body = page.get(name);
   if (!body) return { status: 404, type: "text/plain", body: "not found\n" };
   return { type: TYPES[extname(name)] ?? "application/octet-stream", body };
@@ -77,7 +88,7 @@ function status({ started, empty, stacks }) {
   const taken = Math.round(((now - started) / 1000) * 260);
   return {
     version: "0.1.0", host: "web-01", now_ms: now, started_ms: started, frequency_hz: 99, event: "cpu-clock",
-    window_ms: 10_000, cpus: 8,
+    window_ms: 10_000, cpus: 8, origins: ["https://profiler.firefox.com"], takes_marks: true, exact_from_ms: empty ? null : Math.max(started, now - 86_400_000),
     data: { from_ms: empty ? null : started, until_ms: empty ? null : now - 1000, segments: 30, bytes: 3_500_000, skipped: [] },
     agent: {
       samples_taken: taken, samples_stored: taken - 212, lost: { ring_full: 212 }, user_stacks: taken,
@@ -120,7 +131,8 @@ function select(params, state) {
   const start = state.empty ? until : Math.max(from, state.started);
   const end = Math.min(until, Date.now() - 1000);
   const groups = state.stacks.processes.filter((process) => tests.every((test) => test(process.labels)));
-  return { from, until, start, end, groups, state, keeps: (stack) => stackTests.every((test) => test(stack)) };
+  const offsets = { low: Number(params.get("offset_from_ms") ?? 0), high: Number(params.get("offset_until_ms") ?? 1000) };
+  return { from, until, start, end, groups, state, offsets, keeps: (stack) => stackTests.every((test) => test(stack)) };
 }
 
 // Samples of a process in the second that starts at `second`: a wave, noise of a hash, bursts and a gap.
@@ -133,9 +145,23 @@ function rate(process, second) {
   return Math.floor(99 * process.cores * wave * burst * (0.8 + 0.4 * noise) + noise);
 }
 
-function between(process, start, end) {
+// The samples of a second lie at times of their own, the same ones whenever it is asked about.
+export const offsetOf = (process, second, i, count) => ((Math.imul((second * 31 + i) ^ process.seed, 0x9e3779b1) >>> 16) % 400) + Math.floor((i * 600) / Math.max(1, count));
+
+function between(process, start, end, { low, high } = { low: 0, high: 1000 }) {
   let sum = 0;
-  for (let s = Math.ceil(start / 1000); s * 1000 < end; s++) sum += rate(process, s);
+  const whole = low === 0 && high === 1000;
+  for (let s = Math.ceil(start / 1000); s * 1000 < end; s++) {
+    const count = rate(process, s);
+    if (whole) {
+      sum += count;
+      continue;
+    }
+    for (let i = 0; i < count; i++) {
+      const offset = offsetOf(process, s, i, count);
+      if (offset >= low && offset < high) sum++;
+    }
+  }
   return sum;
 }
 
@@ -224,7 +250,7 @@ function flame(selection, params) {
   let complete = 0;
   for (const [value, processes] of grouped(selection, by)) {
     for (const process of processes) {
-      const samples = end > start ? between(process, start, end) : 0;
+      const samples = end > start ? between(process, start, end, selection.offsets) : 0;
       for (const [stack, count] of spread(process, samples)) {
         if (!selection.keeps(stack)) continue;
         if (stack.reason) incomplete[stack.reason] = (incomplete[stack.reason] ?? 0) + count;
@@ -323,6 +349,9 @@ function folded(selection) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { url } = await startFixture({ port: Number(process.argv[2] ?? 7272), empty: process.argv.includes("--empty") });
+  const hours = process.argv.indexOf("--hours");
+  const { url } = await startFixture({
+    port: Number(process.argv[2] ?? 7272), empty: process.argv.includes("--empty"), ...(hours > 0 && { hours: Number(process.argv[hours + 1]) }),
+  });
   console.log(`fixture on ${url}`);
 }

@@ -10,7 +10,11 @@ import { StatusBar, createOwnCores } from "./shell/statusbar";
 import { Toolbar } from "./shell/toolbar";
 import { TopBar } from "./shell/topbar";
 import { TruthDrawer } from "./shell/truth";
+import { ComparePage } from "./compare/view";
+import { FunctionSearch } from "./find/functions";
+import { HeatMapRow } from "./heatmap/view";
 import { createExplore } from "./state/explore";
+import { createHistory } from "./state/history";
 import { startLoader } from "./state/loader";
 import { createTheme } from "./state/theme";
 import { Legend } from "./timeline/legend";
@@ -20,10 +24,12 @@ import { TopTable } from "./top/view";
 export function App(): JSX.Element {
   const explore = createExplore();
   const theme = createTheme();
-  const reload = startLoader(explore);
+  const loader = startLoader(explore);
+  const history = createHistory(explore);
   const own = createOwnCores(explore);
   const [help, setHelp] = createSignal(false);
-  listenToKeys(explore, () => setHelp(true));
+  const [functions, setFunctions] = createSignal(false);
+  listenToKeys(explore, () => setFunctions(true), () => setHelp(true));
   createEffect(() => {
     const host = explore.status()?.host;
     document.title = host ? `Vesta · ${host}` : "Vesta";
@@ -31,11 +37,13 @@ export function App(): JSX.Element {
   return (
     <>
       <a class="skip" href="#graph">Skip to the graph</a>
-      <TopBar explore={explore} theme={theme} openHelp={() => setHelp(true)} />
-      <main>
-        <Headline explore={explore} retry={reload} />
-        <TimeLine explore={explore} theme={theme} />
-        <Legend explore={explore} theme={theme} />
+      <TopBar explore={explore} history={history} theme={theme} openHelp={() => setHelp(true)} openFunctions={() => setFunctions(true)} />
+      <Show when={explore.view().page === "explore"} fallback={<ComparePage explore={explore} history={history} theme={theme} />}>
+      <main classList={{ heated: explore.view().heatMap !== false }}>
+        <Headline explore={explore} history={history} retry={loader.reload} cancel={loader.cancel} />
+        <TimeLine explore={explore} history={history} theme={theme} />
+        <Legend explore={explore} history={history} theme={theme} />
+        <Show when={explore.view().heatMap !== false}><HeatMapRow explore={explore} theme={theme} /></Show>
         <Toolbar explore={explore} />
         <div class="view" id="tab-panel" role="tabpanel" aria-labelledby={`tab-${explore.view().tab}`}>
           <Switch>
@@ -45,8 +53,10 @@ export function App(): JSX.Element {
         </div>
         <Details explore={explore} theme={theme} />
       </main>
+      </Show>
       <StatusBar explore={explore} theme={theme} own={own} />
       <Show when={explore.view().truth}><TruthDrawer explore={explore} theme={theme} own={own} /></Show>
+      <Show when={functions()}><FunctionSearch explore={explore} history={history} close={() => setFunctions(false)} /></Show>
       <Show when={help()}><Help close={() => setHelp(false)} version={explore.status()?.version} /></Show>
     </>
   );

@@ -1,6 +1,8 @@
 /** Requests to the server. */
 
-import type { Flame, LabelValues, Status, Timeline, Truth } from "./types";
+import type {
+  Annotation, Diff, Flame, FunctionHistory, Headline, HeatMap, LabelValues, Pin, Status, Timeline, Truth,
+} from "./types";
 
 /** The server refused, failed, or was not reached. */
 export class ApiError extends Error {
@@ -35,22 +37,28 @@ export function apiUrl(path: string, params: Params): string {
   return `/api/v1/${path}${pairs.length ? `?${query}` : ""}`;
 }
 
+const seconds = (ms: number) => (ms / 1000).toFixed(3);
+
 /** Parameters of a selection: the API takes Unix seconds. */
 export function selectionParams({ query, from, until, low, high }: Selection): Params {
   const span = { query, from: (from / 1000).toFixed(3), until: (until / 1000).toFixed(3) };
   return low === undefined || (low === 0 && high === 1000) ? span : { ...span, offset_from_ms: low, offset_until_ms: high };
 }
 
-async function get<T>(path: string, params: Params, signal?: AbortSignal): Promise<T> {
+const get = <T>(path: string, params: Params, signal?: AbortSignal) => ask<T>(path, params, {}, signal);
+
+async function ask<T>(path: string, params: Params, init: RequestInit, signal?: AbortSignal): Promise<T> {
   let response: Response;
   try {
-    response = await fetch(apiUrl(path, params), { signal: signal ?? null, headers: { accept: "application/json" } });
+    const headers = { accept: "application/json", ...init.headers };
+    response = await fetch(apiUrl(path, params), { ...init, signal: signal ?? null, headers });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError("The server does not answer", 0, "");
   }
   const text = await response.text();
   if (!response.ok) throw refused(response.status, text);
+  if (response.status === 204) return undefined as T;
   try {
     return JSON.parse(text) as T;
   } catch {
@@ -81,12 +89,70 @@ export const fetchTruth = (at: Selection, signal?: AbortSignal) => get<Truth>("t
 export const fetchValues = (label: string, at: Selection, signal?: AbortSignal) =>
   get<LabelValues>(`labels/${encodeURIComponent(label)}/values`, selectionParams(at), signal);
 
+export const fetchLabels = (at: Selection, signal?: AbortSignal) =>
+  get<{ labels: string[] }>("labels", selectionParams(at), signal);
+
+/** What the range is compared with: a named baseline, or a span. */
+export const fetchHeadline = (
+  at: Selection, by: string, baseline: string | { from: number; until: number }, signal?: AbortSignal,
+) => {
+  const before = typeof baseline === "string"
+    ? { baseline }
+    : { baseline: "range", before_from: seconds(baseline.from), before_until: seconds(baseline.until) };
+  return get<Headline>("headline", { ...selectionParams(at), by, ...before }, signal);
+};
+
+export const fetchHeatMap = (at: Selection, signal?: AbortSignal) => get<HeatMap>("heatmap", selectionParams(at), signal);
+
+export const fetchFunctions = (at: Selection, name: string, step: number, top: number, signal?: AbortSignal) =>
+  get<FunctionHistory>("functions", { ...selectionParams(at), name, step_ms: step, top }, signal);
+
+/** Nodes of a comparison: more than are drawn, so that few functions are left out of its table. */
+const DIFF_NODES = 150_000;
+
+/** `b` beside `a`, as one tree. */
+export const fetchDiff = (a: Selection, b: Selection, by: string, signal?: AbortSignal) =>
+  get<Diff>("diff", {
+    ...selectionParams(b), before_query: a.query || "{}", before_from: seconds(a.from), before_until: seconds(a.until), by,
+    max_nodes: DIFF_NODES,
+  }, signal);
+
+export const fetchSize = (from: number, until: number, signal?: AbortSignal) =>
+  get<{ segments: number; bytes: number }>("size", { from: seconds(from), until: seconds(until) }, signal);
+
+/** A file of another profiler as a tree; the server keeps nothing of it. */
+export const convertFile = (file: Blob, by: string, signal?: AbortSignal) =>
+  ask<Flame>("convert", { by, max_nodes: 1_000_000 },
+    { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } }, signal);
+
+export const fetchAnnotations = (from: number, until: number, signal?: AbortSignal) =>
+  get<{ annotations: Annotation[] }>("annotations", { from: seconds(from), until: seconds(until) }, signal);
+
+export const fetchPins = (signal?: AbortSignal) => get<{ pins: Pin[] }>("pins", {}, signal);
+
+const post = <T>(path: string, body: unknown) =>
+  ask<T>(path, {}, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } });
+
+export const addAnnotation = (time: number, kind: Annotation["kind"], text: string) =>
+  post<Annotation>("annotations", { time: Math.round(time), kind, text });
+
+export const addPin = (from: number, until: number, note: string) =>
+  post<Pin>("pins", { from: Math.round(from), until: Math.round(until), note });
+
+export const removeMark = (what: "annotations" | "pins", id: string) =>
+  ask<void>(`${what}/${encodeURIComponent(id)}`, {}, { method: "DELETE" });
+
 /** Runs one request at a time: a new one cancels the one before, whose result is then undefined. */
 export class Latest {
   #controller: AbortController | undefined;
 
   get busy(): boolean {
     return this.#controller !== undefined;
+  }
+
+  /** Gives up on the request that runs. */
+  cancel(): void {
+    this.#controller?.abort();
   }
 
   async run<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {

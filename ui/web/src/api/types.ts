@@ -21,6 +21,12 @@ export interface Status {
   window_ms: number | null;
   /** CPUs sampled, where the server knows them. */
   cpus?: number | null;
+  /** Pages of other origins that may read exports. */
+  origins: string[];
+  /** Whether annotations and pins are taken. */
+  takes_marks: boolean;
+  /** From when on times of samples are kept exactly; null without data. */
+  exact_from_ms: number | null;
   data: {
     from_ms: number | null;
     until_ms: number | null;
@@ -144,7 +150,82 @@ export interface LabelValues {
   truncated: boolean;
 }
 
-/** The labels a view can be grouped by. */
+/** A range in figures. */
+export interface HeadlineSide {
+  from_ms: number;
+  until_ms: number;
+  watched_ms: number;
+  samples: number;
+  cores: number;
+}
+
+/** What explains most of a difference. */
+export interface Cause {
+  /** Empty where only the group stands out. */
+  function: string;
+  kind: string;
+  binary: string;
+  group: string;
+  /** 0…1; more where others changed the other way. */
+  share: number;
+  before_cores: number;
+  cores: number;
+  first_seen_ms: number | null;
+  deploy: { text: string; time_ms: number } | null;
+}
+
+/** `GET /api/v1/headline`. */
+export interface Headline extends HeadlineSide {
+  baseline: HeadlineSide | null;
+  ratio: number | null;
+  significant: boolean;
+  cause: Cause | null;
+}
+
+/** A remark on a moment. */
+export interface Annotation {
+  id: string;
+  time_ms: number;
+  kind: "note" | "deploy";
+  text: string;
+}
+
+/** A range that is kept beyond retention. */
+export interface Pin {
+  id: string;
+  from_ms: number;
+  until_ms: number;
+  note: string;
+}
+
+/** `GET /api/v1/heatmap`. */
+export interface HeatMap {
+  from_ms: number;
+  until_ms: number;
+  column_ms: number;
+  row_ms: number;
+  columns: number[][];
+  without_times: number;
+}
+
+/** `GET /api/v1/functions`. */
+export interface FunctionHistory {
+  from_ms: number;
+  until_ms: number;
+  step_ms: number;
+  period_ns: number;
+  samples: number[];
+  found: number;
+  functions: { function: string; kind: string; binary: string; self: number[]; total: number[] }[];
+}
+
+/** `GET /api/v1/diff`: a tree of two sides; `before_self` and `before_total` are those of A. */
+export interface Diff extends Flame {
+  before: { from_ms: number; until_ms: number; samples: number };
+  nodes: Flame["nodes"] & { before_self: number[]; before_total: number[] };
+}
+
+/** The labels a view can be grouped by, if the server does not name others. */
 export const GROUPINGS = [
   "process", "thread", "pid", "tid", "exe", "cgroup", "host", "event", "status",
 ] as const;

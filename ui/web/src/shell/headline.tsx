@@ -3,15 +3,26 @@
 import { For, type JSX, Match, Show, Switch, createResource, createSignal } from "solid-js";
 import { fetchValues } from "../api/client";
 import { childrenOf, frameOf } from "../flame/tree";
-import { cores, share } from "../format/number";
-import { clock, day, duration, iso, range as rangeText } from "../format/time";
+import type { Cause, Headline as Figures } from "../api/types";
+import { NARROW_SPACE, bytes, cores, count, share } from "../format/number";
+import { clock, day, duration, hourMinute, iso, range as rangeText } from "../format/time";
 import type { Explore } from "../state/explore";
+import type { History } from "../state/history";
 import { withEquality } from "../state/selector";
+import type { Baseline, Span } from "../state/url";
+import { nearestData } from "../timeline/series";
 import { Icon } from "./icons";
 import { Menu } from "./menu";
 
-export function Headline(props: { explore: Explore; retry: () => void }): JSX.Element {
-  const { explore } = props;
+export interface HeadlineProps {
+  explore: Explore;
+  history: History;
+  retry: () => void;
+  cancel: () => void;
+}
+
+export function Headline(props: HeadlineProps): JSX.Element {
+  const { explore, history } = props;
   const failure = () => (explore.failure()?.selector ? undefined : explore.failure());
   const collecting = () => {
     const status = explore.status();
@@ -21,7 +32,7 @@ export function Headline(props: { explore: Explore; retry: () => void }): JSX.El
   return (
     <div class="headline">
       <RangeMenu explore={explore} />
-      <Switch fallback={<Sentence explore={explore} />}>
+      <Switch fallback={<Sentence explore={explore} history={history} />}>
         <Match when={failure()}>
           {(found) => (
             <p class="failure" role="alert">
@@ -35,14 +46,34 @@ export function Headline(props: { explore: Explore; retry: () => void }): JSX.El
           {(status) => <p role="status">Collecting since {clock(Math.floor(status().started_ms / 1000) * 1000)}</p>}
         </Match>
         <Match when={empty()}>
-          <NoSamples explore={explore} />
+          <NoSamples explore={explore} history={history} />
         </Match>
       </Switch>
+      <span class="spring" />
+      <Show when={history.reading()} fallback={<Actions explore={explore} />}>
+        {(size) => (
+          <p class="reading" role="status">
+            Reading {bytes(size().bytes)} in {count(size().segments, "segment")}…{" "}
+            <button type="button" class="link" onClick={props.cancel}>Cancel</button>
+          </p>
+        )}
+      </Show>
     </div>
   );
 }
 
-function Sentence(props: { explore: Explore }): JSX.Element {
+const BASELINES: [Baseline, string, string][] = [
+  ["yesterday", "Yesterday", "yesterday"], ["week", "Last week", "last week"], ["median", "Median of 7 days", "the median of 7 days"],
+  ["none", "Nothing", ""],
+];
+
+/** How a ratio is written: times from 1.15, else per cent. */
+function ratioText(ratio: number): string {
+  return ratio >= 1.15 || ratio < 1 / 1.15 ? `${ratio.toFixed(ratio < 0.095 ? 2 : 1)}×` : `${ratio >= 1 ? "+" : "−"}${Math.abs(ratio * 100 - 100).toFixed(0)}${NARROW_SPACE}%`;
+}
+
+/** Cores, how that compares to the baseline, and what explains the difference: all of it computed by the server. */
+function Sentence(props: { explore: Explore; history: History }): JSX.Element {
   const { explore } = props;
   const top = () => {
     const tree = explore.graph()?.tree;
@@ -51,6 +82,8 @@ function Sentence(props: { explore: Explore }): JSX.Element {
     const total = tree.total[widest] as number;
     return { name: frameOf(tree, widest).name || "(none)", share: total / (tree.total[0] as number) };
   };
+  /** A rectangle has no baseline. */
+  const told = () => (typeof explore.view().heatMap === "object" ? undefined : props.history.headline());
   return (
     <Show when={explore.graph()}>
       {(graph) => (
@@ -59,24 +92,120 @@ function Sentence(props: { explore: Explore }): JSX.Element {
             {cores(explore.coresOf(graph().answer.samples))}
             <Show when={explore.status()?.cpus}>{(cpus) => <> of {cpus()}</>}</Show> cores
           </b>
-          <Show when={top()}>
-            {(widest) => (
-              <>
-                , <b>{share(widest().share)}</b> in <b>{widest().name}</b>
-              </>
-            )}
+          <Show
+            when={told()?.baseline && told()}
+            fallback={
+              <Show when={top()}>
+                {(widest) => <>, <b>{share(widest().share)}</b> in <b>{widest().name}</b></>}
+              </Show>
+            }
+          >
+            {(headline) => <Against explore={explore} history={props.history} headline={headline()} />}
           </Show>
-          . <span class="wide">
-            {share(graph().answer.complete / (graph().answer.samples || 1))} of stacks are complete.
-          </span>
+          <Show when={!told()?.cause}>
+            . <span class="wide">{share(graph().answer.complete / (graph().answer.samples || 1))} of stacks are complete.</span>
+          </Show>
         </p>
       )}
     </Show>
   );
 }
 
+function Against(props: { explore: Explore; history: History; headline: Figures }): JSX.Element {
+  const name = () => BASELINES.find(([id]) => id === props.explore.view().baseline)?.[2] ?? "the pinned range";
+  const ratio = () => props.headline.ratio;
+  const same = () => !props.headline.significant || (ratio() !== null && Math.abs(ratio()! - 1) < 0.02);
+  return (
+    <span data-ratio={ratio()}>
+      {", "}
+      <Switch>
+        <Match when={same()}>as {name()} at this time</Match>
+        <Match when={ratio() === null}>{name()} none at this time</Match>
+        <Match when={ratio()}>
+          {(value) => <><b classList={{ grown: value() >= 1.15 }}>{ratioText(value())} {name()}</b> at this time</>}
+        </Match>
+      </Switch>
+      <Show when={props.headline.cause}>
+        {(cause) => <Why explore={props.explore} cause={cause()} grown={(ratio() ?? 2) > 1} />}
+      </Show>
+    </span>
+  );
+}
+
+/** What explains most of it, and since when. */
+function Why(props: { explore: Explore; cause: Cause; grown: boolean }): JSX.Element {
+  const clockOf = (ms: number) => {
+    const at = hourMinute(ms);
+    return day(ms, props.explore.now()) === "Today" ? at : `${day(ms, props.explore.now())} ${at}`;
+  };
+  const part = () => (props.cause.share > 1 ? "All" : `${Math.round(props.cause.share * 100)}${NARROW_SPACE}%`);
+  return (
+    <>
+      . {part()} of the {props.grown ? "growth" : "drop"} is{" "}
+      <Show when={props.cause.function} fallback={<b>{props.cause.group || "(none)"}</b>}>
+        <button
+          type="button" class="link cause" data-cause={props.cause.function}
+          onClick={() => props.explore.update({ search: props.cause.function, tab: "flame" })}
+        >
+          {props.cause.function}
+        </button>{" "}
+        in {props.cause.group || "(none)"}
+      </Show>
+      <Show when={props.cause.first_seen_ms}>
+        {(seen) => (
+          <Show when={props.cause.deploy} fallback={<>, new since {clockOf(seen())}</>}>
+            {(deploy) => <>, new since <b>{deploy().text}</b> ({clockOf(deploy().time_ms)})</>}
+          </Show>
+        )}
+      </Show>
+      .
+    </>
+  );
+}
+
+/** Heat map, baseline, comparison. */
+function Actions(props: { explore: Explore }): JSX.Element {
+  const { explore } = props;
+  const baseline = () => explore.view().baseline;
+  const name = () => BASELINES.find(([id]) => id === baseline())?.[2] ?? "the pin";
+  return (
+    <span class="headline-actions">
+      <button
+        type="button" class="button wide" aria-pressed={explore.view().heatMap !== false} title="Samples by their place in the second (E)"
+        onClick={() => explore.update({ heatMap: explore.view().heatMap === false })}
+      >
+        Heat map <kbd>E</kbd>
+      </button>
+      <button type="button" class="button wide" onClick={() => explore.update({ page: "compare", zoom: 0, selected: 0, search: "" })}>
+        Compare with {name() || "before"} <kbd>C</kbd>
+      </button>
+      <Menu label="Baseline" class="button ghost" align="right" trigger={<Icon name="chevron" />}>
+        {(close) => (
+          <>
+            <p class="caption">Compare with the same time</p>
+            <For each={BASELINES}>
+              {([id, label]) => (
+                <button
+                  type="button" class="item" aria-pressed={baseline() === id}
+                  onClick={() => {
+                    explore.update({ baseline: id }, true);
+                    close();
+                  }}
+                >
+                  {label}
+                </button>
+              )}
+            </For>
+            <p class="caption">A pinned range: choose it from the pins.</p>
+          </>
+        )}
+      </Menu>
+    </span>
+  );
+}
+
 /** What to look at instead where a selector or a range holds nothing. */
-function NoSamples(props: { explore: Explore }): JSX.Element {
+function NoSamples(props: { explore: Explore; history: History }): JSX.Element {
   const { explore } = props;
   const query = () => explore.view().query;
   const label = () => /^\s*\{?\s*([a-z_]+)/.exec(query())?.[1] ?? explore.view().by;
@@ -97,6 +226,10 @@ function NoSamples(props: { explore: Explore }): JSX.Element {
     if (found?.from_ms == null || found.until_ms == null) return undefined;
     return { from: Math.floor(found.from_ms / 1000) * 1000, until: Math.ceil(found.until_ms / 1000) * 1000 };
   };
+  const near = (): Span | undefined => {
+    const overview = props.history.overview();
+    return overview && nearestData(overview, explore.range());
+  };
   return (
     <p role="status">
       <Show
@@ -104,6 +237,16 @@ function NoSamples(props: { explore: Explore }): JSX.Element {
         fallback={
           <>
             No samples in this range.{" "}
+            <Show when={near()}>
+              {(span) => (
+                <>
+                  <button type="button" class="link" onClick={() => explore.setRange(span(), null)}>
+                    Nearest data: {rangeText(span().from, span().until, explore.now())}
+                  </button>
+                  {" · "}
+                </>
+              )}
+            </Show>
             <Show when={data()}>
               {(span) => (
                 <button type="button" class="link" onClick={() => explore.setRange(span(), null)}>

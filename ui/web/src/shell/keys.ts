@@ -7,13 +7,13 @@ import { zoomWindow } from "../timeline/view";
 
 /** Every key with what it does, for the key map. */
 export const KEY_MAP: [string, [string, string][]][] = [
-  ["Look", [["Q", "Selector"], ["/", "Search frames, Enter for the next match"], ["1", "Flame graph"], ["2", "Top"], ["O", "Root at the top or at the bottom"], ["T", "How true is this view?"], ["Y", "Copy a link to this view"], ["?", "This key map"]]],
-  ["Time", [["L", "Follow now, or pause"], [", .", "Shift the range by its length"], ["- =", "Zoom the time line out and in"], ["drag", "Select a range; its edges resize it, its inside moves it"], ["wheel", "Zoom at the pointer"], ["Shift drag", "Pan"], ["double click", "Back to now"]]],
+  ["Look", [["Q", "Selector"], ["/", "Search frames, Enter for the next match"], ["1", "Flame graph"], ["2", "Top"], ["O", "Root at the top or at the bottom"], ["T", "How true is this view?"], ["Y", "Copy a link to this view"], ["G", "When did a function use CPU?"], ["C", "Compare with the baseline, and back"], ["?", "This key map"]]],
+  ["Time", [["L", "Follow now, or pause"], [", .", "Shift the range by its length"], ["- =", "Zoom the time line out and in"], ["drag", "Select a range; its edges resize it, its inside moves it"], ["wheel", "Zoom at the pointer"], ["Shift drag", "Pan"], ["E", "Samples by their place in the second"], ["N, double click", "Annotate"], ["right click", "Copy the time"]]],
   ["Flame graph", [["arrows", "Move to caller, callee and siblings"], ["Enter, click", "Zoom"], ["Esc", "Zoom out"], ["wheel", "Scroll"]]],
 ];
 
 /** Listens to keys as long as the page is there. */
-export function listenToKeys(explore: Explore, openHelp: () => void): void {
+export function listenToKeys(explore: Explore, openFunctions: () => void, openHelp: () => void): void {
   const focus = (id: string) => {
     const field = document.getElementById(id);
     if (field instanceof HTMLInputElement) {
@@ -36,6 +36,19 @@ export function listenToKeys(explore: Explore, openHelp: () => void): void {
     t: () => explore.update({ truth: !explore.view().truth }, true),
     "?": openHelp,
     y: () => void explore.copyLink(),
+    g: openFunctions,
+    c: () => {
+      const back = explore.view().page === "compare";
+      explore.update({ page: back ? "explore" : "compare", zoom: 0, selected: 0, search: "", ...(back ? { a: "", b: "" } : {}) });
+    },
+    e: () => explore.update({ heatMap: explore.view().heatMap === false }),
+    n: () => {
+      if (!explore.status()?.takes_marks) return;
+      const { from, until } = explore.range();
+      const data = explore.status()?.data.until_ms ?? until;
+      explore.setAnnotating(explore.live() ? Math.min(until, data) : from);
+    },
+    p: () => document.querySelector<HTMLButtonElement>('[aria-label="Pins and saved views"]')?.click(),
     l: () => (explore.live() ? explore.pause() : explore.goLive()),
     ",": () => shift(-1),
     ".": () => shift(1),

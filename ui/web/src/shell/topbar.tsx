@@ -1,18 +1,24 @@
 /** The bar at the top: mark, selector, grouping, live, export, theme, help. */
 
-import { For, type JSX, Show, createEffect, createSignal, on } from "solid-js";
-import { apiUrl, selectionParams } from "../api/client";
-import { GROUPINGS } from "../api/types";
+import { For, type JSX } from "solid-js";
+import { GroupBy, SelectorField } from "../find/selector";
 import { clock } from "../format/time";
 import type { Explore } from "../state/explore";
+import type { History } from "../state/history";
 import { THEMES, type ThemeState } from "../state/theme";
 import { Icon, Mark, ThemeIcon } from "./icons";
+import { Export } from "../share/export";
+import { Pins } from "../share/pins";
+import { formatState, pathOf } from "../state/url";
+import type { Page } from "../state/url";
 import { Menu } from "./menu";
 
 export interface TopBarProps {
   explore: Explore;
+  history: History;
   theme: ThemeState;
   openHelp: () => void;
+  openFunctions: () => void;
 }
 
 export function TopBar(props: TopBarProps): JSX.Element {
@@ -23,12 +29,18 @@ export function TopBar(props: TopBarProps): JSX.Element {
         <span>Vesta</span>
       </a>
       <nav class="wide" aria-label="Views">
-        <a href="/" aria-current="page">Explore</a>
+        <For each={[["explore", "Explore"], ["compare", "Compare"]] as const}>
+          {([page, name]) => <PageLink explore={props.explore} page={page} name={name} />}
+        </For>
       </nav>
       <SelectorField explore={props.explore} />
       <GroupBy explore={props.explore} />
       <span class="spring" />
       <LiveButton explore={props.explore} />
+      <button type="button" class="button ghost wide" aria-label="When did a function use CPU?" title="When did a function use CPU? (G)" onClick={props.openFunctions}>
+        <Icon name="clock" />
+      </button>
+      <Pins explore={props.explore} history={props.history} />
       <CopyLink explore={props.explore} />
       <Export explore={props.explore} />
       <Theme theme={props.theme} />
@@ -39,73 +51,23 @@ export function TopBar(props: TopBarProps): JSX.Element {
   );
 }
 
-function SelectorField(props: { explore: Explore }): JSX.Element {
-  const { explore } = props;
-  const [draft, setDraft] = createSignal(explore.view().query);
-  createEffect(on(() => explore.view().query, (query) => setDraft(query)));
-  const refusal = () => (explore.failure()?.selector ? explore.failure()?.error : undefined);
-  const apply = (event: Event) => {
-    event.preventDefault();
-    explore.setFailure(undefined);
-    explore.update({ query: draft().trim() });
+function PageLink(props: { explore: Explore; page: Page; name: string }): JSX.Element {
+  const target = () => ({ ...props.explore.view(), page: props.page, zoom: 0, selected: 0, search: "", ...(props.page === "explore" ? { a: "", b: "" } : {}) });
+  const href = () => {
+    const query = formatState(target());
+    return `${pathOf(props.page)}${query ? `?${query}` : ""}`;
   };
-  let input!: HTMLInputElement;
   return (
-    <form class="selector" role="search" onSubmit={apply}>
-      <Icon name="filter" />
-      <input
-        ref={input} id="selector" class="mono" type="text" spellcheck={false} autocomplete="off" autocapitalize="off"
-        aria-label="Selector" aria-invalid={refusal() !== undefined} aria-describedby="selector-error"
-        placeholder={'All samples, or e.g. process="redis-server"'}
-        value={draft()} onInput={(event) => setDraft(event.currentTarget.value)}
-        onKeyDown={(event) => {
-          if (event.key !== "Escape") return;
-          setDraft(explore.view().query);
-          input.blur();
-        }}
-      />
-      <Show when={explore.view().query} fallback={<kbd>Q</kbd>}>
-        <button type="button" class="clear" aria-label="Clear selector" onClick={() => explore.update({ query: "" })}>
-          <Icon name="close" />
-        </button>
-      </Show>
-      <div id="selector-error" role="alert">
-        <Show when={refusal()}>
-          {(error) => (
-            <div class="refusal">
-              <strong>{error().message}</strong>
-              <Show when={error().detail}><pre class="mono">{error().detail}</pre></Show>
-            </div>
-          )}
-        </Show>
-      </div>
-    </form>
-  );
-}
-
-function GroupBy(props: { explore: Explore }): JSX.Element {
-  const by = () => props.explore.view().by;
-  return (
-    <Menu
-      label="Group by"
-      trigger={<><span class="quiet">Group by</span> {by()} <Icon name="chevron" /></>}
+    <a
+      href={href()} aria-current={props.explore.view().page === props.page ? "page" : undefined}
+      onClick={(event) => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        props.explore.update(target());
+      }}
     >
-      {(close) => (
-        <For each={GROUPINGS}>
-          {(label) => (
-            <button
-              type="button" class="item" aria-pressed={by() === label}
-              onClick={() => {
-                props.explore.update({ by: label, zoom: 0, selected: 0 });
-                close();
-              }}
-            >
-              {label}
-            </button>
-          )}
-        </For>
-      )}
-    </Menu>
+      {props.name}
+    </a>
   );
 }
 
@@ -135,39 +97,6 @@ function CopyLink(props: { explore: Explore }): JSX.Element {
       <Icon name="link" />
       <span class="said" role="status">{said()}</span>
     </button>
-  );
-}
-
-const FORMATS = [
-  ["pprof", "pprof", "profile.proto, for go tool pprof"],
-  ["folded", "Folded stacks", "one stack per line"],
-  ["svg", "SVG", "a flame graph to look at"],
-  ["json", "JSON", "the stack tree of this page"],
-  ["firefox", "Firefox Profiler", "threads over time"],
-  ["speedscope", "speedscope", "threads over time"],
-  ["perf-script", "perf script", "sample after sample, as text"],
-] as const;
-
-function Export(props: { explore: Explore }): JSX.Element {
-  const href = (format: string) => {
-    const { query, by } = props.explore.view();
-    return apiUrl("query", { ...selectionParams({ query, ...props.explore.picked() }), by, format });
-  };
-  return (
-    <Menu label="Export" class="button ghost" align="right" trigger={<Icon name="download" />}>
-      {(close) => (
-        <>
-          <p class="caption">The range and selector in view</p>
-          <For each={FORMATS}>
-            {([format, name, what]) => (
-              <a class="item" href={href(format)} download="" onClick={close}>
-                {name} <span class="quiet">{what}</span>
-              </a>
-            )}
-          </For>
-        </>
-      )}
-    </Menu>
   );
 }
 

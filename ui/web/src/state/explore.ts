@@ -144,6 +144,9 @@ export function createExplore() {
     });
   };
 
+  /** The instant that is being annotated. */
+  const [annotating, setAnnotating] = createSignal<number>();
+
   const [copied, setCopied] = createSignal<"" | "copied" | "refused">("");
   /** Copies a link to what is in view now: its times are absolute, so that it shows the same tomorrow. */
   const copyLink = async () => {
@@ -192,7 +195,7 @@ export function createExplore() {
   return {
     view, update, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, slow, setSlow,
     pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, picked, live, brush, pause, goLive,
-    zoomNode, selectedNode, select, zoom, search, matches, marked, setPointedReason, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
+    zoomNode, selectedNode, select, zoom, search, matches, marked, setPointedReason, annotating, setAnnotating, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
   };
 }
 

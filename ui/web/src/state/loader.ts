@@ -22,8 +22,16 @@ const SLOW_AFTER = 150;
 /** Changes that follow each other this fast are one. */
 const BURST = 60;
 
-/** Starts loading; call it inside a root, once. Returns what reloads everything. */
-export function startLoader(explore: Explore): () => void {
+/** What can be asked of the loader. */
+export interface Loader {
+  /** Asks for everything again. */
+  reload: () => void;
+  /** Gives up on what is being asked for; the last picture stays. */
+  cancel: () => void;
+}
+
+/** Starts loading; call it inside a root, once. */
+export function startLoader(explore: Explore): Loader {
   const timeline = new Latest();
   const flame = new Latest();
   const truths = new Latest();
@@ -152,10 +160,10 @@ export function startLoader(explore: Explore): () => void {
   const flameKey = createMemo(() => {
     const { query, by } = explore.view();
     const { low, high } = explore.picked();
-    return JSON.stringify([query, by, spanKey(explore.picked()), length(explore.picked()), low, high]);
+    return JSON.stringify([query, by, spanKey(explore.picked()), length(explore.picked()), low, high, explore.view().page]);
   });
   createEffect(on(timelineKey, soon(() => loadTimeline(false))));
-  createEffect(on(flameKey, soon(() => loadFlame(false))));
+  createEffect(on(flameKey, soon(() => (explore.view().page === "explore" ? loadFlame(false) : Promise.resolve()))));
   const truthKey = createMemo(() => {
     const { query, truth } = explore.view();
     return truth && JSON.stringify([wholeQuery(query), spanKey(explore.picked()), length(explore.picked()), explore.picked().low, explore.picked().high]);
@@ -192,5 +200,9 @@ export function startLoader(explore: Explore): () => void {
   });
   every(STATUS_EVERY, loadStatus);
   void loadStatus();
-  return reload;
+  const cancel = () => {
+    explore.pause();
+    for (const running of [timeline, flame, truths]) running.cancel();
+  };
+  return { reload, cancel };
 }

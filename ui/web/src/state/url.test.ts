@@ -57,7 +57,7 @@ test("the order of keys is stable, and times are readable", () => {
 });
 
 test("broken values fall back to the default", () => {
-  expect(parseState("t=yesterday&by=colour&tab=&z=xyz&o=up&w=1/2&base=monday&width=c&s=%E0%A4%A")).toEqual({
+  expect(parseState("t=yesterday&by=a%20b&tab=&z=xyz&o=up&w=1/2&base=monday&width=c&s=%E0%A4%A")).toEqual({
     ...DEFAULT_STATE,
     search: "%E0%A4%A",
   });

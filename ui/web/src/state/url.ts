@@ -1,6 +1,5 @@
 /** The URL holds every visible choice, in short readable keys and a stable order. */
 
-import { GROUPINGS } from "../api/types";
 import { isoRange, parseIsoRange } from "../format/time";
 
 /** A span of time, half open, Unix milliseconds. */
@@ -184,7 +183,7 @@ export function parseState(query: string, path = "/"): ViewState {
     range,
     window: range.live ? null : (window ?? null),
     query: values.get("q") ?? "",
-    by: (GROUPINGS as readonly string[]).includes(by) ? by : DEFAULT_STATE.by,
+    by: /^[A-Za-z_][A-Za-z0-9_]{0,63}$/.test(by) ? by : DEFAULT_STATE.by,
     tab: tab ?? DEFAULT_STATE.tab,
     zoom: parseHash(values.get("z")),
     selected: parseHash(values.get("sel")),

@@ -4,14 +4,14 @@ import type { Palette } from "../color/bands";
 import type { Tokens } from "../color/tokens";
 import { FONTS, textWidth } from "../flame/text";
 import { texture } from "../flame/texture";
-import { count } from "../format/number";
 import { clock, dayMonth, hourMinute } from "../format/time";
+import type { Shifted } from "../state/history";
 import type { Span } from "../state/url";
 import { type Scale, timeTicks, toX, valueTicks } from "./scale";
 import { type Series, losses, runs } from "./series";
 
 /** Heights in CSS pixels. */
-export const LANE = 18;
+export const LANE = 20;
 export const AXIS = 20;
 
 /** All that a picture shows. */
@@ -26,6 +26,12 @@ export interface TimelineScene {
   palette: Palette;
   tokens: Tokens;
   brush: Span | null;
+  /** The same window of the baseline. */
+  baseline: Shifted | undefined;
+  /** Where events stand, in pixels. */
+  marks: readonly { x: number; kind: string }[];
+  /** What the baseline is called. */
+  baselineName: string;
   /** Instant under the pointer. */
   pointer: number | undefined;
   narrow: boolean;
@@ -46,9 +52,12 @@ export function drawTimeline(context: CanvasRenderingContext2D, scene: TimelineS
     context.clip();
     areas(context, scene, series, y);
     lost(context, scene, series, floor);
+    if (scene.baseline) baseline(context, scene, scene.baseline, y);
     context.restore();
   }
+  marks(context, scene, floor);
   brush(context, scene, floor);
+  if (scene.baseline && !scene.narrow) baselineName(context, scene, scene.baseline, y);
   times(context, scene, floor);
   if (scene.pointer !== undefined) line(context, scene, toX(scale, scene.pointer), floor);
 }
@@ -115,7 +124,6 @@ function edge(
 
 function lost(context: CanvasRenderingContext2D, scene: TimelineScene, series: Series, floor: number): void {
   const { scale, palette, tokens, ratio } = scene;
-  let free = scale.left;
   for (const gap of losses(series)) {
     const left = toX(scale, gap.from);
     const width = Math.max(4, toX(scale, gap.until) - left);
@@ -123,24 +131,57 @@ function lost(context: CanvasRenderingContext2D, scene: TimelineScene, series: S
     context.fillRect(left, LANE, width, floor - LANE);
     context.fillStyle = texture(context, "cross", palette.dark, ratio) ?? tokens.line2;
     context.fillRect(left, LANE, width, floor - LANE);
-    const text = `${count(gap.lost, "sample")} lost`;
-    const room = textWidth(context, text, "axis") + 12;
-    if (left < free || left + room > scale.left + scale.width) continue;
-    free = left + room + 8;
-    context.strokeStyle = tokens.ink;
-    context.lineWidth = 1.3;
-    context.beginPath();
-    context.moveTo(left, 4);
-    context.lineTo(left + 7, 11);
-    context.moveTo(left + 7, 4);
-    context.lineTo(left, 11);
-    context.stroke();
-    context.font = FONTS.axis;
-    context.textAlign = "left";
-    context.textBaseline = "middle";
-    context.fillStyle = tokens.ink2;
-    context.fillText(text, left + 12, 8);
   }
+}
+
+/** A thin line: the load of the baseline, through the middles of its buckets. */
+function baseline(context: CanvasRenderingContext2D, scene: TimelineScene, shifted: Shifted, y: (value: number) => number): void {
+  const { series, offset } = shifted;
+  context.strokeStyle = scene.tokens.ink;
+  context.globalAlpha = 0.85;
+  context.lineWidth = 1.25;
+  context.lineJoin = "round";
+  for (const [first, last] of runs(series)) {
+    context.beginPath();
+    edge(context, first, last, (bucket) => toX(scene.scale, series.from + offset + bucket * series.step), (i) => y(series.total[i] as number));
+    context.stroke();
+  }
+  context.globalAlpha = 1;
+}
+
+/** Says what the line is, at its right end. */
+function baselineName(context: CanvasRenderingContext2D, scene: TimelineScene, { series, offset }: Shifted, y: (value: number) => number): void {
+  const { scale, tokens } = scene;
+  const end = scale.left + scale.width;
+  const at = Math.floor((scale.span.until - offset - series.from) / series.step) - 2;
+  const bucket = Math.min(at, series.observed.lastIndexOf(1));
+  if (bucket < 0 || toX(scale, series.from + offset + bucket * series.step) < end - 60) return;
+  context.font = FONTS.axis;
+  context.textAlign = "right";
+  context.textBaseline = "alphabetic";
+  // Above whatever stands there.
+  const now = scene.series && scene.series.total[Math.min(scene.series.buckets - 1, scene.series.observed.lastIndexOf(1))];
+  const top = Math.max(LANE + 12, Math.min(y(series.total[bucket] as number), y(now ?? 0)) - 5);
+  context.strokeStyle = tokens.bg;
+  context.lineWidth = 3;
+  context.strokeText(scene.baselineName, end - 2, top);
+  context.fillStyle = tokens.ink2;
+  context.fillText(scene.baselineName, end - 2, top);
+}
+
+/** Dotted lines under the events of the lane. */
+function marks(context: CanvasRenderingContext2D, scene: TimelineScene, floor: number): void {
+  context.strokeStyle = scene.tokens.ink2;
+  context.lineWidth = 1;
+  context.setLineDash([2, 3]);
+  for (const { x, kind } of scene.marks) {
+    if (kind === "lost") continue;
+    context.beginPath();
+    context.moveTo(Math.round(x) + 0.5, LANE);
+    context.lineTo(Math.round(x) + 0.5, floor);
+    context.stroke();
+  }
+  context.setLineDash([]);
 }
 
 /** The frame around the brushed span; the rest stands behind a veil. */

@@ -45,6 +45,9 @@ const LEAVE_OUT = 20_000;
 /** From here on a stretch without any sample is no idle machine: an agent's own work makes some. */
 const UNWATCHED = 20_000;
 
+/** From so many neighbours the nearest two tell how coarse times are. */
+const FEW_PAIRS = 3;
+
 /** The samples of all groups in each bucket. */
 function bucketSums({ groups, other, complete }: Timeline): Float64Array {
   const sums = new Float64Array(complete.length);
@@ -93,8 +96,17 @@ export function buildSeries(timeline: Timeline, data: Span, everything: Timeline
 function unwatched(observed: Uint8Array, from: number, step: number): Span[] {
   const gaps: Span[] = [];
   let last = observed.indexOf(1);
+  // Old samples stand at the starts of coarser buckets: what lies between two of these is no gap.
+  let closest = Infinity;
+  let pairs = 0;
+  for (let i = last, before = -1; i >= 0; before = i, i = observed.indexOf(1, i + 1)) {
+    if (before < 0) continue;
+    closest = Math.min(closest, i - before);
+    pairs++;
+  }
+  const least = Math.max(UNWATCHED, pairs >= FEW_PAIRS ? 2 * closest * step : 0);
   for (let i = last; i >= 0; i = observed.indexOf(1, i + 1)) {
-    if ((i - last - 1) * step >= UNWATCHED) gaps.push({ from: from + (last + 1) * step, until: from + i * step });
+    if ((i - last - 1) * step >= least) gaps.push({ from: from + (last + 1) * step, until: from + i * step });
     last = i;
   }
   return gaps;
@@ -166,4 +178,20 @@ export function layerMeans(series: Series, span: Span): Map<string, number> {
     for (const { value, cores } of layers) sums.set(value, (sums.get(value) ?? 0) + (cores[i] as number) * part);
   }
   return sums;
+}
+
+/** The span as long as `wanted` at the data that is nearest to it; undefined where there is none. */
+export function nearestData({ from, step, observed }: Series, wanted: Span): Span | undefined {
+  const length = wanted.until - wanted.from;
+  let best: Span | undefined;
+  let least = Infinity;
+  observed.forEach((seen, i) => {
+    if (!seen) return;
+    const bucket = { from: from + i * step, until: from + (i + 1) * step };
+    const distance = Math.max(bucket.from - wanted.until, wanted.from - bucket.until, 0);
+    if (distance >= least) return;
+    least = distance;
+    best = bucket.from >= wanted.until ? { from: bucket.from, until: bucket.from + length } : { from: bucket.until - length, until: bucket.until };
+  });
+  return best;
 }

@@ -1,18 +1,23 @@
 /** The time line: one canvas with a brush, and its legend. */
 
 import { For, type JSX, Show, createEffect, createMemo, createSignal, on, onCleanup, onMount } from "solid-js";
+import { FONTS } from "../flame/text";
 import { palette } from "../color/bands";
 import { tokens } from "../color/tokens";
 import { cores, count, share } from "../format/number";
-import { clock } from "../format/time";
+import { clock, iso } from "../format/time";
 import { createPainter, createSize, prepared } from "../shell/canvas";
 import { HoverCard } from "../shell/hovercard";
 import { Swatch } from "../shell/swatch";
 import type { Explore } from "../state/explore";
+import type { History } from "../state/history";
 import type { ThemeState } from "../state/theme";
 import type { Span } from "../state/url";
 import { type Grip, dragged, gripAt, spanText } from "./brush";
-import { drawTimeline } from "./draw";
+import { Annotate, EventLane } from "./annotate";
+import { LANE, drawTimeline } from "./draw";
+import { eventsOf, placed } from "./events";
+import { Overview } from "./overview";
 import { type Scale, shifted, toTime, zoomed } from "./scale";
 import { type Series, bucketAt } from "./series";
 
@@ -29,8 +34,8 @@ const CURSORS: Record<Grip | "pan", string> = {
   new: "crosshair", left: "ew-resize", right: "ew-resize", inside: "grab", pan: "grabbing",
 };
 
-export function TimeLine(props: { explore: Explore; theme: ThemeState }): JSX.Element {
-  const { explore } = props;
+export function TimeLine(props: { explore: Explore; history: History; theme: ThemeState }): JSX.Element {
+  const { explore, history } = props;
   let host!: HTMLDivElement;
   let canvas!: HTMLCanvasElement;
   const size = createSize(() => host);
@@ -50,6 +55,15 @@ export function TimeLine(props: { explore: Explore; theme: ThemeState }): JSX.El
   const peak = createMemo((before: number) => explore.series()?.peak || before, 1);
   const shownBrush = () => explore.draft() ?? explore.brush();
 
+  const ruler = document.createElement("canvas").getContext("2d");
+  const textWidth = (text: string) => {
+    if (!ruler) return text.length * 7;
+    ruler.font = FONTS.axis;
+    return ruler.measureText(text).width;
+  };
+  const events = createMemo(() => placed(eventsOf(history.annotations(), explore.series()), scale(), textWidth));
+  const baselineName = () => ({ yesterday: "yesterday", week: "last week", median: "median day" })[explore.view().baseline as string] ?? "pin";
+
   const paint = createPainter(() => {
     const context = prepared(canvas, size());
     if (!context) return;
@@ -57,10 +71,11 @@ export function TimeLine(props: { explore: Explore; theme: ThemeState }): JSX.El
     drawTimeline(context, {
       series: explore.series(), peak: peak(), scale: scale(), width: size().width, height: size().height, ratio: size().ratio,
       palette: colors(), tokens: tokens(props.theme.dark()), brush: shownBrush(), narrow: narrow(),
+      baseline: history.baseline(), baselineName: baselineName(), marks: events(),
       pointer: at && !press?.moved ? toTime(scale(), at.x) : undefined,
     });
   });
-  createEffect(on([() => explore.series(), scale, size, shownBrush, pointer, colors], paint));
+  createEffect(on([() => explore.series(), history.baseline, events, scale, size, shownBrush, pointer, colors], paint));
   onMount(() => void document.fonts.load("400 11px Inter").then(paint));
 
   const local = (event: PointerEvent | WheelEvent | MouseEvent) => event.clientX - canvas.getBoundingClientRect().left;
@@ -122,14 +137,26 @@ export function TimeLine(props: { explore: Explore; theme: ThemeState }): JSX.El
   });
 
   return (
+    <div class="time">
+    <Overview explore={explore} history={history} theme={props.theme} />
     <div class="timeline" ref={host}>
       <canvas
         ref={canvas} role="application" tabindex="0"
         aria-label="Time line. Drag to select a range; comma and full stop shift it, minus and equals zoom."
         data-from={scale().span.from} data-until={scale().span.until} data-left={scale().left} data-width={scale().width}
         onPointerDown={onDown} onPointerMove={onMove} onPointerUp={onUp} onPointerCancel={onCancel}
-        onPointerLeave={() => setPointer(undefined)} onDblClick={() => explore.goLive()}
+        onPointerLeave={() => setPointer(undefined)}
+        onDblClick={(event) => explore.setAnnotating(toTime(scale(), local(event)))}
+        onContextMenu={(event) => {
+          event.preventDefault();
+          void copyTime(toTime(scale(), local(event)));
+        }}
       />
+      <EventLane
+        explore={explore} history={history} events={events()} height={LANE}
+        annotateAt={(x) => explore.setAnnotating(toTime(scale(), x - canvas.getBoundingClientRect().left))}
+      />
+      <Annotate explore={explore} history={history} scale={scale()} />
       <Show when={pointer()}>
         {(at) => (
           <HoverCard x={at().clientX} y={at().clientY}>
@@ -138,7 +165,17 @@ export function TimeLine(props: { explore: Explore; theme: ThemeState }): JSX.El
         )}
       </Show>
     </div>
+    </div>
   );
+}
+
+/** Copies an instant as ISO 8601, to the millisecond. */
+async function copyTime(ms: number): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(iso(Math.round(ms)));
+  } catch {
+    // Browsers allow it only on https and localhost.
+  }
 }
 
 /** Zooms the window around an instant; a brush stays as it is. */
