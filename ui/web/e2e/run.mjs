@@ -6,9 +6,12 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { launch, runTests, watch } from "./harness.mjs";
 import { startFixture } from "./fixture-server.mjs";
+import { compareTests } from "./compare-tests.mjs";
 import { exploreTests } from "./explore-tests.mjs";
+import { findTests } from "./find-tests.mjs";
 import { lookTests } from "./look-tests.mjs";
 import { stateTests } from "./state-tests.mjs";
+import { timeTests } from "./time-tests.mjs";
 import { truthTests } from "./truth-tests.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -20,21 +23,38 @@ async function main() {
   const fixture = process.env.VESTA_URL ? undefined : await startFixture();
   const base = (process.env.VESTA_URL ?? fixture.url).replace(/\/$/, "");
   console.log(`looking at ${base}${fixture ? " (generated data)" : ""}`);
+  let past;
   try {
-    const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: "light" });
-    await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: new URL(base).origin });
-    const page = await context.newPage();
-    page.setDefaultTimeout(60_000);
+    const page = await open(browser, base);
     const guard = watch(page, new URL(base).origin);
     const picture = (name) => page.screenshot({ path: join(artifacts, `page-${name}.png`) });
     const world = { base, page, guard, picture, process: process.env.VESTA_E2E_PROCESS, deep: process.env.VESTA_E2E_DEEP, fixture };
-    const failed = await runTests([...exploreTests(world), ...truthTests(world), ...stateTests(world), ...lookTests(world)], (name) =>
+    let failed = await runTests([...exploreTests(world), ...truthTests(world), ...stateTests(world), ...lookTests(world)], (name) =>
       picture(`failed-${name.replace(/\W+/g, "-")}`));
+    // The past is long only in a world of its own: the tests above ask for all of it.
+    past = fixture && (await startFixture({ hours: 26 }));
+    const other = past ? await open(browser, past.url) : page;
+    const olden = {
+      ...world, base: past?.url ?? base, page: other, fixture: past, picture: (name) => other.screenshot({ path: join(artifacts, `page-${name}.png`) }),
+      guard: past ? watch(other, new URL(past.url).origin) : guard,
+    };
+    failed += await runTests([...timeTests(olden), ...compareTests(olden), ...findTests(olden)], (name) =>
+      olden.picture(`failed-${name.replace(/\W+/g, "-")}`));
     process.exitCode = failed ? 1 : 0;
   } finally {
     await browser.close();
     fixture?.close();
+    past?.close();
   }
+}
+
+/** A page of its own that may use the clipboard. */
+async function open(browser, base) {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: "light" });
+  await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: new URL(base).origin });
+  const page = await context.newPage();
+  page.setDefaultTimeout(60_000);
+  return page;
 }
 
 main().catch((error) => {

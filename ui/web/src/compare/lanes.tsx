@@ -12,7 +12,6 @@ import { runs } from "../timeline/series";
 import type { Comparison, Letter } from "./state";
 
 const LANE = 46;
-const AXIS = 18;
 
 export function Lanes(props: { explore: Explore; comparison: Comparison; theme: ThemeState }): JSX.Element {
   const { comparison } = props;
@@ -81,7 +80,7 @@ export function Lanes(props: { explore: Explore; comparison: Comparison; theme: 
   createEffect(on([size, comparison.lanes, peak, () => props.explore.view().a, () => props.explore.view().b, props.theme.dark], paint));
   onMount(() => void document.fonts.load("400 11px Inter").then(paint));
   return (
-    <div class="lanes-canvas" ref={host} style={{ height: `${LANE * 2 + AXIS}px` }}>
+    <div class="lanes-canvas" ref={host}>
       <canvas ref={canvas} role="img" aria-label="Load around both sides" />
     </div>
   );

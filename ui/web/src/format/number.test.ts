@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { bytes, cores, count, share, spokenShare, thousands } from "./number";
+import { changeText, bytes, cores, count, share, spokenShare, thousands } from "./number";
 
 test("cores have two decimals, and zero is kept for none", () => {
   expect([0, 0.001, 0.0049, 0.005, 0.01, 1.234, 12].map(cores)).toEqual([
@@ -35,4 +35,8 @@ test("a count agrees with its noun", () => {
 
 test("shares are spoken without signs", () => {
   expect([spokenShare(0.313), spokenShare(0.0001)]).toEqual(["31.3 percent", "below 0.1 percent"]);
+});
+
+test("changes are signed with a true minus, and never round to none", () => {
+  expect([1.344, -0.12, 0.0042, -0.0001, 0].map(changeText)).toEqual(["+1.34", "−0.12", "+0.004", "<0.001", "0"]);
 });

@@ -9,10 +9,11 @@ export function cores(value: number): string {
   return value < 0.005 ? "<0.01" : value.toFixed(2);
 }
 
-/** A signed change with two decimals: a true minus, and `0` only for none. */
+/** A signed change with two decimals, small ones with three: a true minus, and `0` only for none. */
 export function changeText(value: number): string {
-  const sign = value < 0 ? "−" : "+";
-  return value === 0 ? "0" : Math.abs(value) < 0.005 ? `${sign}<0.01` : `${sign}${Math.abs(value).toFixed(2)}`;
+  const size = Math.abs(value);
+  if (size < 0.0005) return value === 0 ? "0" : "<0.001";
+  return `${value < 0 ? "−" : "+"}${size.toFixed(size < 0.005 ? 3 : 2)}`;
 }
 
 /** A share in 0…1 as per cent with one decimal. */

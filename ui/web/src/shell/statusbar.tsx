@@ -4,7 +4,7 @@ import { For, type JSX, Show, createMemo, createSignal, createEffect, on } from 
 import type { Status } from "../api/types";
 import { kindName } from "../flame/names";
 import type { Frame, FrameKind } from "../flame/tree";
-import { bytes, cores, count, share } from "../format/number";
+import { bytes, cores, count, share, thousands } from "../format/number";
 import { duration, zone } from "../format/time";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
@@ -54,6 +54,11 @@ export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () 
   const skipped = () => explore.status()?.data.skipped.length ?? 0;
   return (
     <footer class="statusbar">
+      <Show when={explore.view().page === "explore"} fallback={
+        <Show when={explore.sides()}>
+          {(sides) => <span>A {thousands(sides().a)}, B {thousands(sides().b)} samples<Show when={explore.status()?.frequency_hz}>{(hertz) => <>, {hertz()} Hz</>}</Show></span>}
+        </Show>
+      }>
       <button
         type="button" class="truth-button" aria-expanded={explore.view().truth} title="How true is this view? (T)"
         onClick={() => explore.update({ truth: !explore.view().truth }, true)}
@@ -83,10 +88,11 @@ export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () 
           </>
         )}
       </Show>
+      </Show>
       <Show when={behind()}>{(age) => <span>newest data is {duration(age())} old</span>}</Show>
       <Show when={skipped()}>{(files) => <span class="wide">{count(files(), "file")} not readable</span>}</Show>
       <span class="rest">
-        <span class="key wider" role="img" aria-label="Key: native frames are plain, inlined ones hollow, JIT and interpreted ones dotted, kernel ones hatched, truncated ones cross-hatched with a torn edge">
+        <span class="key wider" classList={{ none: explore.view().page !== "explore" }} role="img" aria-label="Key: native frames are plain, inlined ones hollow, JIT and interpreted ones dotted, kernel ones hatched, truncated ones cross-hatched with a torn edge">
           <For each={KEY}>
             {([kind, binary, name]) => (
               <span>

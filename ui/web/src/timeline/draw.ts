@@ -52,11 +52,18 @@ export function drawTimeline(context: CanvasRenderingContext2D, scene: TimelineS
     context.clip();
     areas(context, scene, series, y);
     lost(context, scene, series, floor);
-    if (scene.baseline) baseline(context, scene, scene.baseline, y);
     context.restore();
   }
   marks(context, scene, floor);
   brush(context, scene, floor);
+  if (scene.baseline) {
+    context.save();
+    context.beginPath();
+    context.rect(scale.left, 0, scale.width, floor);
+    context.clip();
+    baseline(context, scene, scene.baseline, y);
+    context.restore();
+  }
   if (scene.baseline && !scene.narrow) baselineName(context, scene, scene.baseline, y);
   times(context, scene, floor);
   if (scene.pointer !== undefined) line(context, scene, toX(scale, scene.pointer), floor);

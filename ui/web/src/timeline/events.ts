@@ -1,7 +1,7 @@
 /** What stands on the axis of time: annotations, losses, and groups that come and go. */
 
 import type { Annotation } from "../api/types";
-import { count } from "../format/number";
+import { thousands } from "../format/number";
 import { type Scale, toX } from "./scale";
 import { type Series, losses } from "./series";
 
@@ -58,8 +58,6 @@ export function eventsOf(annotations: readonly Annotation[], series: Series | un
   const lost = series ? losses(series).map(({ from: time, lost: n }): TimeEvent => ({ kind: "lost", time, text: `${thousands(n)} lost` })) : [];
   return [...own.reverse(), ...lost, ...(series ? arrivals(series) : [])];
 }
-
-const thousands = (n: number) => count(n, "").trim();
 
 /** Width of a mark, the gap to its text, and the least room that a text is worth. */
 const MARK = 12;

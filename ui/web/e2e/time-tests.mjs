@@ -1,0 +1,256 @@
+// Time: all of history, the baseline, events, and the sub-second heat map. Every figure is held against the API's own.
+import assert from "node:assert/strict";
+import { reader } from "./explore-tests.mjs";
+import { eventually } from "./harness.mjs";
+import { ask, flame, spanOf } from "./model.mjs";
+
+const MINUTE = 60_000;
+const iso = (ms) => new Date(ms).toISOString();
+const seconds = (ms) => (ms / 1000).toFixed(3);
+
+/** Ten minutes that have ended, within a window around them. */
+export async function quietSpan(base) {
+  const { data } = await ask(base, "status");
+  const until = Math.floor((data.until_ms - 5000) / 1000) * 1000;
+  const from = Math.max(Math.ceil(data.from_ms / 1000) * 1000, until - 12 * MINUTE);
+  return { from, until, data };
+}
+
+export function timeTests({ base, page, picture, guard, fixture }) {
+  const see = reader(page);
+  const overview = page.locator("canvas[aria-label^='All of history']");
+  const heat = page.locator("canvas[aria-label^='Heat map']");
+  const number = async (canvas, name) => Number(await canvas.getAttribute(`data-${name}`));
+  let span;
+  const open = async (rest = "") => {
+    span ??= await quietSpan(base);
+    await page.goto(`${base}/?t=${iso(span.from)}/${iso(span.until)}${rest}`);
+    await eventually("the graph is drawn", async () => (await see.frames()) > 1);
+  };
+  const drag = async (canvas, [x0, y0], [x1, y1]) => {
+    const box = await canvas.boundingBox();
+    await page.mouse.move(box.x + x0, box.y + y0);
+    await page.mouse.down();
+    await page.mouse.move(box.x + (x0 + x1) / 2, box.y + (y0 + y1) / 2, { steps: 4 });
+    await page.mouse.move(box.x + x1, box.y + y1, { steps: 4 });
+    await page.mouse.up();
+  };
+  /** Where an instant stands on a canvas. */
+  const at = async (canvas, ms) => {
+    const [from, until, left, width] = await Promise.all(["from", "until", "left", "width"].map((name) => number(canvas, name)));
+    return left + ((ms - from) / (until - from)) * width;
+  };
+  /** The middle of a cell of the heat map; rows count from the bottom. */
+  const cell = async (column, row) => {
+    const [left, width, top, height, columns] = await Promise.all(["left", "width", "top", "height", "columns"].map((name) => number(heat, name)));
+    const { from, until } = spanOf(page.url());
+    const start = Math.floor(from / 1000) * 1000;
+    assert.ok(columns > column, `${columns} columns`);
+    return [left + ((start + column * 1000 + 500 - from) / (until - from)) * width, top + height - ((row + 0.5) / 50) * height];
+  };
+  const rectangle = () => new URL(page.url().replaceAll("+", "%2B")).searchParams.get("hm");
+  const annotations = async () => (await ask(base, "annotations", { from: seconds(span.from - 60 * MINUTE), until: seconds(span.until + 60 * MINUTE) })).annotations;
+
+  return [
+    ["the headline compares with yesterday as the API does, and names what explains it", async () => {
+      await open();
+      const headline = await ask(base, "headline", { from: seconds(span.from), until: seconds(span.until) });
+      const sentence = page.locator(".headline .sentence");
+      if (!headline.baseline) {
+        assert.doesNotMatch(await sentence.textContent(), /yesterday/);
+        return;
+      }
+      await eventually("the baseline is told", async () => /yesterday/.test(await sentence.textContent()));
+      const ratio = Number(await page.locator(".headline [data-ratio]").getAttribute("data-ratio"));
+      assert.ok(Math.abs(ratio - headline.ratio) < 1e-9, `${ratio} is not ${headline.ratio}`);
+      if (!headline.cause) return;
+      const cause = page.locator(".headline .cause");
+      assert.equal(await cause.getAttribute("data-cause"), headline.cause.function);
+      await cause.click();
+      assert.equal(await page.locator("#search").inputValue(), headline.cause.function);
+      await eventually("it is marked", async () => /%/.test(await page.locator("#search-result").textContent()));
+    }],
+
+    ["the baseline is chosen, and none says nothing", async () => {
+      await open();
+      const choose = async (name) => {
+        await page.getByRole("button", { name: "Baseline", exact: true }).click();
+        await page.getByRole("button", { name, exact: true }).click();
+      };
+      await choose("Nothing");
+      await eventually("no comparison is made", async () => !/yesterday|last week/.test(await page.locator(".headline .sentence").textContent()));
+      assert.match(page.url(), /[?&]base=none/);
+      await choose("Last week");
+      assert.match(page.url(), /[?&]base=week/);
+      // Nobody watched a week ago.
+      await page.waitForTimeout(500);
+      assert.doesNotMatch(await page.locator(".headline .sentence").textContent(), /last week/);
+      await choose("Yesterday");
+      assert.ok(!page.url().includes("base="));
+    }],
+
+    ["the row of all history spans the data, and its window moves by drag, click and keys", async () => {
+      await open();
+      const { data } = span;
+      await eventually("all of the data is in it", async () => (await number(overview, "from")) <= data.from_ms && (await number(overview, "until")) >= data.until_ms);
+      const length = span.until - span.from;
+      const box = await overview.boundingBox();
+      const x = await at(overview, (span.from + span.until) / 2);
+      const far = Math.min(200, x - (await number(overview, "left")) - 5);
+      await drag(overview, [x, 10], [x - far, 10]);
+      const moved = await eventually("an earlier range", () => {
+        const now = spanOf(page.url());
+        return now.until < span.until && now;
+      });
+      assert.ok(Math.abs(moved.until - moved.from - length) <= 2000, "its length stays");
+      await eventually("its samples", async () => (await see.samples()) === (await flame(base, moved)).samples);
+      await overview.focus();
+      await page.keyboard.press("ArrowRight");
+      await eventually("shifted by its length", () => Math.abs(spanOf(page.url()).from - Math.min(moved.until, span.data.until_ms - length)) <= 120_000 && spanOf(page.url()).from > moved.from);
+      await page.mouse.click(box.x + (await at(overview, (span.from + span.until) / 2)), box.y + 10);
+    }],
+
+    ["the wheel zooms at the pointer, and Shift pans", async () => {
+      await open();
+      const box = await see.timeline.boundingBox();
+      const instant = span.from + (span.until - span.from) * 0.7;
+      await page.mouse.move(box.x + (await at(see.timeline, instant)), box.y + 80);
+      await page.mouse.wheel(0, -300);
+      const zoomed = await eventually("a shorter window", async () => {
+        const now = spanOf(page.url());
+        return now.until - now.from < (span.until - span.from) * 0.8 && now;
+      });
+      const share = (instant - zoomed.from) / (zoomed.until - zoomed.from);
+      assert.ok(Math.abs(share - 0.7) < 0.02, `the instant stays under the pointer: ${share}`);
+      await page.keyboard.down("Shift");
+      await drag(see.timeline, [400, 80], [500, 80]);
+      await page.keyboard.up("Shift");
+      await eventually("an earlier window of the same length", () => {
+        const now = spanOf(page.url());
+        return now.from < zoomed.from && Math.abs(now.until - now.from - (zoomed.until - zoomed.from)) <= 1000;
+      });
+    }],
+
+    ["a moment is annotated by key and by double click, hostile text is text, and it is taken back", async () => {
+      await open();
+      const before = (await annotations()).length;
+      await page.keyboard.press("n");
+      await page.locator("#annotation").fill("<img src=x onerror=alert(1)> \u202eRTL");
+      await page.getByLabel("Deploy").check();
+      await page.keyboard.press("Enter");
+      const event = page.locator(".event.deploy").filter({ hasText: "<img" });
+      await event.waitFor();
+      assert.equal(await page.locator(".lane img").count(), 0);
+      const [made] = (await annotations()).filter(({ kind }) => kind === "deploy" && true).slice(-1);
+      assert.equal(made.time_ms, span.from);
+      const box = await see.timeline.boundingBox();
+      const instant = span.from + (span.until - span.from) / 2;
+      await page.mouse.dblclick(box.x + (await at(see.timeline, instant)), box.y + 100);
+      await page.locator("#annotation").fill("half way");
+      await page.getByRole("button", { name: "Save" }).click();
+      await page.locator(".event.note").filter({ hasText: "half way" }).waitFor();
+      const half = (await annotations()).find(({ text }) => text === "half way");
+      assert.ok(Math.abs(half.time_ms - instant) < (span.until - span.from) / 500, `${half.time_ms - instant} ms off`);
+      for (const text of ["half way", "<img"]) {
+        await page.locator(".event").filter({ hasText: text }).click();
+        await page.getByRole("group", { name: "Annotation" }).getByRole("button", { name: "Remove" }).click();
+        await eventually(`${text} is gone`, async () => (await page.locator(".event").filter({ hasText: text }).count()) === 0);
+      }
+      assert.equal((await annotations()).length, before);
+    }],
+
+    ["a right click copies the time", async () => {
+      const box = await see.timeline.boundingBox();
+      const instant = span.from + (span.until - span.from) / 4;
+      await page.mouse.click(box.x + (await at(see.timeline, instant)), box.y + 100, { button: "right" });
+      const copied = await eventually("a time in the clipboard", async () => Date.parse(await page.evaluate(() => navigator.clipboard.readText())));
+      assert.ok(Math.abs(copied - instant) < (span.until - span.from) / 500);
+    }],
+
+    ["a rectangle of the heat map is the flame graph of exactly its samples", async () => {
+      await open();
+      await page.keyboard.press("e");
+      await eventually("the map is drawn", async () => (await number(heat, "columns")) > 60);
+      assert.match(page.url(), /[?&]hm(&|$)/);
+      const whole = await see.samples();
+      await drag(heat, await cell(20, 5), await cell(44, 24));
+      await eventually("the rectangle is in the URL", () => rectangle()?.includes("@100-500"));
+      const start = Math.floor(span.from / 1000) * 1000;
+      const part = { from: start + 20_000, until: start + 45_000 };
+      const answer = await flame(base, part, { offset_from_ms: 100, offset_until_ms: 500 });
+      assert.ok(answer.samples > 0 && answer.samples < whole);
+      await eventually(`${answer.samples} samples`, async () => (await see.samples()) === answer.samples);
+      await eventually("the reading says so", async () => Number(await page.locator("[data-rectangle]").getAttribute("data-rectangle")) === answer.samples);
+      await picture("heat-map");
+      const url = page.url();
+      await page.goto("about:blank");
+      await page.goto(url);
+      await eventually("a link leads back to it", async () => (await see.samples()) === answer.samples);
+      await page.getByRole("button", { name: "Whole range again" }).click();
+      await eventually("all samples are back", async () => (await see.samples()) === whole);
+    }],
+
+    ["a rectangle is selected by keys, a second by double click, and Escape takes it back", async () => {
+      const whole = await see.samples();
+      await heat.focus();
+      for (const key of ["ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight", "Shift+ArrowUp"]) await page.keyboard.press(key);
+      await page.getByRole("button", { name: "Flame graph of this rectangle" }).waitFor();
+      await page.keyboard.press("Enter");
+      const chosen = await eventually("a rectangle", () => rectangle());
+      const [, low, high] = /@(\d+)-(\d+)$/.exec(chosen);
+      assert.equal(high - low, 40, "two rows");
+      const [first, second] = chosen.split("@")[0].split("/");
+      const from = Date.parse(first);
+      const until = Date.parse(`${first.slice(0, 11)}${second}${first.slice(19)}`);
+      assert.equal(until - from, 3000, "three seconds");
+      const answer = await flame(base, { from, until }, { offset_from_ms: low, offset_until_ms: high });
+      if (answer.samples > 0) await eventually("its samples", async () => (await see.samples()) === answer.samples);
+      await heat.focus();
+      await page.keyboard.press("Escape");
+      await eventually("all samples are back", async () => (await see.samples()) === whole);
+      const box = await heat.boundingBox();
+      const [x, y] = await cell(30, 20);
+      await page.mouse.dblclick(box.x + x, box.y + y);
+      await eventually("a whole second", () => rectangle() && !rectangle().includes("@"));
+      await page.keyboard.press("e");
+      await heat.waitFor({ state: "detached" });
+      await eventually("all samples are back", async () => (await see.samples()) === whole);
+    }],
+
+    ["a long range says why it has no heat map", async () => {
+      const from = span.until - 45 * MINUTE;
+      await page.goto(`${base}/?t=${iso(from)}/${iso(span.until)}&hm`);
+      await page.getByText("A heat map is of at most 30 minutes").waitFor();
+    }],
+
+    ["what takes long is told by its size, and cancelled", async () => {
+      await open();
+      const pattern = "**/api/v1/flame*";
+      let released;
+      const held = new Promise((resolve) => (released = resolve));
+      await page.route(pattern, async (route) => {
+        await held;
+        await route.continue().catch(() => {}); // cancelled meanwhile
+      });
+      await page.keyboard.press(",");
+      const reading = page.locator(".headline .reading");
+      await reading.getByText(/^Reading .* in \d+ segments?…/).waitFor();
+      await reading.getByRole("button", { name: "Cancel" }).click();
+      await reading.waitFor({ state: "detached" });
+      assert.ok((await see.frames()) > 1, "the last picture stays");
+      released();
+      await page.unrouteAll({ behavior: "wait" });
+      assert.deepEqual(guard.troubles, []);
+    }],
+
+    ["a range without data leads to the nearest", async () => {
+      if (!fixture) return; // A real one has no end of its own before now.
+      const { data } = span;
+      const from = data.from_ms - 3 * 60 * MINUTE;
+      await page.goto(`${base}/?t=${iso(from)}/${iso(from + 10 * MINUTE)}`);
+      await page.getByRole("button", { name: /^Nearest data/ }).click();
+      await eventually("there are samples", async () => (await see.frames()) > 1);
+      assert.ok(Math.abs(spanOf(page.url()).from - data.from_ms) < 20 * MINUTE);
+    }],
+  ];
+}
