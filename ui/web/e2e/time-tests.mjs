@@ -147,7 +147,7 @@ export function timeTests({ base, page, picture, guard, fixture }) {
       const instant = span.from + (span.until - span.from) / 2;
       await page.mouse.dblclick(box.x + (await at(see.timeline, instant)), box.y + 100);
       await page.locator("#annotation").fill("half way");
-      await page.getByRole("button", { name: "Save" }).click();
+      await page.getByRole("button", { name: "Save", exact: true }).click();
       await page.locator(".event.note").filter({ hasText: "half way" }).waitFor();
       const half = (await annotations()).find(({ text }) => text === "half way");
       assert.ok(Math.abs(half.time_ms - instant) < (span.until - span.from) / 500, `${half.time_ms - instant} ms off`);

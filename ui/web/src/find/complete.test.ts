@@ -31,7 +31,7 @@ test("offers are what fits, the best first, and hostile values are quoted", () =
   const labels = ["event", "host", "process"];
   expect(offersFor(at("o|")!, labels, []).map(({ text }) => text)).toEqual(["host", "process"]);
   expect(offersFor(at("pro|")!, labels, []).map(({ text }) => text)).toEqual(["process"]);
-  expect(offersFor(at("process|")!, labels, []).map(({ text }) => text)).toEqual([]);
+  expect(offersFor(at("process|")!, labels, []).map(({ write }) => write)).toEqual(["process=", "process!=", "process=~", "process!~"]);
   const values = ['a "b"\n<b>', "redis"].map((value) => ({ value, note: "" }));
   expect(offersFor(at('process="b|')!, labels, values).map(({ write }) => write)).toEqual(['"a \\"b\\"\\n<b>"']);
 });

@@ -95,8 +95,11 @@ export function offersFor(place: Place, labels: readonly string[], values: reado
   const starts = (text: string) => Number(text.toLowerCase().startsWith(place.typed.toLowerCase()));
   const best = (offers: Offer[]) => offers.sort((a, b) => starts(b.text) - starts(a.text)).slice(0, MOST);
   switch (place.kind) {
-    case "label":
-      return best(labels.filter((name) => fits(name) && name !== place.typed).map((name) => ({ text: name, write: name, note: "" })));
+    case "label": {
+      // A whole label goes on with what is asked of it.
+      const known = labels.includes(place.typed) ? OPERATORS.map(([sign, note]) => ({ text: sign, write: place.typed + sign, note })) : [];
+      return [...known, ...best(labels.filter((name) => fits(name) && name !== place.typed).map((name) => ({ text: name, write: name, note: "" })))];
+    }
     case "operator":
       return OPERATORS.filter(([sign]) => sign.startsWith(place.typed)).map(([sign, note]) => ({ text: sign, write: sign, note }));
     case "value":

@@ -203,8 +203,6 @@ interface ReadingProps {
 
 /** The side column: the ramp, and what is selected or pointed at. */
 function Reading(props: ReadingProps): JSX.Element {
-  let strip!: HTMLCanvasElement;
-  createEffect(() => rampImage(strip, props.theme.dark()));
   const part = ({ low, high }: Rectangle) => (low === 0 && high === 1000 ? "" : `, ${low} – ${high} ms of each second`);
   const exact = (ms: number) => {
     const text = clock(ms);
@@ -224,7 +222,7 @@ function Reading(props: ReadingProps): JSX.Element {
     <div class="heat-reading" id="heat-reading" aria-live="polite">
       <Show when={!props.why} fallback={<p class="caption">{props.why}</p>}>
         <div class="ramp">
-          <canvas ref={strip} width="256" height="1" aria-hidden="true" />
+          <Strip dark={props.theme.dark()} />
           <p class="caption"><span>0</span><span>samples per {props.map?.row_ms ?? 20} ms</span><span>{props.map ? thousands(fullCount(props.map)) : ""}</span></p>
         </div>
         <Show
@@ -257,6 +255,12 @@ function Reading(props: ReadingProps): JSX.Element {
       </Show>
     </div>
   );
+}
+
+function Strip(props: { dark: boolean }): JSX.Element {
+  let strip!: HTMLCanvasElement;
+  createEffect(() => rampImage(strip, props.dark));
+  return <canvas ref={strip} width="256" height="1" aria-hidden="true" />;
 }
 
 function PointedAt(props: { pointed: { time: number; samples: number } | undefined; exact: (ms: number) => string; without: number }): JSX.Element {

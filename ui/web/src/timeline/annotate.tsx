@@ -12,7 +12,7 @@ const SIGNS: Record<Placed["kind"], string> = { deploy: "▲", note: "◆", lost
 const NAMES: Record<Placed["kind"], string> = { deploy: "Deploy", note: "Note", lost: "Samples lost", start: "Process", end: "Process" };
 
 export function EventLane(props: {
-  explore: Explore; history: History; events: readonly Placed[]; height: number; annotateAt: (x: number) => void;
+  explore: Explore; history: History; events: readonly Placed[]; height: number;
 }): JSX.Element {
   const [open, setOpen] = createSignal("");
   const shown = () => props.events.find((event) => event.id === open());
@@ -24,7 +24,6 @@ export function EventLane(props: {
   return (
     <div
       class="lane" style={{ height: `${props.height}px` }}
-      onDblClick={(event) => event.target === event.currentTarget && props.annotateAt(event.clientX)}
       onKeyDown={(event) => event.key === "Escape" && setOpen("")}
     >
       <For each={props.events}>
@@ -68,6 +67,7 @@ export function Annotate(props: { explore: Explore; history: History; scale: Sca
   createEffect(on(explore.annotating, (time) => {
     if (time === undefined) return;
     setText("");
+    setKind("note");
     setRefused("");
     queueMicrotask(() => field.focus());
   }));

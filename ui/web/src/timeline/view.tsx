@@ -154,7 +154,6 @@ export function TimeLine(props: { explore: Explore; history: History; theme: The
       />
       <EventLane
         explore={explore} history={history} events={events()} height={LANE}
-        annotateAt={(x) => explore.setAnnotating(toTime(scale(), x - canvas.getBoundingClientRect().left))}
       />
       <Annotate explore={explore} history={history} scale={scale()} />
       <Show when={pointer()}>
