@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Record(RecordArgs),
     /// Read profiles back: a table, folded stacks, pprof, a picture
     Query(QueryArgs),
+    /// Ask in SQL, of all there is: views samples, series, stacks, frames, binaries, accounts, segments
+    Sql(SqlArgs),
     /// Take profiles of other tools into the data directory: pprof, folded stacks, the text of `perf script`
     Import(ImportArgs),
     /// Show profiles of other tools, or write them in another format, without a data directory
@@ -211,6 +213,40 @@ pub(crate) struct QueryArgs {
 
     #[command(flatten)]
     pub(crate) ask: AskArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SqlArgs {
+    /// A SELECT, e.g. 'SELECT process, sum(samples) FROM samples GROUP BY process'; DESCRIBE samples lists the
+    /// columns of a view; - reads the statement from standard input
+    #[arg(value_name = "STATEMENT")]
+    pub(crate) statement: String,
+
+    /// Read this data directory; one in use by a running agent is fine [default: as for `vesta run`]
+    #[arg(long, value_name = "DIR", env = "VESTA_DATA_DIR", conflicts_with = "server")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Ask a running Vesta instead, which also knows its windows that are not on disk yet
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+
+    /// table, csv, json (by column, as the API has it) or jsonl (a line for each row)
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: SqlFormat,
+
+    /// At most this many rows, up to 1000000; a server gives up to 100000
+    #[arg(long, value_name = "ROWS", default_value_t = store::sql::DEFAULT_ROWS as u32,
+        value_parser = clap::value_parser!(u32).range(1..=store::sql::MAX_ROWS as i64))]
+    pub(crate) limit: u32,
+}
+
+/// How an answer in rows is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SqlFormat {
+    Table,
+    Csv,
+    Json,
+    Jsonl,
 }
 
 /// How a profile is shown, and where.

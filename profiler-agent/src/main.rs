@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Run(args) => roles::run::run(args, cli.config.as_deref()),
         Command::Record(args) => roles::record::record(args),
         Command::Query(args) => roles::query::query(args, cli.config.as_deref()),
+        Command::Sql(args) => roles::sql::sql(args, cli.config.as_deref()),
         Command::Import(args) => roles::import::import(args, cli.config.as_deref()),
         Command::Convert(args) => roles::convert::convert(args),
         Command::Doctor(args) => roles::doctor::doctor(args),

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::sql::SqlError;
+
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -45,6 +47,12 @@ pub enum Error {
     /// A query that nobody waits for any more.
     #[error("the query was cancelled")]
     Cancelled,
+    /// A statement of SQL that is wrong, or does more than read.
+    #[error("{0}")]
+    Sql(SqlError),
+    /// SQL was asked for, but is not built in.
+    #[error("this build of Vesta has no SQL; it comes with the feature `sql`, which is on by default")]
+    NoSql,
     /// The operating system refused.
     #[error("cannot {action} {path}: {source}")]
     Io {

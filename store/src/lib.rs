@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod model;
 pub mod query;
 pub mod segment;
+pub mod sql;
 
 mod annotations;
 mod cache;
@@ -37,3 +38,4 @@ pub use query::{
 };
 pub use retention::{Removed, Retention};
 pub use segment::SegmentInfo;
+pub use sql::{SqlAnswer, SqlColumn, SqlError};

@@ -10,6 +10,7 @@ pub(crate) mod query;
 pub(crate) mod record;
 pub(crate) mod run;
 mod source;
+pub(crate) mod sql;
 
 use crate::{
     bpf::{KernelProgram, SamplingOptions},

@@ -186,7 +186,7 @@ pub(super) fn ignore_closed_pipe(written: std::io::Result<()>) -> Result<(), Fai
     }
 }
 
-fn tell(message: &str) {
+pub(super) fn tell(message: &str) {
     // Standard error may be closed; there is no one left to tell then.
     let _ = writeln!(std::io::stderr(), "vesta: {message}");
 }

@@ -10,6 +10,7 @@ fn help_texts_are_as_agreed() {
         ("run.txt", &["run", "--help"]),
         ("record.txt", &["record", "--help"]),
         ("query.txt", &["query", "--help"]),
+        ("sql.txt", &["sql", "--help"]),
         ("import.txt", &["import", "--help"]),
         ("convert.txt", &["convert", "--help"]),
         ("doctor.txt", &["doctor", "--help"]),

@@ -8,6 +8,7 @@ mod kernel_stacks;
 mod known_stacks;
 mod record;
 mod run;
+mod sql;
 mod stacks;
 mod tables;
 mod vesta;

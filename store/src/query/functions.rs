@@ -34,7 +34,8 @@ impl FunctionName {
         }
     }
 
-    fn contains(&self, name: &str) -> bool {
+    /// Whether a function of this name is one of them.
+    pub(crate) fn contains(&self, name: &str) -> bool {
         match self {
             Self::Is(only) => only == name,
             Self::Matches(regex) => regex.is_match(name),

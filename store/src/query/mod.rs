@@ -17,6 +17,8 @@ mod timeline;
 
 pub use compare::{Comparison, Side};
 pub use engine::{Cancel, Limits, Reading};
+#[cfg(feature = "sql")]
+pub(crate) use engine::{Wanted, pieces};
 pub use functions::{FunctionHistory, FunctionName, FunctionTimes};
 pub use heat_map::HeatMap;
 pub use matching::label_text;

@@ -11,7 +11,7 @@ use super::{PROMOTED, Table};
 pub(super) const FUNCTIONS_PER_SLOT: usize = 256;
 
 /// The columns of a table, as they are written.
-pub(super) fn schema(table: Table) -> Schema {
+pub(crate) fn schema(table: Table) -> Schema {
     let int = |name: &str| Field::new(name, DataType::Int32, false);
     let long = |name: &str| Field::new(name, DataType::Int64, false);
     let text = |name: &str| Field::new(name, DataType::Utf8, false);

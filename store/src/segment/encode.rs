@@ -14,7 +14,7 @@ use super::{PROMOTED, Table};
 use crate::model::{Exact, Profile, Row, SeriesId, StringId, StringTable};
 
 /// The rows of a table other than those of samples.
-pub(super) fn encode(profile: &Profile, table: Table) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn encode(profile: &Profile, table: Table) -> Result<RecordBatch, ArrowError> {
     let columns = match table {
         Table::Series => series(profile)?,
         Table::Stacks => stacks(profile),
@@ -72,7 +72,7 @@ fn taken_ints(values: &mut Vec<i32>) -> ArrayRef {
 
 /// Rows of samples, by column.
 #[derive(Debug, Default)]
-pub(super) struct SampleColumns {
+pub(crate) struct SampleColumns {
     series: Vec<i32>,
     node: Vec<i32>,
     time: Vec<i64>,
@@ -92,7 +92,7 @@ impl SampleColumns {
         self.series.len()
     }
 
-    pub(super) fn push(&mut self, row: &Row, exact: &[Exact]) {
+    pub(crate) fn push(&mut self, row: &Row, exact: &[Exact]) {
         let key = &row.key;
         self.series.push(key.series.0 as i32);
         self.node.push(key.node.0 as i32);
@@ -109,7 +109,7 @@ impl SampleColumns {
     }
 
     /// What was pushed, which is gone then.
-    pub(super) fn take(&mut self, strings: &StringTable) -> RecordBatch {
+    pub(crate) fn take(&mut self, strings: &StringTable) -> RecordBatch {
         let lengths = OffsetBuffer::from_lengths(std::mem::take(&mut self.exact));
         let list = |values: &mut Vec<i32>| -> ArrayRef {
             Arc::new(ListArray::new(list_item(), lengths.clone(), taken_ints(values), None))

@@ -17,6 +17,10 @@ mod samples;
 mod statistics;
 mod writer;
 
+#[cfg(feature = "sql")]
+pub(crate) use columns::schema as schema_of;
+#[cfg(feature = "sql")]
+pub(crate) use encode::{SampleColumns, encode};
 pub(crate) use folder::{
     LoadError, load, load_all_but_samples, load_rollup, open_samples, read_manifest, sync_folder, write_file,
 };

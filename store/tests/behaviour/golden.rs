@@ -12,7 +12,7 @@ use store::{Selector, Store, TimeRange};
 
 use crate::common::{NOON, plain, window};
 
-fn folder(version: u32) -> PathBuf {
+pub(crate) fn folder(version: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/v{version}"))
 }
 

@@ -15,3 +15,6 @@ mod offsets;
 mod other_readers;
 mod pins;
 mod queries;
+#[cfg(feature = "sql")]
+mod sql;
+mod sql_limits;

@@ -1,4 +1,4 @@
-//! Other programs read the same files: pyarrow and DuckDB, through a Python script.
+//! Other programs read the same files: pyarrow, DuckDB and polars, through a Python script.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,19 +10,19 @@ use store::model::Profile;
 
 use crate::common::{NOON, window};
 
-/// A Python with pyarrow and duckdb.
+/// A Python with pyarrow, duckdb and polars.
 fn python() -> PathBuf {
     if let Some(python) = std::env::var_os("VESTA_TEST_PYTHON") {
         return python.into();
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let python = root.join("target/venv/bin/python");
-    assert!(python.exists(), "no Python with pyarrow and duckdb: run `cargo xtask setup` first");
+    assert!(python.exists(), "no Python with pyarrow, duckdb and polars: run `cargo xtask setup` first");
     python
 }
 
 fn read(data_dir: &Path, what: &[&str]) -> Value {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/read_with_pyarrow.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/other_readers.py");
     let python = python();
     let output = Command::new(&python).arg(script).arg(data_dir).args(what).output();
     let output =
@@ -40,7 +40,7 @@ where
 }
 
 #[test]
-fn pyarrow_and_duckdb_read_every_table_and_find_the_same_totals() {
+fn other_readers_find_the_same_totals() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open_writer(dir.path()).unwrap();
     let windows: Vec<_> =
@@ -93,6 +93,58 @@ fn pyarrow_and_duckdb_read_every_table_and_find_the_same_totals() {
     assert_eq!(duck["by_root"], json!(by_root));
     assert_eq!(duck["lost"], json!(lost));
     assert_eq!(duck["exact"], arrow["exact"]);
+    for what in ["by_process", "by_root", "lost", "exact"] {
+        assert_eq!(found["polars"][what], duck[what], "{what}");
+    }
+}
+
+#[test]
+fn every_table_is_the_same_value_by_value_to_all_readers() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(dir.path()).unwrap();
+    // Two days that are merged and coarse, an hour that is merged and exact, and some that is as it was written.
+    let now = NOON + 3 * 86_400_000;
+    let starts = (0..20).map(|n| NOON + (n % 4) * 10_000 + (n / 4) * 8_000_000);
+    let recent = (0..6).map(|n| now - 7_200_000 + n * 200_000).chain((0..3).map(|n| now - 30_000 + n * 10_000));
+    let windows: Vec<_> =
+        starts.chain(recent).enumerate().map(|(n, start)| window(n as u64, start, 60)).collect();
+    windows.iter().for_each(|window| drop(store.append(window).unwrap()));
+    store.compact_by(&"1d=10s".parse().unwrap(), &store::Pace::default(), now).unwrap();
+    let segments = store.segments().unwrap();
+    let levels: std::collections::BTreeSet<_> = segments.iter().map(|segment| segment.level()).collect();
+    assert!(levels.contains(&0) && levels.contains(&2) && levels.contains(&3), "{levels:?}");
+
+    let found = read(dir.path(), &["tables"]);
+    let value = |p: &Profile| p.rows.iter().map(|row| row.value).sum::<i64>();
+    let samples = &found["samples"];
+    assert_eq!(samples["segments"], json!(segments.len()));
+    assert_eq!(samples["samples"], json!(sum(&windows, Profile::samples)));
+    assert_eq!(samples["value"], json!(sum(&windows, value)));
+    let all = store.query(&store::Selector::all(), store::TimeRange::ALL, store::model::Keep::ALL).unwrap();
+    let offsets: u64 = all.profile.exact.iter().map(|exact| u64::from(exact.offset_ms)).sum();
+    assert_eq!(samples["offsets_ms"], json!([all.profile.exact.len(), offsets]));
+    let cpus: u64 = all.profile.exact.iter().map(|exact| u64::from(exact.cpu)).sum();
+    assert_eq!(samples["cpus"], json!([all.profile.exact.len(), cpus]));
+    let counted = |p: &Profile| p.accounts.iter().map(|account| account.value).sum::<u64>();
+    assert_eq!(found["accounts"]["value"], json!(sum(&windows, counted)));
+    assert_eq!(found["accounts"]["rows"], json!(sum(&windows, |p| p.accounts.len())));
+    for table in ["series", "stacks", "frames", "binaries"] {
+        assert_eq!(found[table]["segments"], json!(segments.len()), "{table}");
+    }
+    for (table, step_ms) in [("rollup_5m", 300_000), ("rollup_1h", 3_600_000), ("rollup_1d", 86_400_000)] {
+        let ours = segments.iter().filter_map(|segment| store.rollup(segment, step_ms).expect(table));
+        let ours: Vec<_> = ours.collect();
+        let sums = |p: &Profile| p.rows.iter().map(|row| row.samples).sum::<u64>();
+        assert!(!ours.is_empty(), "{table}");
+        assert_eq!(found[table]["rows"], json!(sum(&ours, |p| p.rows.len())), "{table}");
+        assert_eq!(found[table]["samples"], json!(sum(&ours, sums)), "{table}");
+        assert_eq!(found[table]["value"], json!(sum(&ours, value)), "{table}");
+    }
+    // What functions used by themselves is all there is in the segments that have the table.
+    let merged = segments.iter().filter(|segment| segment.level() >= 2);
+    let merged: Vec<_> = merged.filter_map(|segment| store.rollup(segment, 300_000).unwrap()).collect();
+    assert_eq!(found["func_5m"]["self_samples"], json!(sum(&merged, Profile::samples)));
+    assert_eq!(found["func_5m"]["self_value"], json!(sum(&merged, value)));
 }
 
 #[test]

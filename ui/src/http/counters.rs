@@ -22,10 +22,11 @@ pub(super) enum Kind {
     Headline,
     Marks,
     Convert,
+    Sql,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Timeline,
         Self::Flame,
         Self::Truth,
@@ -39,6 +40,7 @@ impl Kind {
         Self::Headline,
         Self::Marks,
         Self::Convert,
+        Self::Sql,
     ];
 
     fn name(self) -> &'static str {
@@ -56,6 +58,7 @@ impl Kind {
             Self::Headline => "headline",
             Self::Marks => "marks",
             Self::Convert => "convert",
+            Self::Sql => "sql",
         }
     }
 }

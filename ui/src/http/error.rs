@@ -27,6 +27,13 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, error)
     }
 
+    /// About something that the client wrote: a sentence, then the text with a caret under the place.
+    fn with_place(error: &dyn std::fmt::Display) -> Self {
+        let text = error.to_string();
+        let (sentence, place) = text.split_once('\n').unwrap_or((&text, ""));
+        Self::bad_request(sentence).detail(place)
+    }
+
     pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();
         self
@@ -47,6 +54,8 @@ impl ApiError {
 impl From<store::Error> for ApiError {
     fn from(error: store::Error) -> Self {
         let status = match error {
+            store::Error::Sql(error) => return Self::with_place(&error),
+            store::Error::NoSql => StatusCode::NOT_IMPLEMENTED,
             store::Error::TooLarge { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             // It took too long: nobody sees another reason, for nobody waits.
             store::Error::Cancelled => StatusCode::GATEWAY_TIMEOUT,
@@ -61,10 +70,7 @@ impl From<store::Error> for ApiError {
 
 impl From<store::SelectorError> for ApiError {
     fn from(error: store::SelectorError) -> Self {
-        let text = error.to_string();
-        // The sentence, then the selector with a caret under the place.
-        let (sentence, place) = text.split_once('\n').unwrap_or((&text, ""));
-        Self::bad_request(sentence).detail(place)
+        Self::with_place(&error)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The web server: the page, the API of docs/api.md, and figures for monitoring.
 //!
 //! Most requests are GETs without bodies, so what a client can send is bounded by what hyper takes for a request
-//! head; `import` and `convert` take files up to a limit, `marks` small bodies, each from whom it may (`sender`);
-//! selectors are bounded by the store. No other origin may read answers, but exports those that the operator names
-//! (`sharing`).
+//! head; `import` and `convert` take files up to a limit, `marks` and `sql` small bodies, each from whom it may
+//! (`sender`); selectors are bounded by the store. No other origin may read answers, but exports those that the
+//! operator names (`sharing`).
 
 mod api;
 mod connections;
@@ -21,6 +21,7 @@ mod questions;
 mod run;
 mod sender;
 mod sharing;
+mod sql;
 
 #[cfg(test)]
 mod tests;
@@ -228,6 +229,7 @@ fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/size", get(api::size))
         .route("/api/v1/headline", get(questions::headline))
+        .route("/api/v1/sql", get(sql::get).post(sql::post))
         .route("/api/v1/annotations", get(marks::annotations).post(marks::annotate))
         .route("/api/v1/annotations/{id}", delete(marks::unannotate))
         .route("/api/v1/pins", get(marks::pins).post(marks::pin))

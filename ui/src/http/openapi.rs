@@ -47,7 +47,7 @@ const fn remove(path: &'static str, summary: &'static str) -> Endpoint {
 
 /// Every address of the API.
 #[rustfmt::skip]
-pub(super) const ENDPOINTS: [Endpoint; 26] = [
+pub(super) const ENDPOINTS: [Endpoint; 28] = [
     get("/api/v1/status", &[], "The server, its data and its agent."),
     get("/api/v1/headline", &["query", "from", "until", "by", "baseline", "before_from", "before_until"],
         "How much a range uses, how that compares to a baseline, and what explains most of the difference."),
@@ -65,6 +65,9 @@ pub(super) const ENDPOINTS: [Endpoint; 26] = [
     get("/api/v1/functions", &["query", "from", "until", "name", "step_ms", "top"], "When functions used CPU."),
     get("/api/v1/heatmap", &["query", "from", "until", "column_ms", "row_ms"],
         "Samples by their exact times: columns of time, and cells within them."),
+    get("/api/v1/sql", &["sql", "rows"], "The answer to a statement of SQL that only reads."),
+    Endpoint { changes: false, ..post("/api/v1/sql", &["rows"], (TEXT, "the statement"),
+        "The answer to a longer statement of SQL.") },
     get("/api/v1/labels", &["query", "from", "until", "prefix"], "Names of labels."),
     get("/api/v1/labels/{name}/values", &["query", "from", "until", "prefix"], "Values of a label, and their samples."),
     get("/api/v1/size", &["from", "until"], "How many segments a question about a range may read, and their bytes."),
@@ -93,7 +96,7 @@ pub(super) const ENDPOINTS: [Endpoint; 26] = [
 
 /// Parameters of query strings: name, type, what they mean.
 #[rustfmt::skip]
-const PARAMETERS: [(&str, &str, &str); 23] = [
+const PARAMETERS: [(&str, &str, &str); 25] = [
     ("query", "string", "Selector, as `process=\"redis-server\"`; default: everything."),
     ("from", "string", "Start: `now`, `-15m`, RFC 3339, or Unix seconds; default `-15m`."),
     ("until", "string", "End, not included, in the same forms; default `now`."),
@@ -116,6 +119,8 @@ const PARAMETERS: [(&str, &str, &str); 23] = [
     ("label", "string", "`NAME=VALUE`, a label of all samples; may come several times."),
     ("time", "string", "When the profile starts."),
     ("event", "string", "The value type or event that is taken; of folded stacks: what was counted."),
+    ("sql", "string", "One statement, as `select process, sum(samples) from samples group by process`."),
+    ("rows", "integer", "Rows of the answer at most, default 10000; `truncated` says whether there were more."),
     ("id", "string", "Names one."),
 ];
 
@@ -202,7 +207,7 @@ fn html() -> String {
     );
     for Endpoint { method, path, summary, parameters, body, answer, changes } in &ENDPOINTS {
         let try_it =
-            *method == "get" && !path.contains('{') && *answer != BYTES && *path != "/api/v1/functions";
+            *method == "get" && !path.contains('{') && *answer != BYTES && !needs_more(path);
         let name = if try_it { format!("<a href=\"{path}\">{path}</a>") } else { (*path).to_owned() };
         page.push_str(&format!(
             "<section><h2><b>{}</b> {name}</h2><p>{}</p>",
@@ -228,6 +233,11 @@ fn html() -> String {
     }
     page.push_str("</main></html>\n");
     page
+}
+
+/// Whether an address does not answer without parameters.
+fn needs_more(path: &str) -> bool {
+    matches!(path, "/api/v1/functions" | "/api/v1/sql")
 }
 
 /// A text of the tables as HTML; what stands between backticks is code.

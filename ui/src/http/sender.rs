@@ -37,7 +37,7 @@ pub(super) fn check_local(state: &AppState) -> Result<(), ApiError> {
 }
 
 /// Refuses pages of other origins. The Host header has been checked already.
-fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
     let refused = Err(ApiError::new(StatusCode::FORBIDDEN, "this is not taken from pages of another origin"));
     if text(headers, SEC_FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none") {
         return refused;

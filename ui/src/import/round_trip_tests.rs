@@ -1,8 +1,11 @@
 //! What is exported and imported again is the same profile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 
+use pprof::protos;
 use proptest::prelude::*;
+use prost::Message;
 use store::model::{
     Binary, Frame, FrameId, FrameKind, NodeId, Period, Profile, ProfileBuilder, RowKey, Series, StringId,
     Unwound,
@@ -40,9 +43,13 @@ struct Sample {
     /// The reason of an incomplete stack, whose mark stands at its outer end.
     reason: Option<&'static str>,
     samples: u64,
-    /// Bytes allocated instead of CPU time.
-    bytes: Option<i64>,
+    /// Values of another type than CPU time: which one, and how much.
+    other: Option<(usize, i64)>,
 }
+
+/// Types of values beside CPU time: event and unit.
+const OTHERS: [(&str, &str); 4] =
+    [("alloc_space", "bytes"), ("off_cpu", "nanoseconds"), ("alloc_objects", "count"), ("io", "seconds")];
 
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -86,15 +93,16 @@ fn sample() -> impl Strategy<Value = Sample> {
     let labels = prop::collection::btree_map("(process|exe|host|cgroup|team|k8s\\.pod)", "\\PC{1,10}", 0..5);
     let reason = prop::option::of(prop_oneof![Just("no_frame_pointer"), Just("depth_limit")]);
     let who = (labels, any::<(u32, u32)>(), "\\PC{0,10}", reason);
-    (prop::collection::vec(place(), 0..8), who, 1u64..1_000_000, prop::option::of(1i64..1 << 40)).prop_map(
-        |(places, (labels, ids, thread, reason), samples, bytes)| Sample {
+    let other = (0..OTHERS.len(), prop_oneof![1i64..1 << 40, Just(1i64 << 60), -1000i64..0]);
+    (prop::collection::vec(place(), 0..8), who, 1u64..1_000_000, prop::option::of(other)).prop_map(
+        |(places, (labels, ids, thread, reason), samples, other)| Sample {
             places,
             labels,
             ids,
             thread,
             reason,
             samples,
-            bytes,
+            other,
         },
     )
 }
@@ -132,12 +140,12 @@ fn build(samples: &[Sample]) -> Profile {
             node = push(&mut b, node, place);
         }
         let mut labels: Vec<_> = sample.labels.iter().map(|(n, v)| (b.string(n), b.string(v))).collect();
-        let event = if sample.bytes.is_some() { "alloc_space" } else { "cpu" };
+        let event = sample.other.map_or("cpu", |(of, _)| OTHERS[of].0);
         labels.push((b.string("event"), b.string(event)));
-        let series = match sample.bytes {
+        let series = match sample.other {
             None => b.cpu_series(labels, PERIOD_NS),
-            Some(_) => {
-                let unit = b.string("bytes");
+            Some((of, _)) => {
+                let unit = b.string(OTHERS[of].1);
                 b.series(Series { labels, unit, period: Period::default() })
             }
         };
@@ -145,7 +153,8 @@ fn build(samples: &[Sample]) -> Profile {
         let (pid, tid) = sample.ids;
         let key =
             RowKey { series, node, pid, tid, thread: b.string(&sample.thread), status, time_ms: START_MS };
-        b.add(key, sample.samples, sample.bytes.unwrap_or(sample.samples as i64 * PERIOD_NS), &[]);
+        let value = sample.other.map_or(sample.samples as i64 * PERIOD_NS, |(_, value)| value);
+        b.add(key, sample.samples, value, &[]);
     }
     b.finish(START_MS, START_MS + 10_000)
 }
@@ -169,7 +178,7 @@ fn told(profile: &Profile) -> BTreeMap<String, (u64, i64)> {
         let ids = (key.pid, key.tid, text(key.thread), text(key.status), key.time_ms);
         let line = format!("{labels:?} {} {period:?} {ids:?} {frames:#?}", text(series.unit));
         let sum: &mut (u64, i64) = told.entry(line).or_default();
-        *sum = (sum.0 + row.samples, sum.1 + row.value);
+        *sum = (sum.0 + row.samples, sum.1.wrapping_add(row.value));
     }
     told
 }
@@ -180,13 +189,103 @@ fn written(format: Format, profile: &Profile) -> Vec<u8> {
     bytes
 }
 
+/// What a file says of samples and values by stack, read by its protocol alone.
+fn raw(file: &[u8]) -> BTreeMap<String, (i64, i64)> {
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(file).read_to_end(&mut bytes).unwrap();
+    let profile = protos::Profile::decode(&*bytes).unwrap();
+    let text = |id: i64| profile.string_table[id as usize].as_str();
+    assert_eq!(text(0), "");
+    // Ids are places, counted from 1.
+    for (place, id) in profile.mapping.iter().map(|of| of.id).enumerate() {
+        assert_eq!(id, place as u64 + 1);
+    }
+    let frames = |id: &u64| -> Vec<String> {
+        let location = &profile.location[*id as usize - 1];
+        let mapping = location.mapping_id.checked_sub(1).map(|place| &profile.mapping[place as usize]);
+        let file = mapping.map_or(("", ""), |of| (text(of.filename), text(of.build_id)));
+        // Addresses are the file's own: subtracting where it is mapped changes nothing.
+        assert!(mapping.is_none_or(|of| (of.memory_start, of.file_offset) == (0, 0)));
+        let line = |line: &protos::Line| {
+            let function = &profile.function[line.function_id as usize - 1];
+            let names = [function.name, function.system_name, function.filename].map(text);
+            format!("{names:?} {} {file:?} {:x}", line.line, location.address)
+        };
+        location.line.iter().map(line).collect()
+    };
+    let mut found = BTreeMap::new();
+    for sample in &profile.sample {
+        let label = |label: &protos::Label| match label.str {
+            0 => format!("{}={}", text(label.key), label.num),
+            value => format!("{}={}", text(label.key), text(value)),
+        };
+        let labels: BTreeSet<_> = sample.label.iter().map(label).collect();
+        let stack: Vec<_> = sample.location_id.iter().flat_map(frames).collect();
+        for (of, value) in profile.sample_type.iter().zip(&sample.value).skip(1) {
+            if *value != 0 {
+                let line = format!("{} {} {labels:?} {stack:#?}", text(of.ty), text(of.unit));
+                let sum: &mut (i64, i64) = found.entry(line).or_default();
+                *sum = (sum.0 + sample.value[0], sum.1.wrapping_add(*value));
+            }
+        }
+    }
+    found
+}
+
+/// The same of a profile.
+fn expected(profile: &Profile) -> BTreeMap<String, (i64, i64)> {
+    let text = |id: StringId| profile.text(id);
+    let mut found = BTreeMap::new();
+    for row in &profile.rows {
+        let key = &row.key;
+        let series = profile.series(key.series);
+        let own = series.labels.iter().map(|(name, value)| (text(*name), text(*value).to_owned()));
+        let ids = [("pid", key.pid), ("tid", key.tid)].map(|(name, id)| (name, id.to_string()));
+        let row_labels = [("thread", text(key.thread).to_owned()), ("status", text(key.status).to_owned())];
+        let labels = own.chain(row_labels).chain(ids.into_iter().filter(|(_, id)| id != "0"));
+        let labels = labels.filter(|(_, value)| !value.is_empty());
+        let labels: BTreeSet<_> = labels.map(|(name, value)| format!("{name}={value}")).collect();
+        let frame = |id: FrameId| {
+            let frame = profile.frame(id);
+            // What is inlined lies where the function that it is inlined into does.
+            let file = match (frame.binary.map(|id| profile.binary(id)), frame.kind) {
+                (Some(binary), _) => (text(binary.path), text(binary.build_id)),
+                (None, FrameKind::Jit) => ("[jit]", ""),
+                (None, FrameKind::Interpreted) => ("[interpreted]", ""),
+                (None, _) => ("", ""),
+            };
+            let names = [frame.function, frame.system_name, frame.file].map(text);
+            (frame.kind, format!("{names:?} {}", frame.line), file, frame.address)
+        };
+        let mut stack: Vec<_> = profile.stacks.leaf_to_root(key.node).map(frame).collect();
+        for at in (1..stack.len()).rev() {
+            let (file, address) = (stack[at].2, stack[at].3);
+            if stack[at - 1].0 == FrameKind::Inlined && stack[at - 1].3 == address {
+                stack[at - 1].2 = file;
+            }
+        }
+        let stack = stack.into_iter().map(|(_, line, file, address)| format!("{line} {file:?} {address:x}"));
+        let mut stack: Vec<_> = stack.collect();
+        if stack.is_empty() {
+            stack.push(format!("{:?} 0 {:?} 0", ["[no stack]", "[no stack]", ""], ("", "")));
+        }
+        let (name, unit) = (profile.label(key.series, "event").unwrap(), text(series.unit));
+        let line = format!("{name} {unit} {labels:?} {stack:#?}");
+        let sum: &mut (i64, i64) = found.entry(line).or_default();
+        *sum = (sum.0 + row.samples as i64, sum.1.wrapping_add(row.value));
+    }
+    found
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn pprof_keeps_all_but_times(samples in prop::collection::vec(sample(), 1..12)) {
         let profile = build(&samples);
-        let again = read(&*written(Format::Pprof, &profile), &Options::default()).unwrap();
+        let file = written(Format::Pprof, &profile);
+        prop_assert_eq!(raw(&file), expected(&profile));
+        let again = read(&*file, &Options::default()).unwrap();
         prop_assert_eq!(told(&again), told(&profile));
         prop_assert_eq!((again.start_ms, again.end_ms), (profile.start_ms, profile.end_ms));
         // And what was read is written alike.
@@ -197,7 +296,7 @@ proptest! {
     #[test]
     fn perf_script_and_folded_stacks_keep_every_sample(samples in prop::collection::vec(sample(), 1..6)) {
         let samples: Vec<_> =
-            samples.into_iter().map(|s| Sample { samples: s.samples % 50 + 1, bytes: None, ..s }).collect();
+            samples.into_iter().map(|s| Sample { samples: s.samples % 50 + 1, other: None, ..s }).collect();
         let profile = build(&samples);
         for format in [Format::PerfScript, Format::Folded] {
             let again = read(&*written(format, &profile), &Options::default()).unwrap();
@@ -233,7 +332,7 @@ fn perf_script_keeps_times_places_and_inlined_functions() {
         thread: "app 7".to_owned(),
         reason: Some("no_frame_pointer"),
         samples: 2,
-        bytes: None,
+        other: None,
     };
     let profile = build(&[sample]);
     let mut bytes = written(Format::PerfScript, &profile);

@@ -83,7 +83,7 @@ pub(super) fn plan(probe: &Probe, scope: Scope) -> Result<Vec<Step>> {
         let venv = Action::Apt(&["python3", "python3-venv"]);
         need(probe.python_venv, "python3-venv", "an environment for the tests' Python packages", venv);
         let why = "other readers of Vesta's Parquet files, in target/venv";
-        need(probe.python_packages, "pyarrow, duckdb", why, Action::Python);
+        need(probe.python_packages, "pyarrow, duckdb, polars", why, Action::Python);
     }
     if scope == Scope::Vm {
         need(
@@ -222,7 +222,7 @@ mod tests {
             "gdb",
             "linux-perf",
             "python3-venv",
-            "pyarrow, duckdb",
+            "pyarrow, duckdb, polars",
         ];
         assert_eq!(steps, expected);
     }

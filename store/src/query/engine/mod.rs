@@ -20,6 +20,8 @@ pub(crate) use limits::Budget;
 use limits::Share;
 pub use limits::{Cancel, Limits};
 pub(crate) use merge::{Merged, StackCounts};
+#[cfg(feature = "sql")]
+pub(crate) use plan::{Wanted, pieces};
 pub(crate) use scan::Fault;
 use scan::{Request, scan_head, scan_segment};
 

@@ -6,6 +6,7 @@ mod marks;
 mod openapi;
 mod refusals;
 mod serving;
+mod sql;
 
 use std::io::Read;
 use std::net::SocketAddr;

@@ -1,16 +1,19 @@
-"""Reads a data directory with pyarrow and DuckDB, knowing nothing of Vesta but docs/formats.md.
+"""Reads a data directory with pyarrow, DuckDB and polars, knowing nothing of Vesta but docs/formats.md.
 
-Usage: read_with_pyarrow.py DATA_DIR [rollups]. Prints what it found as one JSON object; the Rust test compares it.
+Usage: other_readers.py DATA_DIR [rollups|tables]. Prints what it found as one JSON object; the Rust test compares it.
 """
 
+import glob
 import json
 import sys
 
 import duckdb
+import polars
 import pyarrow.dataset
 import pyarrow.parquet
 
 TABLES = ["samples", "series", "stacks", "frames", "binaries", "accounts"]
+MERGED = ["rollup_5m", "rollup_1h", "rollup_1d", "func_5m"]
 
 
 def with_pyarrow(data_dir):
@@ -95,8 +98,81 @@ def rollups(data_dir):
     return found
 
 
+def plain(value):
+    """A value as all readers agree to have it: a map is pairs."""
+    if isinstance(value, dict):
+        return sorted(value.items())
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return sorted((entry["key"], entry["value"]) for entry in value)
+    return sorted(value) if isinstance(value, list) and value and isinstance(value[0], tuple) else value
+
+
+def rows_of(columns):
+    """Rows in an order of their own, without the date, which is as good as the segment."""
+    names = sorted(set(columns) - {"date"})
+    rows = zip(*[[plain(value) for value in columns[name]] for name in names])
+    return names, sorted(rows, key=repr)
+
+
+def tables(data_dir):
+    """Every table by every reader, value by value, and its totals."""
+    found = {}
+    for name in TABLES + MERGED:
+        pattern = f"{data_dir}/segments/*/*/{name}.parquet"
+        files = sorted(glob.glob(pattern))
+        with_arrow = pyarrow.dataset.dataset(files, partitioning="hive", format="parquet",
+                                             partition_base_dir=f"{data_dir}/segments").to_table()
+        with_polars = polars.scan_parquet(pattern, hive_partitioning=True).collect()
+        with_duckdb = duckdb.sql(f"select * from read_parquet('{pattern}', hive_partitioning=true)")
+        readers = {
+            "pyarrow": with_arrow.to_pydict(),
+            "polars": with_polars.to_dict(as_series=False),
+            "duckdb": dict(zip(with_duckdb.columns, zip(*with_duckdb.fetchall()))),
+        }
+        rows = {reader: rows_of(columns) for reader, columns in readers.items()}
+        for reader in readers:
+            # One difference says more than two lists of thousands of rows.
+            assert rows[reader][0] == rows["pyarrow"][0], (name, reader, rows[reader][0])
+            for mine, theirs in zip(rows[reader][1], rows["pyarrow"][1], strict=True):
+                assert mine == theirs, (name, reader, mine, theirs)
+        columns = readers["polars"]
+        found[name] = {"rows": with_polars.height, "segments": len(set(columns["segment"]))}
+        for column, values in columns.items():
+            known = [value for value in values if value is not None]
+            if known and all(isinstance(value, int) for value in known):
+                found[name][column] = sum(known)
+            elif column in ("offsets_ms", "cpus"):
+                found[name][column] = [sum(map(len, known)), sum(map(sum, known))]
+    return found
+
+
+def with_polars(data_dir):
+    """Totals by process and by outermost function, as DuckDB works them out."""
+    def scan(name):
+        return polars.scan_parquet(f"{data_dir}/segments/*/*/{name}.parquet", hive_partitioning=True)
+
+    samples = scan("samples")
+    totals = polars.col("samples").sum(), (polars.col("samples") * polars.col("period")).sum().alias("value")
+    by_process = samples.join(scan("series"), on=["segment", "series"]).with_columns(
+        polars.col("process").fill_null("")).group_by("process").agg(*totals).sort("process").collect()
+    # Where a stack's outermost frame is: the node of depth 1 at or before its own.
+    roots = scan("stacks").filter(polars.col("depth") == 1).join(scan("frames"), on=["segment", "frame"])
+    roots = roots.select("segment", root="node", end=polars.col("node") + polars.col("subtree"), function="function")
+    by_root = samples.join(roots, on="segment").filter(
+        (polars.col("node") >= polars.col("root")) & (polars.col("node") < polars.col("end"))
+    ).group_by("function").agg(polars.col("samples").sum()).sort("function").collect()
+    lost = scan("accounts").filter(polars.col("counter") == "lost_ring_full").select(polars.col("value").sum())
+    exact = samples.select(polars.col("offsets_ms").list.len().sum())
+    return {"by_process": by_process.rows(), "by_root": by_root.rows(), "lost": lost.collect().item(),
+            "exact": exact.collect().item()}
+
+
 if __name__ == "__main__":
+    if sys.argv[2:] == ["tables"]:
+        print(json.dumps(tables(sys.argv[1])))
+        sys.exit()
     if sys.argv[2:] == ["rollups"]:
         print(json.dumps(rollups(sys.argv[1])))
         sys.exit()
-    print(json.dumps({"pyarrow": with_pyarrow(sys.argv[1]), "duckdb": with_duckdb(sys.argv[1])}))
+    print(json.dumps({"pyarrow": with_pyarrow(sys.argv[1]), "duckdb": with_duckdb(sys.argv[1]),
+                      "polars": with_polars(sys.argv[1])}))
