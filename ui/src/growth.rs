@@ -81,7 +81,7 @@ pub fn significant(p: &[f64], rate: f64) -> Vec<bool> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
     let passes = |(rank, at): (usize, &usize)| p[*at] <= rate * (rank + 1) as f64 / p.len() as f64;
-    let last = order.iter().enumerate().filter(|pair| passes((pair.0, pair.1))).next_back();
+    let last = order.iter().enumerate().rfind(|pair| passes((pair.0, pair.1)));
     let mut stands = vec![false; p.len()];
     for at in order.iter().take(last.map_or(0, |(rank, _)| rank + 1)) {
         stands[*at] = true;

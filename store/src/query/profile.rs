@@ -6,7 +6,7 @@ use super::{Selected, Selector, TimeRange};
 use crate::catalog::Skipped;
 use crate::error::Result;
 use crate::handle::Store;
-use crate::model::{Keep, Profile, ProfileBuilder};
+use crate::model::{Keep, Profile, ProfileBuilder, Row};
 use crate::segment::LoadError;
 
 /// A query starts over when a segment vanishes under it (merged or past its retention), at most this often.
@@ -88,11 +88,10 @@ impl Store {
             let mut add = |profile: &Profile| {
                 let mut selected = Selected::new(profile, selector);
                 let range = range.as_range();
+                let mut select = |row: &Row| selected.contains(row);
                 match self.offsets() {
-                    Some(offsets) => {
-                        builder.merge_picked(profile, keep, &range, offsets, |row| selected.contains(row))
-                    }
-                    None => builder.merge_within(profile, keep, &range, |row| selected.contains(row)),
+                    Some(offsets) => builder.merge_picked(profile, keep, &range, offsets, &mut select),
+                    None => builder.merge_within(profile, keep, &range, &mut select),
                 }
                 memory.set(builder.bytes())
             };

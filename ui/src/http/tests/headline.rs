@@ -100,6 +100,18 @@ fn an_answer_that_a_client_has_is_not_made_again_until_its_data_changes() {
 }
 
 #[test]
+fn a_selector_is_compared_with_everything() {
+    let server = Server::start(&[two_processes()]);
+    let from = START_MS / 1000;
+    let path = format!(
+        "/api/v1/diff?query=process%3D%22python3%22&before_query=%7B%7D&before_from={from}&before_until={}",
+        from + 10
+    );
+    let both = server.get_range(&path).json();
+    assert_eq!((&both["before"]["samples"], &both["samples"]), (&json!(40), &json!(50)), "{both}");
+}
+
+#[test]
 fn the_size_of_a_range_is_that_of_its_segments() {
     let server = Server::start(&[two_processes()]);
     let size = server.get_range("/api/v1/size").json();
