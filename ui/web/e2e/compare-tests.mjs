@@ -123,6 +123,15 @@ export function compareTests({ base, page, guard, picture, fixture }) {
       assert.match(await page.locator(".headline .sentence").textContent(), /<script>.*which is new/);
       assert.match(decodeURIComponent(page.url()), /a=file:before\.folded&b=file:after\.folded/);
       if (fixture) assert.equal((await ask(base, "status")).data.segments, before);
+      const long = `begin_${"x".repeat(10_000)}_end`;
+      await page.getByLabel("File for side B").setInputFiles(file("long.folded", `${common}app;main;${long};\u202ebackwards 700\n`));
+      await eventually("the long name's callee", async () => (await page.locator('.growth tr[data-real="true"]').first().getAttribute("data-function")) === "\u202ebackwards");
+      await graph.focus();
+      for (const key of ["ArrowDown", "ArrowDown", "ArrowDown"]) await page.keyboard.press(key);
+      const [content, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+      assert.ok(content <= width, `${content} px on a screen of ${width}`);
+      await page.getByLabel("File for side B").setInputFiles(file("after.folded", common));
+      await eventually("the other file again", () => decodeURIComponent(page.url()).includes("b=file:after.folded"));
       await page.reload();
       await page.getByText("Choose the file before.folded again").waitFor();
     }],

@@ -112,7 +112,7 @@ function SideLine(props: { explore: Explore; comparison: Comparison; letter: Let
     <div class="side" data-side={props.letter} data-samples={lane()?.samples}>
       <span class="letter" classList={{ full: props.letter === "b" }} aria-hidden="true">{props.letter.toUpperCase()}</span>
       <div class="what">
-        <Menu label={`Side ${props.letter.toUpperCase()}`} class="range" trigger={<>{name(side())} <Icon name="chevron" /></>}>
+        <Menu label={`Side ${props.letter.toUpperCase()}: ${name(side())}`} class="range" trigger={<>{name(side())} <Icon name="chevron" /></>}>
           {(close) => (
             <>
               <p class="caption">The other side's time</p>
@@ -181,7 +181,7 @@ function Tools(props: { explore: Explore; comparison: Comparison; theme: ThemeSt
         <span class="wider"><i class="gone" style={{ "border-color": colors().less }} />part that went away</span>
       </span>
       <span class="spring" />
-      <Menu label="Width" align="right" trigger={<><span class="quiet">Width</span> {explore.view().width.toUpperCase()} <Icon name="chevron" /></>}>
+      <Menu label={`Width ${explore.view().width.toUpperCase()}`} align="right" trigger={<><span class="quiet">Width</span> {explore.view().width.toUpperCase()} <Icon name="chevron" /></>}>
         {(close) => (
           <>
             <p class="caption">Frames are as wide as</p>

@@ -149,7 +149,7 @@ export function GroupBy(props: { explore: Explore }): JSX.Element {
   });
   const all = () => [...new Set([...GROUPINGS, ...(labels() ?? [])])];
   return (
-    <Menu label="Group by" trigger={<><span class="quiet">Group by</span> {by()} <Icon name="chevron" /></>}>
+    <Menu label={`Group by ${by()}`} trigger={<><span class="quiet">Group by</span> {by()} <Icon name="chevron" /></>}>
       {(close) => {
         setAsked(true);
         return (

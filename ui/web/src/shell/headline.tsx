@@ -300,7 +300,7 @@ function RangeMenu(props: { explore: Explore }): JSX.Element {
   };
   return (
     <h1 title={`${iso(span().from)} – ${iso(span().until)}`} data-from={span().from} data-until={span().until}>
-      <Menu label="Range of time" class="range" trigger={<>{text()} <Icon name="chevron" /></>}>
+      <Menu label={`Range of time: ${text()}`} class="range" trigger={<>{text()} <Icon name="chevron" /></>}>
         {(close) => (
           <>
             <p class="caption">Follow now</p>

@@ -50,11 +50,14 @@ export function createHistory(explore: Explore) {
     return found?.from_ms == null || found.until_ms == null ? undefined : { from: found.from_ms, until: found.until_ms };
   });
 
+  /** The first graph comes first: a server has few CPUs. */
+  const started = createMemo(() => explore.graph() !== undefined || explore.view().page === "compare");
+
   // All of history, in buckets of a pixel.
   const histories = new Latest();
   const historyKey = createMemo(() => {
     const all = data();
-    if (!all || explore.failure()?.selector) return false;
+    if (!all || !started() || explore.failure()?.selector) return false;
     const coarse = Math.max(HISTORY_EVERY, (all.until - all.from) / 500);
     return JSON.stringify([explore.view().query, Math.floor(all.until / coarse), all.from, explore.width()]);
   });
@@ -82,12 +85,14 @@ export function createHistory(explore: Explore) {
   onCleanup(() => clearInterval(timer));
   const headlineKey = createMemo(() => {
     const { query, by, baseline: kind, page } = explore.view();
-    if (page !== "explore" || kind === "none" || explore.failure()?.selector) return false;
+    if (page !== "explore" || !started() || kind === "none" || explore.failure()?.selector) return false;
     const { from, until } = explore.range();
     const when = explore.live() ? ["live", until - from, turn()] : [from, until];
     return JSON.stringify([query, by, kind, wantsPin() && pinned(), ...when]);
   });
-  createEffect(on(headlineKey, () => !explore.live() && setHeadline(undefined)));
+  // A comparison goes on with the baseline that was found.
+  createEffect(on(headlineKey, () => void (!explore.live() && explore.view().page === "explore" && setHeadline(undefined))));
+  createEffect(on(() => explore.view().baseline, () => void setHeadline(undefined), { defer: true }));
   follow(headlineKey, async () => {
     const { query, by, baseline: kind } = explore.view();
     const with_ = wantsPin() ? pinned() : kind;
@@ -111,7 +116,7 @@ export function createHistory(explore: Explore) {
     const step = bucketStep(window, explore.width());
     const shift = offset();
     const all = data();
-    if (shift === undefined || !all || window.until - shift <= all.from || window.from - shift >= all.until) return "";
+    if (shift === undefined || !all || !started() || window.until - shift <= all.from || window.from - shift >= all.until) return "";
     const { query, by } = explore.view();
     // A live window moves on; its baseline is asked for a quarter of the window ahead.
     const length = window.until - window.from;
