@@ -28,7 +28,7 @@ export function Help(props: { close: () => void; version: string | undefined }):
           )}
         </For>
       </div>
-      <p class="caption">Vesta {props.version}. The unit of load is cores: CPU seconds per second.</p>
+      <p class="caption">Vesta {props.version}. The unit of load is cores: CPU seconds per second. <a class="link" href="/api">The HTTP API</a></p>
     </dialog>
   );
 }
