@@ -32,10 +32,19 @@ export function compareTests({ base, page, guard, picture, fixture }) {
       const day = 86_400_000;
       assert.equal(Number(await samples("a")), (await flame(base, { from: span.from - day, until: span.until - day })).samples);
       if (fixture) await drawn();
+      else await page.getByRole("heading", { name: "Nobody was watching in A" }).waitFor();
       await picture("compare");
       await page.keyboard.press("c");
       await eventually("back", () => new URL(page.url()).pathname === "/");
       await page.locator(".headline .sentence").waitFor();
+    }],
+
+    ["a side that nobody watched is said, and nothing is made of it", async () => {
+      const { data } = span;
+      const before = { from: data.from_ms - 7_200_000, until: data.from_ms - 3_600_000 };
+      await page.goto(`${base}/compare?a=${range(before)}&b=${range(span)}`);
+      await page.getByRole("heading", { name: "Nobody was watching in A" }).waitFor();
+      assert.equal(await page.locator('.growth tr[data-real="true"]').count(), 0);
     }],
 
     ["two ranges are one graph, and a table of functions by sure change", async () => {

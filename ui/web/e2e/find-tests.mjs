@@ -64,7 +64,7 @@ export function findTests({ base, page, guard }) {
       const name = answer.strings[answer.frames.function[answer.nodes.frame.findLast((frame) => answer.kinds[answer.frames.kind[frame]] === "native")]];
       await page.keyboard.press("g");
       const dialog = page.getByRole("dialog");
-      await page.locator("#function-search").fill(name);
+      await page.locator("#function-search").fill(`/^${name.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")}$/`);
       await page.keyboard.press("Enter");
       const row = dialog.locator("li").filter({ has: page.locator(`b:text-is(${JSON.stringify(name)})`) }).first();
       await row.waitFor();

@@ -1,7 +1,7 @@
 /** What a comparison is of, and how it is asked for. */
 
 import { createEffect, createMemo, createSignal, on } from "solid-js";
-import { ApiError, Latest, convertFile, fetchDiff, fetchFlame, fetchTimeline } from "../api/client";
+import { ApiError, Latest, convertFile, fetchDiff, fetchFlame, fetchStatus, fetchTimeline } from "../api/client";
 import type { Flame } from "../api/types";
 import { findMatches } from "../flame/search";
 import { findPath } from "../flame/tree";
@@ -72,7 +72,10 @@ export function createCompare(explore: Explore, history: History) {
     setBusy(true);
     try {
       const done = await requests.run(async (signal) => {
-        const lane = (at: Side) => laneOf(at, explore, history, signal);
+        // First: what lies outside the data was not watched.
+        const { data } = await fetchStatus(signal);
+        const known = { from: data.from_ms ?? 0, until: data.until_ms ?? 0 };
+        const lane = (at: Side) => laneOf(at, explore.now(), known, signal);
         const tree = async (at: Side): Promise<Flame> => {
           if (at.kind === "range") return fetchFlame(at, by, 1_000_000, signal);
           const file = files.get(at.name);
@@ -153,12 +156,11 @@ export function createCompare(explore: Explore, history: History) {
 export type Comparison = ReturnType<typeof createCompare>;
 
 /** The load around a side, and how much of it was watched. */
-async function laneOf(side: Side, explore: Explore, history: History, signal: AbortSignal): Promise<Lane> {
+async function laneOf(side: Side, now: number, data: Span, signal: AbortSignal): Promise<Lane> {
   if (side.kind === "file") return { series: undefined, window: undefined, watched: 1, samples: 0 };
   const length = side.until - side.from;
-  const window = { from: side.from - length * AROUND, until: Math.min(explore.now(), side.until + length * AROUND) };
+  const window = { from: side.from - length * AROUND, until: Math.max(side.until, Math.min(now, side.until + length * AROUND)) };
   const step = bucketStep(window, BUCKETS);
-  const data = history.data() ?? window;
   const everything = fetchTimeline({ query: "", ...window }, "host", step, 1, signal);
   const own = side.query ? fetchTimeline({ query: side.query, ...window }, "host", step, 1, signal) : everything;
   const series = buildSeries(await own, data, await everything);

@@ -61,11 +61,20 @@ function Headline(props: { explore: Explore; comparison: Comparison }): JSX.Elem
   const sums = () => ({ a: compared()?.a[0] ?? 0, b: compared()?.b[0] ?? 0 });
   const shares = () => props.comparison.asShares();
   const title = () => {
+    if (unwatched().length > 0) return `Nobody was watching in ${unwatched().join(" and ")}`;
     if (shares()) return "A and B, as shares of all samples";
     const { a, b } = sums();
     if (!compared()?.real[0]) return "A and B use the same";
     return b > a ? `B uses ${cores(b - a)} cores more than A` : `B uses ${cores(a - b)} cores less than A`;
   };
+  /** Sides of which hardly anything was watched: what is missing there says nothing. */
+  const unwatched = () => (["a", "b"] as const)
+    .filter((letter) => {
+      const side = props.comparison.side(letter);
+      const lane = props.comparison.lanes()?.[letter];
+      return lane && side.kind === "range" && lane.watched < (side.until - side.from) / 10;
+    })
+    .map((letter) => letter.toUpperCase());
   const ratio = () => {
     const { a, b } = sums();
     return a > 0 && (b / a >= 1.15 || b / a < 0.87) ? ` (${(b / a).toFixed(1)}×)` : "";
@@ -77,6 +86,7 @@ function Headline(props: { explore: Explore; comparison: Comparison }): JSX.Elem
       <h1>{title()}</h1>
       <Show when={props.comparison.refused()} fallback={
         <Show when={compared()} fallback={<p role="status">Reading both sides…</p>}>
+          <Show when={unwatched().length === 0} fallback={<p role="status">There is nothing to compare with: choose another time beside the letter.</p>}>
           <p class="sentence" data-grew={grew().length} data-shrank={shrank().length}>
             <Show when={!shares()}><b>{cores(sums().a)} → {cores(sums().b)} cores{ratio()}</b>. </Show>
             <Show when={grew()[0]} fallback="No function grew beyond chance">
@@ -84,6 +94,7 @@ function Headline(props: { explore: Explore; comparison: Comparison }): JSX.Elem
             </Show>
             <Show when={shrank()[0]}>{(row) => <>; it shrank most in <b>{row().name}</b>, by {writeChange(shares())(row().b, row().a).replace(/^\+/, "")}</>}</Show>.
           </p>
+          </Show>
         </Show>
       }>
         <p class="failure" role="alert">{props.comparison.refused()}</p>
