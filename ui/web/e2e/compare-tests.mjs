@@ -122,6 +122,9 @@ export function compareTests({ base, page, guard, picture, fixture }) {
 
     ["two files of another profiler are compared in memory, and nothing is kept", async () => {
       const before = (await ask(base, "status")).data.segments;
+      const [a, b] = await halves();
+      await page.goto(`${base}/compare?a=${range(a)}&b=${range(b)}`);
+      await drawn();
       const file = (name, text) => ({ name, mimeType: "text/plain", buffer: Buffer.from(text) });
       const common = "app;main;serve 900\napp;main;log 300\n";
       await page.getByLabel("File for side A").setInputFiles(file("before.folded", common));
@@ -143,6 +146,22 @@ export function compareTests({ base, page, guard, picture, fixture }) {
       await eventually("the other file again", () => decodeURIComponent(page.url()).includes("b=file:after.folded"));
       await page.reload();
       await page.getByText("Choose the file before.folded again").waitFor();
+    }],
+
+    ["a file that is dropped anywhere is compared with what is in view", async () => {
+      await page.goto(`${base}/?t=${range(span)}`);
+      await page.locator(".headline .sentence").waitFor();
+      const data = await page.evaluateHandle(() => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File(["app;main;dropped 77\n"], "dropped.folded"));
+        return transfer;
+      });
+      await page.locator(".timeline").dispatchEvent("dragover", { dataTransfer: data });
+      await page.getByText("Drop a profile to compare it").waitFor();
+      await page.locator(".timeline").dispatchEvent("drop", { dataTransfer: data });
+      await eventually("it is side B", async () => Number(await samples("b")) === 77);
+      assert.equal(new URL(page.url()).pathname, "/compare");
+      assert.match(decodeURIComponent(page.url()), /b=file:dropped\.folded/);
     }],
 
     ["a comparison fits a narrow screen, and is drawn in the dark", async () => {

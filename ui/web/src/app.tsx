@@ -13,6 +13,7 @@ import { TruthDrawer } from "./shell/truth";
 import { ComparePage } from "./compare/view";
 import { FunctionSearch } from "./find/functions";
 import { HeatMapRow } from "./heatmap/view";
+import { createDrop } from "./share/drop";
 import { createExplore } from "./state/explore";
 import { createHistory } from "./state/history";
 import { startLoader } from "./state/loader";
@@ -28,6 +29,7 @@ export function App(): JSX.Element {
   const history = createHistory(explore);
   const own = createOwnCores(explore);
   const [help, setHelp] = createSignal(false);
+  const over = createDrop(explore);
   const [functions, setFunctions] = createSignal(false);
   listenToKeys(explore, () => setFunctions(true), () => setHelp(true));
   createEffect(() => {
@@ -56,6 +58,7 @@ export function App(): JSX.Element {
       </Show>
       <StatusBar explore={explore} theme={theme} own={own} />
       <Show when={explore.view().truth}><TruthDrawer explore={explore} theme={theme} own={own} /></Show>
+      <Show when={over()}><p class="dropping">Drop a profile to compare it: pprof, folded stacks, perf script</p></Show>
       <Show when={functions()}><FunctionSearch explore={explore} history={history} close={() => setFunctions(false)} /></Show>
       <Show when={help()}><Help close={() => setHelp(false)} version={explore.status()?.version} /></Show>
     </>

@@ -1,6 +1,6 @@
 /** Two selections, pins or files side by side: one graph of both, and the functions ranked by growth. */
 
-import { For, type JSX, Show, createSignal } from "solid-js";
+import { For, type JSX, Show, createEffect, on } from "solid-js";
 import { changeText, cores, count, share } from "../format/number";
 import { range as rangeText } from "../format/time";
 import { Icon } from "../shell/icons";
@@ -26,23 +26,18 @@ export const writeValue = (shares: boolean) => (value: number): string => (share
 export function ComparePage(props: { explore: Explore; history: History; theme: ThemeState }): JSX.Element {
   const { explore } = props;
   const comparison = createCompare(explore, props.history);
-  const [over, setOver] = createSignal(false);
+  // One file is compared with what is there, two with each other.
+  createEffect(on(explore.dropped, (files) => {
+    const [first, second] = files;
+    if (!first) return;
+    explore.setDropped([]);
+    void (async () => {
+      await comparison.upload(second ? "a" : "b", first);
+      if (second) await comparison.upload("b", second);
+    })();
+  }));
   return (
-    <main
-      class="compare" classList={{ over: over() }}
-      onDragOver={(event) => {
-        event.preventDefault();
-        setOver(true);
-      }}
-      onDragLeave={() => setOver(false)}
-      onDrop={(event) => {
-        event.preventDefault();
-        setOver(false);
-        const [first, second] = event.dataTransfer?.files ?? [];
-        if (first) void comparison.upload(second ? "a" : "b", first);
-        if (second) void comparison.upload("b", second);
-      }}
-    >
+    <main class="compare">
       <Headline explore={explore} comparison={comparison} />
       <section class="sides" aria-label="What is compared">
         <For each={["a", "b"] as const}>{(letter) => <SideLine explore={explore} comparison={comparison} letter={letter} />}</For>

@@ -144,6 +144,8 @@ export function createExplore() {
     });
   };
 
+  /** Files that were dropped and are not yet compared. */
+  const [dropped, setDropped] = createSignal<File[]>([]);
   /** Samples of both sides of a comparison. */
   const [sides, setSides] = createSignal<{ a: number; b: number }>();
   /** The instant that is being annotated. */
@@ -197,7 +199,7 @@ export function createExplore() {
   return {
     view, update, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, slow, setSlow,
     pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, picked, live, brush, pause, goLive,
-    zoomNode, selectedNode, select, zoom, search, matches, marked, setPointedReason, sides, setSides, annotating, setAnnotating, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
+    zoomNode, selectedNode, select, zoom, search, matches, marked, setPointedReason, dropped, setDropped, sides, setSides, annotating, setAnnotating, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
   };
 }
 
