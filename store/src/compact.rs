@@ -11,12 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::catalog::Skipped;
+use crate::elsewhere::Party;
 use crate::error::{Error, IoContext, Result};
 use crate::handle::Store;
 use crate::pace::Pace;
 use crate::pins::{Pin, is_pinned};
 use crate::policy::Policy;
-use crate::segment::{self, CHUNK_MS, LoadError, MergeError, SegmentInfo, Target};
+use crate::segment::{self, CHUNK_MS, LoadError, MergeError, SegmentInfo, Table, Target};
 
 const DAY_MS: i64 = 86_400_000;
 /// Levels above 0, and the span that one segment of each holds.
@@ -71,16 +72,30 @@ impl Store {
         let pins = self.pins()?;
         let mut done = Compaction::default();
         for (level, span_ms) in LEVELS {
-            let segments = self.snapshot(crate::TimeRange::ALL)?.segments;
-            for merge in merges_of_level(segments, (level, span_ms), policy, &pins, now_ms) {
-                self.merge(merge, pace, &mut done)?;
+            for segments in self.parties()? {
+                for merge in merges_of_level(segments, (level, span_ms), policy, &pins, now_ms) {
+                    self.merge(merge, pace, &mut done)?;
+                }
             }
         }
-        let segments = self.snapshot(crate::TimeRange::ALL)?.segments;
-        for merge in segments.into_iter().filter_map(|segment| coarser(segment, policy, &pins, now_ms)) {
+        let segments = self.parties()?.into_iter().flatten();
+        for merge in segments.filter_map(|segment| coarser(segment, policy, &pins, now_ms)) {
             self.merge(merge, pace, &mut done)?;
         }
         Ok(done)
+    }
+
+    /// The segments that may be merged, apart from those that may not be merged with them.
+    fn parties(&self) -> Result<Vec<Vec<Arc<SegmentInfo>>>> {
+        let segments = self.snapshot(crate::TimeRange::ALL)?.segments;
+        let Some(elsewhere) = self.elsewhere() else { return Ok(vec![segments]) };
+        let mut parties: BTreeMap<Party, Vec<_>> = BTreeMap::new();
+        for segment in segments {
+            if let Some(party) = elsewhere.party(&segment) {
+                parties.entry(party).or_default().push(segment);
+            }
+        }
+        Ok(parties.into_values().collect())
     }
 
     fn merge(&self, merge: Merge, pace: &Pace, done: &mut Compaction) -> Result<()> {
@@ -89,6 +104,17 @@ impl Store {
             return Ok(());
         }
         let fewest = segments.len().min(2);
+        let mut leases = Vec::new();
+        segments.retain(|segment| match self.fetch(segment, &Table::ALL) {
+            Ok(lease) => {
+                leases.push(lease);
+                true
+            }
+            Err(error) => {
+                done.skipped.extend(skipped(segment, error));
+                false
+            }
+        });
         while segments.len() >= fewest {
             let replaces = segments.iter().map(|segment| segment.id).collect();
             let target = Target { level, resolution_ms, replaces };
@@ -105,9 +131,7 @@ impl Store {
                 }
                 Err(MergeError::Input(i, error)) => {
                     let segment = segments.remove(i);
-                    if let LoadError::Bad(reason) | LoadError::Refused(reason) = error {
-                        done.skipped.push(Skipped { path: segment.path.clone(), reason });
-                    }
+                    done.skipped.extend(skipped(&segment, error));
                 }
                 Err(MergeError::Output(Error::Unstorable(reason))) => {
                     let path = segments.first().map(|segment| segment.path.clone()).unwrap_or_default();
@@ -149,6 +173,16 @@ impl Store {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// What is said of a segment that cannot be merged; nothing if it is gone.
+fn skipped(segment: &SegmentInfo, error: LoadError) -> Option<Skipped> {
+    match error {
+        LoadError::Bad(reason) | LoadError::Refused(reason) => {
+            Some(Skipped { path: segment.path.clone(), reason })
+        }
+        LoadError::Vanished => None,
     }
 }
 

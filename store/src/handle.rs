@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use ulid::Ulid;
 
 use crate::cache::Cache;
 use crate::catalog::{Catalog, DataDir, Skipped};
+use crate::elsewhere::{Elsewhere, Lease};
 use crate::error::{Error, IoContext, Result};
 use crate::log::{OpenLogs, Readers};
 use crate::model::Profile;
 use crate::query::{Limits, Offsets, TimeRange};
-use crate::segment::{self, LoadError, Manifest, SamplesFile, SegmentInfo, Target};
+use crate::segment::{self, LoadError, Manifest, SamplesFile, SegmentInfo, Table, Target};
 
 /// Windows published but not yet on disk. The disk is that many windows behind before the oldest is given up.
 const MAX_HEADS: usize = 30;
@@ -43,6 +44,8 @@ struct Inner {
     /// Locked before `state`.
     logs: Mutex<Readers>,
     open_logs: OpenLogs,
+    /// What there is beside the data directory.
+    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
 }
 
 pub(crate) struct State {
@@ -128,8 +131,9 @@ impl Store {
         };
         let (state, cache) = (Mutex::new(state), Mutex::new(Cache::default()));
         let logs = Mutex::new(Readers::new(dir.log()));
-        let open_logs = OpenLogs::default();
-        let inner = Arc::new(Inner { dir, state, cache, maintenance: Mutex::new(()), logs, open_logs });
+        let (open_logs, elsewhere) = (OpenLogs::default(), OnceLock::new());
+        let maintenance = Mutex::new(());
+        let inner = Arc::new(Inner { dir, state, cache, maintenance, logs, open_logs, elsewhere });
         Ok(Self { inner, limits: Limits::default(), offsets: None })
     }
 
@@ -290,7 +294,7 @@ impl Store {
                 break;
             }
         }
-        Ok(state.select(range, &mut logs))
+        Ok(state.select(range, &mut logs, self.elsewhere()))
     }
 
     /// The same, from what was last listed if it cannot be listed now.
@@ -298,13 +302,14 @@ impl Store {
         self.snapshot(range).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot list the segments");
             let (mut logs, mut state) = (self.logs(), self.state());
-            state.select(range, &mut logs)
+            state.select(range, &mut logs, self.elsewhere())
         })
     }
 
     /// A segment's profile.
     pub(crate) fn load(&self, segment: &SegmentInfo) -> std::result::Result<Profile, LoadError> {
         self.require_good(segment)?;
+        let _lease = self.fetch(segment, &Table::ALL)?;
         segment::load(&segment.path, &segment.manifest)
     }
 
@@ -314,6 +319,7 @@ impl Store {
         if let Some(tables) = self.cache().get(segment.id) {
             return Ok(tables);
         }
+        let _lease = self.fetch(segment, &Table::ALL_BUT_SAMPLES)?;
         let tables = Arc::new(segment::load_all_but_samples(&segment.path, &segment.manifest)?);
         self.cache().insert(segment.id, tables.clone());
         Ok(tables)
@@ -321,6 +327,7 @@ impl Store {
 
     /// A segment's samples, opened. Their checksum is looked at once.
     pub(crate) fn samples(&self, segment: &SegmentInfo) -> std::result::Result<SamplesFile, LoadError> {
+        let _lease = self.fetch(segment, &[Table::Samples])?;
         let is_verified = self.state().verified.contains(&segment.id);
         let samples = segment::open_samples(&segment.path, &segment.manifest, is_verified)?;
         if !is_verified {
@@ -356,7 +363,11 @@ impl Store {
         let Some((table, _)) = segment::ROLLUPS.into_iter().find(|(_, step)| *step == step_ms) else {
             return Ok(None);
         };
-        segment::load_rollup(&segment.path, &segment.manifest, table).map_err(|error| match error {
+        let tables: Vec<_> = Table::ALL_BUT_SAMPLES.into_iter().chain([table]).collect();
+        let rollup = self
+            .fetch(segment, &tables)
+            .and_then(|_lease| segment::load_rollup(&segment.path, &segment.manifest, table));
+        rollup.map_err(|error| match error {
             LoadError::Vanished => "it was removed while it was read".to_owned(),
             LoadError::Bad(reason) | LoadError::Refused(reason) => reason,
         })
@@ -410,6 +421,35 @@ impl Store {
         Ok(SegmentInfo { id, path, bytes, manifest })
     }
 
+    /// Says what there is beside the data directory; once, before the first query.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn set_elsewhere(&self, elsewhere: Arc<dyn Elsewhere>) {
+        if self.inner.elsewhere.set(elsewhere).is_err() {
+            tracing::error!("a second store beside the data directory is left out");
+        }
+    }
+
+    pub(crate) fn elsewhere(&self) -> Option<&dyn Elsewhere> {
+        self.inner.elsewhere.get().map(|elsewhere| &**elsewhere)
+    }
+
+    /// Brings tables of a segment into its folder, if they are elsewhere. They are there for as long as the lease is.
+    pub(crate) fn fetch(
+        &self,
+        segment: &SegmentInfo,
+        tables: &[Table],
+    ) -> std::result::Result<Lease, LoadError> {
+        self.elsewhere().map_or(Ok(None), |elsewhere| elsewhere.fetch(segment, tables))
+    }
+
+    /// The segments of the data directory that no other one there replaces.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn local_segments(&self) -> Result<Vec<Arc<SegmentInfo>>> {
+        let mut state = self.state();
+        state.catalog.refresh()?;
+        Ok(state.catalog.live())
+    }
+
     pub(crate) fn dir(&self) -> &DataDir {
         &self.inner.dir
     }
@@ -430,6 +470,16 @@ impl Store {
         &self.inner.open_logs
     }
 
+    /// None while compaction or retention is at work.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn try_maintenance(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.inner.maintenance.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     pub(crate) fn maintenance(&self) -> MutexGuard<'_, ()> {
         self.inner.maintenance.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -442,8 +492,16 @@ fn exact_from_ms(segments: &[Arc<SegmentInfo>]) -> Option<i64> {
 }
 
 impl State {
-    fn select(&mut self, range: TimeRange, logs: &mut Readers) -> Snapshot {
+    fn select(
+        &mut self,
+        range: TimeRange,
+        logs: &mut Readers,
+        elsewhere: Option<&dyn Elsewhere>,
+    ) -> Snapshot {
         let mut segments = self.catalog.live();
+        if let Some(elsewhere) = elsewhere {
+            segments = elsewhere.live(segments);
+        }
         if !(self.bad.is_empty() && self.verified.is_empty()) {
             let live: FxHashSet<Ulid> = segments.iter().map(|segment| segment.id).collect();
             self.bad.retain(|id, _| live.contains(id));
@@ -453,6 +511,7 @@ impl State {
             .retain(|segment| range.overlaps(segment.min_ms(), segment.max_ms().max(segment.min_ms() + 1)));
         let mut skipped = self.catalog.skipped();
         skipped.extend(logs.skipped());
+        skipped.extend(elsewhere.and_then(Elsewhere::trouble));
         let mut heads = logs.windows(|id| self.catalog.replacement_of(id).is_some());
         heads.extend(self.heads.values().cloned());
         Snapshot { segments, heads, skipped }

@@ -7,6 +7,8 @@
 pub mod catalog;
 pub mod model;
 pub mod query;
+#[cfg(feature = "object-store")]
+pub mod remote;
 pub mod segment;
 pub mod sql;
 
@@ -14,6 +16,7 @@ mod annotations;
 mod cache;
 mod checked;
 mod compact;
+mod elsewhere;
 mod error;
 mod handle;
 mod log;

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
+use crate::elsewhere::Elsewhere;
 use crate::error::{Error, IoContext, Result};
 use crate::handle::Store;
 use crate::query::TimeRange;
@@ -85,6 +86,17 @@ impl Store {
     /// # Errors
     /// When the file of pins cannot be read. Then nothing may be deleted.
     pub fn pins(&self) -> Result<Vec<Pin>> {
+        let mut pins = self.own_pins()?;
+        for pin in self.elsewhere().map_or_else(Vec::new, Elsewhere::pins) {
+            if pins.iter().all(|own| own.id != pin.id) {
+                pins.push(pin);
+            }
+        }
+        Ok(pins)
+    }
+
+    /// Those of this data directory.
+    pub(crate) fn own_pins(&self) -> Result<Vec<Pin>> {
         let path = self.path().join(FILE_NAME);
         read(&path).context("read", &path)
     }

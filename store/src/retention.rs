@@ -30,6 +30,8 @@ struct Candidate {
     min_ms: i64,
     max_ms: i64,
     bytes: u64,
+    /// Deleting it is for good.
+    is_only_here: bool,
 }
 
 impl Store {
@@ -51,8 +53,16 @@ impl Store {
             let too_old = candidate.max_ms <= oldest;
             let too_many = limits.max_bytes.is_some_and(|limit| total > limit);
             let is_kept = is_pinned(&pins, candidate.min_ms, candidate.max_ms.max(candidate.min_ms + 1));
-            if (too_old || too_many) && !is_kept {
+            // A copy of what is elsewhere may go whatever is pinned.
+            if (too_old || too_many) && !(is_kept && candidate.is_only_here) {
                 self.remove_segment(&candidate.path)?;
+                if too_many
+                    && !too_old
+                    && candidate.is_only_here
+                    && let Some(elsewhere) = self.elsewhere()
+                {
+                    elsewhere.gave_up(candidate.bytes);
+                }
                 total -= candidate.bytes;
                 removed.segments += 1;
                 removed.bytes += candidate.bytes;
@@ -61,7 +71,7 @@ impl Store {
         Ok(removed)
     }
 
-    /// All segments, oldest first.
+    /// All segments of the data directory, in the order in which they go: oldest first.
     fn candidates(&self) -> Result<Vec<Candidate>> {
         let mut state = self.state();
         state.catalog.refresh()?;
@@ -71,11 +81,19 @@ impl Store {
             min_ms: segment.min_ms(),
             max_ms: segment.max_ms(),
             bytes: segment.bytes(),
+            is_only_here: self.elsewhere().is_none_or(|elsewhere| elsewhere.is_only_here(segment)),
         });
         let damaged = state.catalog.damaged().into_iter();
-        let damaged = damaged.map(|(path, ms, bytes)| Candidate { path, min_ms: ms, max_ms: ms, bytes });
+        let damaged = damaged.map(|(path, ms, bytes)| Candidate {
+            path,
+            min_ms: ms,
+            max_ms: ms,
+            bytes,
+            is_only_here: true,
+        });
         let mut all: Vec<_> = readable.chain(damaged).collect();
-        all.sort_by_key(|candidate| candidate.max_ms);
+        // Copies first: they are fetched again when they are needed.
+        all.sort_by_key(|candidate| (candidate.is_only_here, candidate.max_ms));
         Ok(all)
     }
 }

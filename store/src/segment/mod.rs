@@ -26,6 +26,8 @@ pub(crate) use folder::{
 };
 pub(crate) use manifest::Manifest;
 pub use manifest::SegmentInfo;
+#[cfg(feature = "object-store")]
+pub(crate) use manifest::{FILE_NAME as MANIFEST, FileSum};
 pub(crate) use merge::{MergeError, merge};
 pub(crate) use rollup::STEPS as ROLLUPS;
 pub(crate) use samples::{Page, Part, SamplesFile, rows_of};
@@ -80,6 +82,21 @@ impl Table {
     /// The tables that every segment has.
     pub(crate) const ALL: [Self; 6] =
         [Self::Samples, Self::Series, Self::Stacks, Self::Frames, Self::Binaries, Self::Accounts];
+
+    /// All that a segment can have.
+    #[cfg(feature = "object-store")]
+    pub(crate) const EVERY: [Self; 10] = [
+        Self::Samples,
+        Self::Series,
+        Self::Stacks,
+        Self::Frames,
+        Self::Binaries,
+        Self::Accounts,
+        Self::Rollup5m,
+        Self::Rollup1h,
+        Self::Rollup1d,
+        Self::Functions,
+    ];
 
     pub(crate) const ALL_BUT_SAMPLES: [Self; 5] =
         [Self::Series, Self::Stacks, Self::Frames, Self::Binaries, Self::Accounts];

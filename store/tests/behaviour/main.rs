@@ -12,6 +12,8 @@ mod kills;
 mod levels;
 mod logs;
 mod offsets;
+#[cfg(feature = "object-store")]
+mod object_storage;
 mod other_readers;
 mod pins;
 mod queries;

@@ -10,8 +10,8 @@ use store::model::Profile;
 
 use crate::common::{NOON, window};
 
-/// A Python with pyarrow, duckdb and polars.
-fn python() -> PathBuf {
+/// A Python with pyarrow, duckdb, polars and moto.
+pub(crate) fn python() -> PathBuf {
     if let Some(python) = std::env::var_os("VESTA_TEST_PYTHON") {
         return python.into();
     }

@@ -15,6 +15,8 @@ use crate::process::{cargo, line, output, run, run_with_retries, say};
 
 /// The bpf-linker that is known to link this program.
 pub(super) const BPF_LINKER_VERSION: &str = "0.13.0";
+/// The S3 server of the tests: later ones have other rules for what they refuse.
+pub(super) const S3S_FS_VERSION: &str = "0.14.1";
 
 /// Installs packages if any are missing, else does the other steps: those build on packages, and are planned again
 /// once the packages are there.
@@ -35,6 +37,7 @@ pub(super) fn apply(steps: &[Step], probe: &Probe) -> Result<()> {
             Action::Backports(packages) => backports(packages)?,
             Action::Rustup(components) => run_with_retries(&mut rustup(components))?,
             Action::BpfLinker => bpf_linker(probe)?,
+            Action::S3sFs => run_with_retries(&mut s3s_fs(&toolchain()?))?,
             Action::Python => python()?,
         }
     }
@@ -62,6 +65,7 @@ pub(super) fn commands(steps: &[Step], probe: &Probe) -> Result<Vec<String>> {
                 let llvm = rustc.map_or("NN".to_owned(), |rustc| rustc.llvm.to_string());
                 lines.push(line(&cargo_install(&toolchain()?, &llvm)));
             }
+            Action::S3sFs => lines.push(line(&s3s_fs(&toolchain()?))),
             Action::Python => lines.extend(python_commands().iter().map(line)),
         }
     }
@@ -146,6 +150,14 @@ fn cargo_install(toolchain: &Path, llvm: &str) -> Command {
     command.args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION, "--locked", "--force"]);
     command.args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"]).arg(toolchain);
     command.env("LLVM_PREFIX", toolchain.join("llvm"));
+    command
+}
+
+/// Without optimisation: it serves some megabytes, and builds in a third of the time.
+fn s3s_fs(toolchain: &Path) -> Command {
+    let mut command = cargo();
+    command.args(["install", "s3s-fs", "--version", S3S_FS_VERSION, "--locked", "--force", "--debug"]);
+    command.args(["--features", "binary", "--root"]).arg(toolchain);
     command
 }
 

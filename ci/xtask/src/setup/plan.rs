@@ -43,6 +43,8 @@ pub(super) enum Action {
     Backports(&'static [&'static str]),
     /// bpf-linker from its source, for the LLVM of the distribution's rustc.
     BpfLinker,
+    /// An S3 server from its source.
+    S3sFs,
     /// Components of the rustup toolchain.
     Rustup(&'static [&'static str]),
     /// The Python environment of the tests.
@@ -83,7 +85,9 @@ pub(super) fn plan(probe: &Probe, scope: Scope) -> Result<Vec<Step>> {
         let venv = Action::Apt(&["python3", "python3-venv"]);
         need(probe.python_venv, "python3-venv", "an environment for the tests' Python packages", venv);
         let why = "other readers of Vesta's Parquet files, in target/venv";
-        need(probe.python_packages, "pyarrow, duckdb, polars", why, Action::Python);
+        need(probe.python_packages, "pyarrow, duckdb, polars, moto", why, Action::Python);
+        let why = "an S3 server, to test object storage with; built from source, about a minute";
+        need(probe.s3s_fs, "s3s-fs", why, Action::S3sFs);
     }
     if scope == Scope::Vm {
         need(
@@ -196,6 +200,7 @@ mod tests {
             perf: true,
             python_venv: true,
             python_packages: true,
+            s3s_fs: true,
             qemu: true,
             busybox: true,
             ..Probe::default()
@@ -222,7 +227,8 @@ mod tests {
             "gdb",
             "linux-perf",
             "python3-venv",
-            "pyarrow, duckdb, polars",
+            "pyarrow, duckdb, polars, moto",
+            "s3s-fs",
         ];
         assert_eq!(steps, expected);
     }

@@ -44,6 +44,7 @@ pub(super) struct Probe {
     pub(super) python_venv: bool,
     /// The environment of the tests holds the packages of the current requirements.
     pub(super) python_packages: bool,
+    pub(super) s3s_fs: bool,
     pub(super) qemu: bool,
     /// Another package of QEMU's is installed from the release's backports, and does not go with its own.
     pub(super) qemu_backported: bool,
@@ -84,6 +85,7 @@ impl Probe {
             perf: has("perf"),
             python_venv: python_venv(),
             python_packages: python_packages(),
+            s3s_fs: s3s_fs(),
             qemu: has("qemu-system-x86_64"),
             qemu_backported: is_backport(&version_of("qemu-utils")),
             busybox: has("busybox"),
@@ -165,6 +167,17 @@ fn is_backport(version: &str) -> bool {
 fn python_venv() -> bool {
     paths::venv().join("bin/python").exists()
         || process::output(Command::new("python3").args(["-c", "import venv, ensurepip"])).is_some()
+}
+
+/// The S3 server, of the version that the tests know.
+fn s3s_fs() -> bool {
+    if std::env::var_os("VESTA_TEST_S3S_FS").is_some() {
+        return true;
+    }
+    let Some(toolchain) = paths::toolchain() else { return false };
+    let installed = fs::read_to_string(toolchain.join(".crates.toml")).unwrap_or_default();
+    let ours = format!("\"s3s-fs {} ", super::apply::S3S_FS_VERSION);
+    installed.contains(&ours) && toolchain.join("bin/s3s-fs").is_file()
 }
 
 fn python_packages() -> bool {

@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
 const FOR_TESTS: &str = "testprogs";
 
 /// A foreign crate (a name that ends in `*`: all that begin so), and the one package that may depend on it.
-const OWNERS: [(&str, &str); 8] = [
+const OWNERS: [(&str, &str); 9] = [
     ("aya", "profiler-agent"),
     ("aya-ebpf", "profiler-bpf"),
     ("blazesym", "symbols"),
@@ -29,14 +29,16 @@ const OWNERS: [(&str, &str); 8] = [
     ("tower-http", "ui"),
     ("arrow*", "store"),
     ("parquet", "store"),
+    ("object_store", "store"),
     ("rust-embed", "ui"),
 ];
 
 /// Crates whose name may stand in one folder of their package only.
-const ROOMS: [(&str, &str, &str); 3] = [
+const ROOMS: [(&str, &str, &str); 4] = [
     ("aya::", "profiler-agent/src/", "profiler-agent/src/bpf"),
     ("blazesym::", "symbols/src/", "symbols/src/symbolizer"),
     ("axum::", "ui/src/", "ui/src/http"),
+    ("object_store::", "store/src/", "store/src/remote"),
 ];
 
 /// Checks the manifests, as `cargo metadata --no-deps` tells them.

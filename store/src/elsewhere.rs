@@ -1,0 +1,44 @@
+//! What a store has beside its data directory: the border to object storage, which not every build has.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::catalog::Skipped;
+use crate::pins::Pin;
+use crate::segment::{LoadError, SegmentInfo, Table};
+
+/// Files that were brought here stay for as long as this is held.
+pub(crate) type Lease = Option<Box<dyn Any + Send>>;
+
+/// Segments that are the same party may be merged with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Party {
+    /// In the data directory alone.
+    Here,
+    /// Elsewhere, whether there is a copy here or not.
+    Elsewhere,
+}
+
+/// Segments that are kept elsewhere.
+pub(crate) trait Elsewhere: Send + Sync {
+    /// The segments that queries read, given those of the data directory that no other one there replaces.
+    fn live(&self, local: Vec<Arc<SegmentInfo>>) -> Vec<Arc<SegmentInfo>>;
+
+    /// Why an answer may lack what is elsewhere, if it may.
+    fn trouble(&self) -> Option<Skipped>;
+
+    /// Brings tables of a segment here, unless they are.
+    fn fetch(&self, segment: &SegmentInfo, tables: &[Table]) -> Result<Lease, LoadError>;
+
+    /// With which others a segment may be merged; none: with none, for now.
+    fn party(&self, segment: &SegmentInfo) -> Option<Party>;
+
+    /// Pins of others who keep segments at the same place.
+    fn pins(&self) -> Vec<Pin>;
+
+    /// Whether a segment is in the data directory alone, so that deleting it is for good.
+    fn is_only_here(&self, segment: &SegmentInfo) -> bool;
+
+    /// A segment that was in the data directory alone was deleted for lack of room.
+    fn gave_up(&self, bytes: u64);
+}
