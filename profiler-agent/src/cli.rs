@@ -132,6 +132,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "BYTES", env = "VESTA_UNWIND_CACHE_BYTES", value_parser = cache_bytes)]
     pub(crate) unwind_cache_bytes: Option<Bytes>,
 
+    #[command(flatten)]
+    pub(crate) objects: ObjectStoreArgs,
+
     /// Pages that may read exports from this address, e.g. https://profiler.firefox.com; several with commas
     /// [default: none]
     #[arg(long, value_name = "ORIGIN", env = "VESTA_ALLOW_ORIGIN", value_delimiter = ',', value_parser = origin)]
@@ -195,6 +198,9 @@ pub(crate) struct QueryArgs {
     /// Read this data directory; one in use by a running agent is fine [default: as for `vesta run`]
     #[arg(long, value_name = "DIR", env = "VESTA_DATA_DIR", conflicts_with = "server")]
     pub(crate) data_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) objects: ObjectStoreArgs,
 
     /// Ask a running Vesta instead, e.g. http://127.0.0.1:7171
     #[arg(long, value_name = "URL")]
@@ -308,6 +314,19 @@ pub(crate) struct AskArgs {
     pub(crate) rows: Option<u16>,
 }
 
+/// Profiles on object storage.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ObjectStoreArgs {
+    /// Keep profiles on object storage, too, and read those of all hosts there: s3://BUCKET/PREFIX, or file:///FOLDER.
+    /// Credentials, region and endpoint come from the usual variables, AWS_ACCESS_KEY_ID and so on [default: none]
+    #[arg(long, value_name = "URL", env = "VESTA_STORE")]
+    pub(crate) store: Option<String>,
+
+    /// How much disk files fetched from there may take; the least recently used go first [default: 2GiB]
+    #[arg(long, value_name = "BYTES", env = "VESTA_STORE_CACHE_BYTES", value_parser = cache_bytes)]
+    pub(crate) store_cache_bytes: Option<Bytes>,
+}
+
 /// Files of other tools, and what to say of them.
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
@@ -339,6 +358,9 @@ pub(crate) struct ImportArgs {
     #[arg(long, value_name = "DIR", env = "VESTA_DATA_DIR", conflicts_with = "server")]
     pub(crate) data_dir: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) objects: ObjectStoreArgs,
+
     /// Hand the files to a running Vesta instead, e.g. http://127.0.0.1:7171
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
@@ -359,6 +381,9 @@ pub(crate) struct ConvertArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) objects: ObjectStoreArgs,
+
     /// Print the findings as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
-    cli::{self, Bytes, RunArgs},
+    cli::{self, Bytes, ObjectStoreArgs, RunArgs},
     unwind_tables::CacheOptions,
 };
 
@@ -56,6 +56,8 @@ struct File {
     unwind_table_bytes: Option<String>,
     unwind_cache_bytes: Option<String>,
     allow_origin: Option<Vec<String>>,
+    store: Option<String>,
+    store_cache_bytes: Option<String>,
 }
 
 /// Longer ones make fewer small files; what they hold can be read and is safe all the same.
@@ -64,6 +66,17 @@ const DEFAULT_WINDOW: Duration = Duration::from_secs(30);
 const DEFAULT_SYNC: Duration = Duration::from_secs(1);
 /// A year and a month, so that a month can be compared with the same one a year ago.
 const DEFAULT_RETENTION: Duration = Duration::from_secs(400 * 86_400);
+
+/// Files fetched from object storage: a fleet's day at ten seconds, or a host's exact hour three hundred times.
+const DEFAULT_STORE_CACHE_BYTES: u64 = 2 << 30;
+
+/// Object storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ObjectStoreConfig {
+    /// `s3://bucket/prefix` or `file:///folder`.
+    pub(crate) url: String,
+    pub(crate) cache_bytes: u64,
+}
 
 /// Everything `vesta run` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,12 +97,15 @@ pub(crate) struct RunConfig {
     pub(crate) unwind_cache: Option<CacheOptions>,
     /// Pages that may read exports.
     pub(crate) allow_origin: Vec<String>,
+    /// Where profiles go beside the data directory, if anywhere.
+    pub(crate) objects: Option<ObjectStoreConfig>,
 }
 
 impl RunConfig {
     /// The settings of a command line and its configuration file.
     pub(crate) fn new(args: &RunArgs, file: Option<&Path>) -> Result<Self, ConfigError> {
         let (path, file) = read(file)?;
+        let objects = objects_of(&args.objects, &path, &file)?;
         let value = |key, message| ConfigError::Value { path: path.clone(), key, message };
         let span_of = |key, text: Option<String>| {
             text.map(|text| cli::span(&text).map_err(|message| value(key, message))).transpose()
@@ -139,6 +155,7 @@ impl RunConfig {
             sync,
             unwind_table_bytes: table_bytes_or_default(args.unwind_table_bytes.or(table_bytes)),
             unwind_cache,
+            objects,
             allow_origin: if args.allow_origin.is_empty() { origins } else { args.allow_origin.clone() },
         })
     }
@@ -158,6 +175,32 @@ pub(crate) fn unwind_cache(parent: &Path, said: Option<Bytes>) -> Option<CacheOp
 /// The data directory of `vesta query` without one: the file's, else the default.
 pub(crate) fn data_dir(file: Option<&Path>) -> Result<PathBuf, ConfigError> {
     Ok(read(file)?.1.data_dir.unwrap_or_else(default_data_dir))
+}
+
+/// Object storage, for commands beside `vesta run`.
+pub(crate) fn objects(
+    args: &ObjectStoreArgs,
+    file: Option<&Path>,
+) -> Result<Option<ObjectStoreConfig>, ConfigError> {
+    let (path, file) = read(file)?;
+    objects_of(args, &path, &file)
+}
+
+fn objects_of(
+    args: &ObjectStoreArgs,
+    path: &Path,
+    file: &File,
+) -> Result<Option<ObjectStoreConfig>, ConfigError> {
+    let cache_bytes = file.store_cache_bytes.as_deref().map(cli::cache_bytes).transpose();
+    let cache_bytes = cache_bytes.map_err(|message| {
+        let key = "store_cache_bytes";
+        ConfigError::Value { path: path.to_owned(), key, message }
+    })?;
+    let cache_bytes = args.store_cache_bytes.or(cache_bytes);
+    let cache_bytes = cache_bytes.map_or(DEFAULT_STORE_CACHE_BYTES, |bytes| bytes.0);
+    // An empty one turns off what the file says.
+    let url = args.store.clone().or_else(|| file.store.clone()).filter(|url| !url.is_empty());
+    Ok(url.map(|url| ObjectStoreConfig { url, cache_bytes }))
 }
 
 /// A named file must be there; the default one may be missing.
@@ -236,6 +279,13 @@ mod tests {
         assert_eq!(run(&[], Some(file)).unwrap().allow_origin, ["https://profiler.firefox.com"]);
         let two = run(&["--allow-origin", "https://a.example,http://localhost:5000"], Some(file)).unwrap();
         assert_eq!(two.allow_origin, ["https://a.example", "http://localhost:5000"]);
+        let objects = |flags: &[&str], file| run(flags, file).unwrap().objects;
+        let file = "store = \"s3://a/b\"\nstore_cache_bytes = \"1GiB\"\n";
+        let expected = |url: &str, cache_bytes| Some(ObjectStoreConfig { url: url.to_owned(), cache_bytes });
+        assert_eq!(objects(&[], None), None);
+        assert_eq!(objects(&[], Some(file)), expected("s3://a/b", 1 << 30));
+        assert_eq!(objects(&["--store", "s3://c"], Some(file)), expected("s3://c", 1 << 30));
+        assert_eq!(objects(&["--store", "", "--store-cache-bytes", "0"], Some(file)), None);
         let coarsen = |flags: &[&str], file| run(flags, file).unwrap().coarsen;
         assert_eq!(coarsen(&[], None), "24h=10s,7d=1m,90d=1h".parse().unwrap());
         assert_eq!(coarsen(&[], Some("coarsen = \"2d=1m\"")), "2d=1m".parse().unwrap());
@@ -253,6 +303,7 @@ mod tests {
         assert!(message("sync = \"100ms\"").contains("250ms to 60s"));
         assert!(message("unwind_table_bytes = \"1GiB\"").contains("1MiB to 256MiB"));
         assert!(message("allow_origin = [\"*\"]").contains("allow_origin"));
+        assert!(message("store_cache_bytes = \"much\"").contains("store_cache_bytes"));
         assert!(message("listen = \"nowhere\"").contains("nowhere"));
         let missing = RunConfig::new(
             &match Cli::try_parse_from(["vesta", "run"]).unwrap().command {

@@ -49,6 +49,12 @@ impl Failure {
         Self::error(format_args!("{} cannot be written: {error}", path.display()))
     }
 
+    /// What is told.
+    #[cfg(feature = "object-store")]
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// One message on standard error.
     pub(crate) fn tell(&self) {
         use std::io::Write;

@@ -10,6 +10,8 @@ mod keeper;
 mod live;
 mod metrics;
 mod naming;
+#[cfg_attr(not(feature = "object-store"), path = "objects_off.rs")]
+mod objects;
 mod pipeline;
 mod processes;
 mod processor;
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
         Command::Sql(args) => roles::sql::sql(args, cli.config.as_deref()),
         Command::Import(args) => roles::import::import(args, cli.config.as_deref()),
         Command::Convert(args) => roles::convert::convert(args),
-        Command::Doctor(args) => roles::doctor::doctor(args),
+        Command::Doctor(args) => roles::doctor::doctor(args, cli.config.as_deref()),
         Command::Debug(DebugCommand::UnwindTable(args)) => roles::debug::unwind_table(args),
         Command::Debug(DebugCommand::KernelStack(args)) => roles::kernel_stack::run(args),
     });

@@ -9,10 +9,10 @@ use crate::{
     unwind_tables::TableCounts,
 };
 
-struct Text(String);
+pub(crate) struct Text(pub(crate) String);
 
 impl Text {
-    fn metric(&mut self, kind: &str, name: &str, help: &str, values: &[(String, f64)]) {
+    pub(crate) fn metric(&mut self, kind: &str, name: &str, help: &str, values: &[(String, f64)]) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
         for (labels, value) in values {
@@ -20,11 +20,11 @@ impl Text {
         }
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: f64) {
+    pub(crate) fn counter(&mut self, name: &str, help: &str, value: f64) {
         self.metric("counter", name, help, &[(String::new(), value)]);
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: f64) {
+    pub(crate) fn gauge(&mut self, name: &str, help: &str, value: f64) {
         self.metric("gauge", name, help, &[(String::new(), value)]);
     }
 }

@@ -7,8 +7,9 @@ use serde::Serialize;
 use crate::{
     bpf::{BTF_PATH, BpfError, Btf, KernelProgram, SamplingOptions, online_cpus},
     cli::DoctorArgs,
-    config::DEFAULT_FREQUENCY_HZ,
+    config::{self, DEFAULT_FREQUENCY_HZ},
     exit::{Code, Failure, bpf_message},
+    objects::Objects,
     processes::Sideband,
     roles::{print_json, print_text},
 };
@@ -56,12 +57,13 @@ impl Finding {
 }
 
 /// Runs the command.
-pub(crate) fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
+pub(crate) fn doctor(args: &DoctorArgs, file: Option<&Path>) -> Result<(), Failure> {
     let mut findings = vec![kernel(&symbols::kernel::release()), btf(), capabilities()];
     let (programs, instructions) = program();
     findings.extend(programs);
     findings.extend([process_events(), lockdown(), perf_settings(), sample_rate(), jit(), kernel_symbols()]);
     findings.extend([cgroups(), tracefs(), debug_info()]);
+    findings.extend(config::objects(&args.objects, file)?.map(|objects| object_store(&objects)));
     let ok = findings.iter().all(|finding| finding.verdict != Verdict::Missing);
     if args.json {
         print_json(&Findings { ok, instructions, findings })?;
@@ -93,6 +95,18 @@ fn told(findings: &[Finding], ok: bool) -> String {
         "\nVesta cannot profile this machine yet.\n"
     });
     text
+}
+
+/// Whether the store that is configured answers; profiling works without.
+fn object_store(objects: &config::ObjectStoreConfig) -> Finding {
+    match Objects::probe(objects) {
+        Ok(found) => Finding::ok("object storage", found),
+        Err(error) => Finding::warning(
+            "object storage",
+            error,
+            "profiles stay in the data directory until it works; docs/operations.md says what it needs",
+        ),
+    }
 }
 
 /// `bpf_loop` came with 5.17, on which the stack walk is built.

@@ -10,6 +10,7 @@ use crate::{
     cli::ImportArgs,
     config,
     exit::{Code, Failure},
+    objects::Objects,
     roles::{print_json, print_text, source},
 };
 
@@ -54,11 +55,13 @@ pub(crate) fn import(args: &ImportArgs, file: Option<&Path>) -> Result<(), Failu
         ),
         error => error.into(),
     })?;
+    let objects = config::objects(&args.objects, file)?;
+    let objects = objects.map(|objects| Objects::for_writing(&store, &objects)).transpose()?;
     for (path, profile) in args.source.files.iter().zip(&profiles) {
         store.import(profile)?;
         tell(args, Imported::new(path, profile))?;
     }
-    Ok(())
+    objects.map_or(Ok(()), |objects| objects.upload_all(&store))
 }
 
 impl Imported {

@@ -16,6 +16,7 @@ use crate::{
     cli::{OutputArgs, QueryArgs},
     config,
     exit::{Code, Failure},
+    objects::Objects,
     processor::unix_ms,
     roles::{
         ask::{Question, ask},
@@ -93,7 +94,10 @@ pub(super) fn open(args: &QueryArgs, file: Option<&Path>) -> Result<Store, Failu
         Some(data_dir) => data_dir.clone(),
         None => config::data_dir(file)?,
     };
-    Ok(Store::open_reader(&data_dir)?)
+    match config::objects(&args.objects, file)? {
+        None => Ok(Store::open_reader(&data_dir)?),
+        Some(objects) => Objects::open_for_reading(&data_dir, args.data_dir.is_some(), &objects),
+    }
 }
 
 /// Names what an answer had to do without.

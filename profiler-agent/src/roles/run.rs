@@ -20,6 +20,7 @@ use crate::{
     exit::{Code, Failure},
     live::LiveInterest,
     metrics,
+    objects::Objects,
     pipeline::{Pipeline, PipelineOptions},
     processor::unix_ms,
     roles::{load, print_json, print_text},
@@ -48,6 +49,7 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
     let (program, origin) =
         load(SamplingOptions { frequency_hz: config.frequency_hz, watched_only: false, measured: false })?;
     let store = Store::open_writer(&config.data_dir)?;
+    let objects = config.objects.as_ref().map(|objects| Objects::for_writing(&store, objects)).transpose()?;
     let host = origin.host.clone();
     let options = PipelineOptions {
         window: config.window,
@@ -58,12 +60,15 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
     };
     let pipeline = Pipeline::start(program, options, Box::new(StoreSink::new(store.clone())))?;
     let maintenance = maintain(store.clone(), &config, stop.clone())?;
+    let uploads =
+        objects.clone().map(|objects| objects.keep_up(&store, config.retention, stop.clone())).transpose()?;
     let view = Agent {
         frequency_hz: config.frequency_hz as u32,
         info: pipeline.info,
         window: config.window,
         account: pipeline.account.clone(),
         live: pipeline.live.clone(),
+        objects,
     };
     let server = ServerConfig {
         listener,
@@ -79,6 +84,9 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
     pipeline.stop();
     if maintenance.join().is_err() {
         tracing::error!("store maintenance failed");
+    }
+    if uploads.is_some_and(|uploads| uploads.join().is_err()) {
+        tracing::error!("uploading failed");
     }
     served
 }
@@ -185,6 +193,7 @@ struct Agent {
     window: Duration,
     account: Arc<Account>,
     live: Arc<LiveInterest>,
+    objects: Option<Objects>,
 }
 
 impl AgentView for Agent {
@@ -216,6 +225,7 @@ impl AgentView for Agent {
     }
 
     fn metrics(&self) -> String {
-        metrics::prometheus(&self.account.totals(), self.account.started.elapsed().as_secs_f64())
+        let own = metrics::prometheus(&self.account.totals(), self.account.started.elapsed().as_secs_f64());
+        own + &self.objects.as_ref().map_or_else(String::new, Objects::metrics)
     }
 }

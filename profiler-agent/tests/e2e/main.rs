@@ -6,6 +6,7 @@ mod formats;
 mod help;
 mod kernel_stacks;
 mod known_stacks;
+mod objects;
 mod record;
 mod run;
 mod sql;

@@ -38,6 +38,8 @@ pub(crate) fn vesta(args: &[&str]) -> Command {
         "UNWIND_TABLE_BYTES",
         "UNWIND_CACHE_BYTES",
         "ALLOW_ORIGIN",
+        "STORE",
+        "STORE_CACHE_BYTES",
         "LOG",
     ] {
         command.env_remove(format!("VESTA_{name}"));

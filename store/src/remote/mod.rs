@@ -411,9 +411,12 @@ impl Elsewhere for Inner {
         known.asked = Some(Instant::now());
         let (mut here, mut hidden) = (BTreeSet::new(), BTreeSet::new());
         let mut live = Vec::with_capacity(local.len());
+        let mut pending = (0, 0);
         for segment in local {
-            if known.place(segment.id) == Place::Gone {
-                continue;
+            match known.place(segment.id) {
+                Place::Gone => continue,
+                Place::Pending => pending = (pending.0 + 1, pending.1 + segment.bytes),
+                Place::Live => {}
             }
             if !known.state.live.contains_key(&segment.id) {
                 hidden.extend(segment.manifest.replaces.iter().copied());
@@ -421,6 +424,7 @@ impl Elsewhere for Inner {
             here.insert(segment.id);
             live.push(segment);
         }
+        known.pending = pending;
         let is_read = |id: &&Ulid| !here.contains(*id) && !hidden.contains(*id);
         let there = known.infos.iter().filter(|(id, _)| is_read(id)).map(|(_, info)| info.clone());
         live.extend(there);

@@ -160,3 +160,31 @@ fn a_data_directory_that_meets_another_store_gives_it_everything() {
     assert_eq!(host.flush(NOON + HOUR).uploaded, 0);
     assert_eq!(times(&reader(&first, 1 << 30).1), of_windows([NOON]));
 }
+
+/// The figures of docs/operations.md: what is charged for an hour of one host.
+#[test]
+fn an_hour_of_a_host_is_some_hundred_requests() {
+    let bucket = Faulty::new();
+    let host = Host::new(&bucket);
+    host.remote.refresh().unwrap();
+    let before: std::collections::BTreeMap<_, _> = host.remote.stats().requests.into();
+    for n in 0..420 {
+        // From noon to one there is an hour of windows, and the next ten minutes, in which the hour is merged.
+        if n < 360 {
+            host.append("a", NOON + n * 10_000);
+        }
+        if n % 3 == 0 {
+            let now = NOON + n * 10_000 + 9_000;
+            bucket.pass(30_000);
+            host.store.compact(now).unwrap();
+            host.sync(now).unwrap();
+        }
+    }
+    assert_eq!(host.remote.stats().segments, 1);
+    assert_eq!(host.remote.stats().pending_segments, 0);
+    let after: std::collections::BTreeMap<_, _> = host.remote.stats().requests.into();
+    let of = |kind| after[kind] - before[kind];
+    // Twelve times five minutes of six tables, a manifest and a commit; and an hour with four tables more.
+    assert_eq!(of("put"), 12 * 8 + 12);
+    assert_eq!((of("list"), of("get")), (13, 0), "beside a look every five minutes at least");
+}
