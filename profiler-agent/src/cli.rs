@@ -232,6 +232,9 @@ pub(crate) struct SqlArgs {
     #[arg(long, value_name = "DIR", env = "VESTA_DATA_DIR", conflicts_with = "server")]
     pub(crate) data_dir: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) objects: ObjectStoreArgs,
+
     /// Ask a running Vesta instead, which also knows its windows that are not on disk yet
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,

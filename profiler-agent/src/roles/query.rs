@@ -13,7 +13,7 @@ use ui::{
 };
 
 use crate::{
-    cli::{OutputArgs, QueryArgs},
+    cli::{ObjectStoreArgs, OutputArgs, QueryArgs},
     config,
     exit::{Code, Failure},
     objects::Objects,
@@ -90,13 +90,22 @@ fn from_store(
 
 /// The store of the data directory that is asked for.
 pub(super) fn open(args: &QueryArgs, file: Option<&Path>) -> Result<Store, Failure> {
-    let data_dir: PathBuf = match &args.data_dir {
-        Some(data_dir) => data_dir.clone(),
+    open_store(args.data_dir.as_deref(), &args.objects, file)
+}
+
+/// The store of a data directory, else of the one that is configured, with what is on object storage if that is.
+pub(super) fn open_store(
+    data_dir: Option<&Path>,
+    objects: &ObjectStoreArgs,
+    file: Option<&Path>,
+) -> Result<Store, Failure> {
+    let path: PathBuf = match data_dir {
+        Some(data_dir) => data_dir.to_owned(),
         None => config::data_dir(file)?,
     };
-    match config::objects(&args.objects, file)? {
-        None => Ok(Store::open_reader(&data_dir)?),
-        Some(objects) => Objects::open_for_reading(&data_dir, args.data_dir.is_some(), &objects),
+    match config::objects(objects, file)? {
+        None => Ok(Store::open_reader(&path)?),
+        Some(objects) => Objects::open_for_reading(&path, data_dir.is_some(), &objects),
     }
 }
 

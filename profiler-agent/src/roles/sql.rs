@@ -7,15 +7,14 @@ use std::{
 };
 
 use serde_json::{Map, Value};
-use store::{SqlAnswer, Store, sql::MAX_STATEMENT_BYTES};
+use store::{SqlAnswer, sql::MAX_STATEMENT_BYTES};
 
 use crate::{
     cli::{SqlArgs, SqlFormat},
-    config,
     exit::Failure,
     roles::{
         print_text,
-        query::{get, tell, tell_skipped},
+        query::{get, open_store, tell, tell_skipped},
     },
 };
 
@@ -33,11 +32,8 @@ pub(crate) fn sql(args: &SqlArgs, file: Option<&Path>) -> Result<(), Failure> {
     let answer = match &args.server {
         Some(server) => from_server(server, &statement, args.limit)?,
         None => {
-            let data_dir = match &args.data_dir {
-                Some(data_dir) => data_dir.clone(),
-                None => config::data_dir(file)?,
-            };
-            Store::open_reader(&data_dir)?.sql(&statement, args.limit as usize)?
+            let store = open_store(args.data_dir.as_deref(), &args.objects, file)?;
+            store.sql(&statement, args.limit as usize)?
         }
     };
     tell_skipped(&answer.skipped);
@@ -155,8 +151,11 @@ fn csv(answer: &SqlAnswer) -> String {
     let names: Vec<_> = answer.columns.iter().map(|column| quoted(&column.name)).collect();
     let mut text = names.join(",") + "\n";
     for row in 0..answer.rows {
-        let values: Vec<_> =
-            answer.columns.iter().map(|column| column.values.get(row).map_or_else(String::new, value)).collect();
+        let values: Vec<_> = answer
+            .columns
+            .iter()
+            .map(|column| column.values.get(row).map_or_else(String::new, value))
+            .collect();
         text.push_str(&values.join(","));
         text.push('\n');
     }
@@ -233,9 +232,6 @@ redis, \"main\"                 7  [\"a\",\"b\\nc\"]
     fn a_line_of_json_names_each_column() {
         let lines = jsonl(&answer()).unwrap();
         let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
-        assert_eq!(
-            first,
-            json!({"process": "redis, \"main\"", "samples": 7, "samples_2": ["a", "b\nc"]})
-        );
+        assert_eq!(first, json!({"process": "redis, \"main\"", "samples": 7, "samples_2": ["a", "b\nc"]}));
     }
 }

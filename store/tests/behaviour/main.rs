@@ -11,9 +11,9 @@ mod hostile;
 mod kills;
 mod levels;
 mod logs;
-mod offsets;
 #[cfg(feature = "object-store")]
 mod object_storage;
+mod offsets;
 mod other_readers;
 mod pins;
 mod queries;

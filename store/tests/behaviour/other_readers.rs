@@ -105,7 +105,8 @@ fn every_table_is_the_same_value_by_value_to_all_readers() {
     // Two days that are merged and coarse, an hour that is merged and exact, and some that is as it was written.
     let now = NOON + 3 * 86_400_000;
     let starts = (0..20).map(|n| NOON + (n % 4) * 10_000 + (n / 4) * 8_000_000);
-    let recent = (0..6).map(|n| now - 7_200_000 + n * 200_000).chain((0..3).map(|n| now - 30_000 + n * 10_000));
+    let recent =
+        (0..6).map(|n| now - 7_200_000 + n * 200_000).chain((0..3).map(|n| now - 30_000 + n * 10_000));
     let windows: Vec<_> =
         starts.chain(recent).enumerate().map(|(n, start)| window(n as u64, start, 60)).collect();
     windows.iter().for_each(|window| drop(store.append(window).unwrap()));

@@ -197,7 +197,8 @@ fn every_view_has_what_the_store_has() {
     expected.push(json!(memory));
     let listed = rows(&store, "SELECT segment FROM segments ORDER BY start");
     assert_eq!(listed.concat(), expected);
-    let of = "SELECT level, resolution_ms, rows, samples IS NOT NULL, bytes, schema_version, path FROM segments";
+    let of =
+        "SELECT level, resolution_ms, rows, samples IS NOT NULL, bytes, schema_version, path FROM segments";
     let last = &rows(&store, &format!("{of} WHERE segment = '{memory}'"))[0];
     assert_eq!(last[0], Value::Null);
     let first = &rows(&store, &format!("{of} ORDER BY start LIMIT 1"))[0];
@@ -227,7 +228,10 @@ fn every_view_has_what_the_store_has() {
         .sum();
     let statement = "SELECT sum(value) FROM accounts WHERE counter = 'samples_taken' AND timestamp < now()";
     assert_eq!(rows(&store, statement), [[json!(taken)]]);
-    let views = rows(&store, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'store' ORDER BY 1");
+    let views = rows(
+        &store,
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'store' ORDER BY 1",
+    );
     assert_eq!(views.len(), 7);
     assert_eq!(rows(&store, "SHOW COLUMNS FROM samples").len(), rows(&store, "DESCRIBE samples").len());
     assert!(!rows(&store, "EXPLAIN SELECT leaf(stack) FROM samples").is_empty());
@@ -237,7 +241,8 @@ fn every_view_has_what_the_store_has() {
 #[test]
 fn ids_of_stacks_hold_over_statements_and_unknown_ones_are_null() {
     let (_dir, store) = filled(11);
-    let found = rows(&store, "SELECT stack, stack_frames(stack) FROM samples WHERE node > 0 ORDER BY stack LIMIT 5");
+    let found =
+        rows(&store, "SELECT stack, stack_frames(stack) FROM samples WHERE node > 0 ORDER BY stack LIMIT 5");
     store.append(&window(99, NOON - 200_000_000, 30)).unwrap();
     for row in found {
         let (id, names) = (&row[0], &row[1]);
@@ -250,7 +255,10 @@ fn ids_of_stacks_hold_over_statements_and_unknown_ones_are_null() {
         let statement = format!("SELECT stack_frames({id}), leaf({id}), contains_function({id}, 'x')");
         assert_eq!(rows(&store, &statement), [[Value::Null, Value::Null, Value::Null]], "{id}");
     }
-    let root = rows(&store, "SELECT stack_frames(stack), leaf(stack), parent_stack FROM stacks WHERE node = 0 LIMIT 1");
+    let root = rows(
+        &store,
+        "SELECT stack_frames(stack), leaf(stack), parent_stack FROM stacks WHERE node = 0 LIMIT 1",
+    );
     assert_eq!(root, [[json!([]), Value::Null, Value::Null]]);
 }
 
@@ -330,8 +338,18 @@ fn segments_of_version_1_are_read() {
     let store = Store::open_reader(crate::golden::folder(1)).unwrap();
     let all = stored(&store);
     let found = rows(&store, "SELECT unit, sum(samples), sum(value) FROM samples GROUP BY 1");
-    assert_eq!(found, [[json!("nanoseconds"), json!(all.samples()), json!(all.rows.iter().map(|row| row.value).sum::<i64>())]]);
+    assert_eq!(
+        found,
+        [[
+            json!("nanoseconds"),
+            json!(all.samples()),
+            json!(all.rows.iter().map(|row| row.value).sum::<i64>())
+        ]]
+    );
     let versions = rows(&store, "SELECT DISTINCT schema_version FROM segments");
     assert_eq!(versions, [[json!(1)]]);
-    assert!(!rows(&store, "SELECT stack_frames(stack), period FROM samples JOIN series USING (segment, series)").is_empty());
+    assert!(
+        !rows(&store, "SELECT stack_frames(stack), period FROM samples JOIN series USING (segment, series)")
+            .is_empty()
+    );
 }

@@ -150,7 +150,8 @@ fn much_is_not_made_out_of_little() {
         "SELECT range(1000000000000)".to_owned(),
         "SELECT array_repeat(1, 1000000000)".to_owned(),
         "SELECT * FROM generate_series(1, 1000000000000)".to_owned(),
-        "WITH RECURSIVE t AS (SELECT 'x' AS x UNION ALL SELECT x || x FROM t) SELECT count(*) FROM t".to_owned(),
+        "WITH RECURSIVE t AS (SELECT 'x' AS x UNION ALL SELECT x || x FROM t) SELECT count(*) FROM t"
+            .to_owned(),
         format!("SELECT (SELECT max(x) FROM ({}) AS q(x))", doubled(40)),
     ] {
         refused(&store, &statement);

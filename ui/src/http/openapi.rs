@@ -206,8 +206,7 @@ fn html() -> String {
          errors are <code>{\"error\": …, \"detail\": …}</code>. What changes something is taken from this machine only.</p>",
     );
     for Endpoint { method, path, summary, parameters, body, answer, changes } in &ENDPOINTS {
-        let try_it =
-            *method == "get" && !path.contains('{') && *answer != BYTES && !needs_more(path);
+        let try_it = *method == "get" && !path.contains('{') && *answer != BYTES && !needs_more(path);
         let name = if try_it { format!("<a href=\"{path}\">{path}</a>") } else { (*path).to_owned() };
         page.push_str(&format!(
             "<section><h2><b>{}</b> {name}</h2><p>{}</p>",

@@ -27,7 +27,8 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 /// `GET /api/v1/sql`
 pub(super) async fn get(State(state): Shared, params: Params) -> Result<Response, ApiError> {
     let params = params.only(&["sql", "rows"])?;
-    let statement = params.text("sql").ok_or_else(|| ApiError::bad_request("the parameter `sql` is missing"))?;
+    let statement =
+        params.text("sql").ok_or_else(|| ApiError::bad_request("the parameter `sql` is missing"))?;
     answer(&state, statement.to_owned(), &params).await
 }
 

@@ -18,7 +18,10 @@ fn a_statement_is_answered_by_column() {
     assert_eq!(json!(sum), flame["samples"]);
     assert_eq!(answer["columns"][0]["name"], "process");
     assert_eq!(answer["columns"][0]["type"], "text");
-    assert_eq!((&answer["rows"], &answer["truncated"], &answer["skipped"]), (&json!(2), &json!(false), &json!([])));
+    assert_eq!(
+        (&answer["rows"], &answer["truncated"], &answer["skipped"]),
+        (&json!(2), &json!(false), &json!([]))
+    );
     let posted = server.send("POST", "/api/v1/sql", &[("content-type", "text/plain")], statement.as_bytes());
     assert_eq!(posted.json(), answer);
     let one = server.send("POST", "/api/v1/sql?rows=1", &[], statement.as_bytes()).json();
@@ -35,19 +38,27 @@ fn statements_that_cannot_be_answered_are_explained() {
             None => server.get(path),
         };
         let json = reply.json();
-        (reply.status, json["error"].as_str().unwrap().to_owned(), json["detail"].as_str().unwrap().to_owned())
+        (
+            reply.status,
+            json["error"].as_str().unwrap().to_owned(),
+            json["detail"].as_str().unwrap().to_owned(),
+        )
     };
     let path = "/api/v1/sql";
     assert_eq!(refused(path, None), (400, "the parameter `sql` is missing".into(), String::new()));
     let (status, error, detail) = refused(path, Some(b"SELECT 'open"));
-    assert_eq!((status, error.as_str(), detail.as_str()), (400, "Unterminated string literal", "SELECT 'open\n       ^"));
+    assert_eq!(
+        (status, error.as_str(), detail.as_str()),
+        (400, "Unterminated string literal", "SELECT 'open\n       ^")
+    );
     assert_eq!(refused(path, Some(b"DROP TABLE samples")).0, 400);
     assert_eq!(refused(path, Some(b"\xff")), (400, "the statement is not UTF-8".into(), String::new()));
     assert_eq!(refused(path, Some(&[b' '; 20_000])).0, 413);
     assert_eq!(refused("/api/v1/sql?rows=0", Some(b"SELECT 1")).0, 400);
     assert_eq!(refused("/api/v1/sql?rows=100001", Some(b"SELECT 1")).0, 400);
     assert_eq!(refused("/api/v1/sql?from=-1h", Some(b"SELECT 1")).0, 400);
-    let large = b"SELECT a.thread, b.thread, c.thread FROM samples a, samples b, samples c, frames d, frames e";
+    let large =
+        b"SELECT a.thread, b.thread, c.thread FROM samples a, samples b, samples c, frames d, frames e";
     let (status, error, _) = refused("/api/v1/sql?rows=100000", Some(large));
     assert_eq!((status, error.contains("1 MiB")), (422, true), "{error}");
     assert_eq!(server.request("PUT", path, &[]).status, 405);
