@@ -140,6 +140,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "ORIGIN", env = "VESTA_ALLOW_ORIGIN", value_delimiter = ',', value_parser = origin)]
     pub(crate) allow_origin: Vec<String>,
 
+    /// Folders whose source files the page may show beside their samples; several with commas [default: none]
+    #[arg(long, value_name = "DIR", env = "VESTA_SOURCE_DIR", value_delimiter = ',')]
+    pub(crate) source_dir: Vec<PathBuf>,
+
     /// Print the address as one line of JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -56,6 +56,7 @@ struct File {
     unwind_table_bytes: Option<String>,
     unwind_cache_bytes: Option<String>,
     allow_origin: Option<Vec<String>>,
+    source_dir: Option<Vec<PathBuf>>,
     store: Option<String>,
     store_cache_bytes: Option<String>,
 }
@@ -97,6 +98,8 @@ pub(crate) struct RunConfig {
     pub(crate) unwind_cache: Option<CacheOptions>,
     /// Pages that may read exports.
     pub(crate) allow_origin: Vec<String>,
+    /// Folders whose source files the page may show.
+    pub(crate) source_dir: Vec<PathBuf>,
     /// Where profiles go beside the data directory, if anywhere.
     pub(crate) objects: Option<ObjectStoreConfig>,
 }
@@ -157,6 +160,10 @@ impl RunConfig {
             unwind_cache,
             objects,
             allow_origin: if args.allow_origin.is_empty() { origins } else { args.allow_origin.clone() },
+            source_dir: match &args.source_dir[..] {
+                [] => file.source_dir.unwrap_or_default(),
+                dirs => dirs.to_vec(),
+            },
         })
     }
 }
@@ -277,6 +284,10 @@ mod tests {
         assert_eq!(run(&[], Some("unwind_cache_bytes = \"0\"")).unwrap().unwind_cache, None);
         let file = "allow_origin = [\"https://profiler.firefox.com\"]\n";
         assert_eq!(run(&[], Some(file)).unwrap().allow_origin, ["https://profiler.firefox.com"]);
+        let file_of_both = "source_dir = [\"/usr/src\"]\n";
+        assert_eq!(run(&[], Some(file_of_both)).unwrap().source_dir, [PathBuf::from("/usr/src")]);
+        let given = run(&["--source-dir", "/a,/b", "--source-dir", "/c"], Some(file_of_both)).unwrap();
+        assert_eq!(given.source_dir, ["/a", "/b", "/c"].map(PathBuf::from));
         let two = run(&["--allow-origin", "https://a.example,http://localhost:5000"], Some(file)).unwrap();
         assert_eq!(two.allow_origin, ["https://a.example", "http://localhost:5000"]);
         let objects = |flags: &[&str], file| run(flags, file).unwrap().objects;

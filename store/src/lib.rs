@@ -35,9 +35,9 @@ pub use pace::Pace;
 pub use pins::Pin;
 pub use policy::{Policy, Tier};
 pub use query::{
-    Answer, Cancel, Comparison, FunctionHistory, FunctionName, FunctionTimes, Group, HeatMap, Limits,
-    Offsets, OtherGroups, Reading, Selector, SelectorError, Side, TimeError, TimeRange, Timeline, label_text,
-    parse_time,
+    Answer, BadLanes, Cancel, Comparison, FunctionHistory, FunctionName, FunctionTimes, Group, HeatMap, Lane,
+    Lanes, LanesBy, Limits, Offsets, OtherGroups, OtherLanes, Reading, Selector, SelectorError, Side,
+    TimeError, TimeRange, Timeline, label_text, parse_time,
 };
 pub use retention::{Removed, Retention};
 pub use segment::SegmentInfo;

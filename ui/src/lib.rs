@@ -10,6 +10,7 @@ pub mod headline;
 pub mod http;
 pub mod import;
 pub mod render;
+pub mod source;
 pub mod truth;
 
 #[cfg(test)]

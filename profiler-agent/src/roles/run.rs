@@ -10,6 +10,7 @@ use std::{
 
 use store::{Pace, Retention, Store};
 use ui::http::{AgentStatus, AgentView, Limits, ServerConfig, serve};
+use ui::source::SourceDirs;
 
 use crate::{
     account::{self, Account},
@@ -42,6 +43,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// Runs until SIGINT or SIGTERM.
 pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
     let config = RunConfig::new(args, file)?;
+    let sources = SourceDirs::new(&config.source_dir).map_err(Failure::usage)?;
     let stop = StopRequest::listen().map_err(Failure::error)?;
     // The cheap refusals first: nothing is changed by a start that fails.
     let listener = bind(config.listen)?;
@@ -75,6 +77,7 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
         names: vec![host.clone()],
         origins: config.allow_origin.clone(),
         host,
+        sources,
         store,
         agent: Some(Arc::new(view)),
         limits: Limits::default(),

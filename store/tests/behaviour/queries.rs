@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use store::model::{Keep, Profile, ProfileBuilder, STATUS_COMPLETE};
-use store::{Cancel, Error, FunctionName, Limits, Selector, Side, Store, TimeRange, label_text};
+use store::model::{Keep, Profile, ProfileBuilder, Row, STATUS_COMPLETE};
+use store::{
+    Cancel, Error, FunctionName, LanesBy, Limits, OtherLanes, Selector, Side, Store, TimeRange, label_text,
+};
 
 use crate::common::{NOON, Random, at_times, plain, window};
 
@@ -304,6 +306,49 @@ proptest! {
         prop_assert_eq!(&map.columns, &columns);
         prop_assert_eq!(map.without_times, without_times);
         prop_assert!(map.from_ms % map.column_ms == 0 && map.column_ms % column == 0);
+    }
+
+    #[test]
+    fn lanes_hold_every_sample_of_their_thread_or_cpu(
+        seed in any::<u64>(),
+        from in -1_000i64..80_000,
+        length in 1i64..90_000,
+        step in 1i64..20_000,
+    ) {
+        let (_dir, store) = filled(seed);
+        let range = range(NOON + from, NOON + from + length);
+        let selector = Selector::parse(SELECTORS[(seed % 9) as usize]).unwrap();
+        let all = rows(&store, &selector, range);
+        for by in [LanesBy::Thread, LanesBy::Cpu] {
+            let found = store.lanes(&selector, range, step, by, usize::MAX).unwrap();
+            let mut sums: BTreeMap<(String, u32, u32, Option<u16>), BTreeMap<usize, u64>> = BTreeMap::new();
+            let mut add = |row: &Row, cpu, time: i64, n| {
+                let process = all.label(row.key.series, "process").unwrap_or("").to_owned();
+                let key = match by {
+                    LanesBy::Thread => (process, row.key.pid, row.key.tid, None),
+                    LanesBy::Cpu => (String::new(), 0, 0, cpu),
+                };
+                let bucket = ((time - range.from_ms) / found.step_ms) as usize;
+                *sums.entry(key).or_default().entry(bucket).or_default() += n;
+            };
+            for row in &all.rows {
+                match all.exact_of(row) {
+                    [] => add(row, None, row.key.time_ms, row.samples),
+                    exact => exact.iter().for_each(|e| add(row, Some(e.cpu), row.key.time_ms + i64::from(e.offset_ms), 1)),
+                }
+            }
+            let lanes: BTreeMap<_, _> = found.lanes.iter().map(|lane| {
+                let samples = lane.samples.iter().copied().enumerate().filter(|(_, n)| *n > 0).collect();
+                ((lane.process.clone(), lane.pid, lane.tid, lane.cpu), samples)
+            }).collect();
+            prop_assert_eq!(&lanes, &sums);
+            prop_assert_eq!(found.other, OtherLanes::default());
+            prop_assert!(found.lanes.iter().all(|lane| lane.total == lane.samples.iter().sum::<u64>()));
+            let few = store.lanes(&selector, range, step, by, 2).unwrap();
+            let kept: u64 = few.lanes.iter().map(|lane| lane.total).sum();
+            prop_assert_eq!(kept + few.other.total, all.samples());
+            prop_assert_eq!(few.lanes.len() + few.other.lanes, found.lanes.len());
+        }
     }
 
     #[test]

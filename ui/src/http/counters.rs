@@ -23,10 +23,12 @@ pub(super) enum Kind {
     Marks,
     Convert,
     Sql,
+    Lanes,
+    Source,
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Timeline,
         Self::Flame,
         Self::Truth,
@@ -41,6 +43,8 @@ impl Kind {
         Self::Marks,
         Self::Convert,
         Self::Sql,
+        Self::Lanes,
+        Self::Source,
     ];
 
     fn name(self) -> &'static str {
@@ -59,6 +63,8 @@ impl Kind {
             Self::Marks => "marks",
             Self::Convert => "convert",
             Self::Sql => "sql",
+            Self::Lanes => "lanes",
+            Self::Source => "source",
         }
     }
 }

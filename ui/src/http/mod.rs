@@ -22,6 +22,7 @@ mod run;
 mod sender;
 mod sharing;
 mod sql;
+mod views;
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,8 @@ use connections::Bounded;
 use counters::Counters;
 use guard::Names;
 
+use crate::source::SourceDirs;
+
 /// What the server serves.
 pub struct ServerConfig {
     /// Where it listens; bound already, so that a port in use is the caller's error to report.
@@ -53,6 +56,8 @@ pub struct ServerConfig {
     pub origins: Vec<String>,
     /// Name of this machine, for the page.
     pub host: String,
+    /// Where source files may be read.
+    pub sources: SourceDirs,
     /// The data.
     pub store: Store,
     /// The agent, if one runs in this process.
@@ -152,6 +157,7 @@ struct AppState {
     host: String,
     names: Names,
     origins: Vec<String>,
+    sources: SourceDirs,
     started_ms: i64,
     limits: Limits,
     permits: Arc<Semaphore>,
@@ -168,7 +174,7 @@ pub async fn serve(
     config: ServerConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let ServerConfig { listener, names, origins, host, store, agent, limits } = config;
+    let ServerConfig { listener, names, origins, host, sources, store, agent, limits } = config;
     let names = Names::new(listener.local_addr()?, &names);
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -179,6 +185,7 @@ pub async fn serve(
         host,
         names,
         origins,
+        sources,
         started_ms: now_ms(),
         limits,
         permits: Arc::new(Semaphore::new(limits.queries)),
@@ -221,6 +228,8 @@ fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/diff", get(questions::diff))
         .route("/api/v1/functions", get(questions::functions))
         .route("/api/v1/heatmap", get(questions::heat_map))
+        .route("/api/v1/lanes", get(views::lanes))
+        .route("/api/v1/source", get(views::source))
         .route("/api/v1/labels", get(api::labels))
         .route("/api/v1/labels/{name}/values", get(api::values))
         .merge(exports)

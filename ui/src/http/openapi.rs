@@ -47,7 +47,7 @@ const fn remove(path: &'static str, summary: &'static str) -> Endpoint {
 
 /// Every address of the API.
 #[rustfmt::skip]
-pub(super) const ENDPOINTS: [Endpoint; 28] = [
+pub(super) const ENDPOINTS: [Endpoint; 30] = [
     get("/api/v1/status", &[], "The server, its data and its agent."),
     get("/api/v1/headline", &["query", "from", "until", "by", "baseline", "before_from", "before_until"],
         "How much a range uses, how that compares to a baseline, and what explains most of the difference."),
@@ -65,6 +65,10 @@ pub(super) const ENDPOINTS: [Endpoint; 28] = [
     get("/api/v1/functions", &["query", "from", "until", "name", "step_ms", "top"], "When functions used CPU."),
     get("/api/v1/heatmap", &["query", "from", "until", "column_ms", "row_ms"],
         "Samples by their exact times: columns of time, and cells within them."),
+    get("/api/v1/lanes", &["query", "from", "until", "by", "step_ms", "top", "offset_from_ms", "offset_until_ms"],
+        "Samples over time of each thread or CPU (`by`: `thread` or `cpu`)."),
+    get("/api/v1/source", &["query", "from", "until", "file", "offset_from_ms", "offset_until_ms"],
+        "Samples by the lines of a source file, and its text where --source-dir allows it."),
     get("/api/v1/sql", &["sql", "rows"], "The answer to a statement of SQL that only reads."),
     Endpoint { changes: false, ..post("/api/v1/sql", &["rows"], (TEXT, "the statement"),
         "The answer to a longer statement of SQL.") },
@@ -96,7 +100,7 @@ pub(super) const ENDPOINTS: [Endpoint; 28] = [
 
 /// Parameters of query strings: name, type, what they mean.
 #[rustfmt::skip]
-const PARAMETERS: [(&str, &str, &str); 25] = [
+const PARAMETERS: [(&str, &str, &str); 26] = [
     ("query", "string", "Selector, as `process=\"redis-server\"`; default: everything."),
     ("from", "string", "Start: `now`, `-15m`, RFC 3339, or Unix seconds; default `-15m`."),
     ("until", "string", "End, not included, in the same forms; default `now`."),
@@ -115,6 +119,7 @@ const PARAMETERS: [(&str, &str, &str); 25] = [
     ("column_ms", "integer", "Time that a column covers, default 1000."),
     ("row_ms", "integer", "Time that a cell covers, default 20."),
     ("prefix", "string", "Only what starts so."),
+    ("file", "string", "Path of a source file, as debug information has it."),
     ("seconds", "integer", "The last so many seconds, in place of `from` and `until`."),
     ("label", "string", "`NAME=VALUE`, a label of all samples; may come several times."),
     ("time", "string", "When the profile starts."),
@@ -236,7 +241,7 @@ fn html() -> String {
 
 /// Whether an address does not answer without parameters.
 fn needs_more(path: &str) -> bool {
-    matches!(path, "/api/v1/functions" | "/api/v1/sql")
+    matches!(path, "/api/v1/functions" | "/api/v1/source" | "/api/v1/sql")
 }
 
 /// A text of the tables as HTML; what stands between backticks is code.

@@ -18,6 +18,8 @@ pub(crate) struct Columns {
     pub(crate) status: bool,
     /// When: buckets, and exact times where they are kept.
     pub(crate) time: bool,
+    /// On which CPU, where that is kept: only beside exact times.
+    pub(crate) cpus: bool,
 }
 
 /// Some rows. A column that was not asked for is empty.
@@ -44,6 +46,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) texts: &'a StringTable,
     /// Exact times of all samples of a row, within the range or not; none where the row does not know them.
     pub(crate) exact: Option<Lists<'a>>,
+    /// The CPUs of these samples, in the same order; none where the row does not know them.
+    pub(crate) cpus: Option<Lists<'a>>,
     /// The range, Unix milliseconds.
     pub(crate) range: &'a Range<i64>,
     /// The part of every second that counts; none for all of it.
@@ -106,6 +110,21 @@ impl Batch<'_> {
             let time = self.time[row].saturating_add(i64::from(*offset));
             if self.range.contains(&time) && self.offsets.is_none_or(|offsets| offsets.contains(time)) {
                 each(time, 1);
+            }
+        }
+    }
+
+    /// The same with the CPU of each sample, where it is known.
+    pub(crate) fn each_time_and_cpu(&self, row: usize, mut each: impl FnMut(i64, Option<u16>, u64)) {
+        let cpus = self.cpus.map_or(&[][..], |lists| lists.get(row));
+        let offsets = self.exact.map_or(&[][..], |lists| lists.get(row));
+        if offsets.is_empty() || cpus.len() != offsets.len() {
+            return self.each_time(row, |time, samples| each(time, None, samples));
+        }
+        for (offset, cpu) in offsets.iter().zip(cpus) {
+            let time = self.time[row].saturating_add(i64::from(*offset));
+            if self.range.contains(&time) && self.offsets.is_none_or(|offsets| offsets.contains(time)) {
+                each(time, u16::try_from(*cpu).ok(), 1);
             }
         }
     }

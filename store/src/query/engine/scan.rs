@@ -93,9 +93,10 @@ pub(crate) fn scan_head(request: &Request<'_>, head: &Profile, take: &mut Take<'
     let thread: Vec<_> = rows.iter().map(|row| scan.texts.intern(head.text(row.key.thread)).0).collect();
     let status: Vec<_> = rows.iter().map(|row| scan.texts.intern(head.text(row.key.status)).0).collect();
     let mut starts = vec![0i32];
-    let mut offsets = Vec::new();
+    let (mut offsets, mut cpus) = (Vec::new(), Vec::new());
     for row in rows {
         offsets.extend(head.exact_of(row).iter().map(|exact| i32::from(exact.offset_ms)));
+        cpus.extend(head.exact_of(row).iter().map(|exact| i32::from(exact.cpu)));
         starts.push(offsets.len() as i32);
     }
     let (series, node) = (ints(|row| row.key.series.0), ints(|row| row.key.node.0));
@@ -110,6 +111,7 @@ pub(crate) fn scan_head(request: &Request<'_>, head: &Profile, take: &mut Take<'
         thread: Codes::Each(&thread),
         status: Codes::Each(&status),
         exact: Some(Lists { starts: &starts, values: &offsets }),
+        cpus: Some(Lists { starts: &starts, values: &cpus }),
     };
     scan.rows(&raw, true, take)?;
     Ok(rows.len() as u64)
@@ -153,6 +155,7 @@ struct Raw<'a> {
     thread: Codes<'a>,
     status: Codes<'a>,
     exact: Option<Lists<'a>>,
+    cpus: Option<Lists<'a>>,
 }
 
 struct Scan<'a> {
@@ -173,7 +176,7 @@ impl<'a> Scan<'a> {
 
     /// The columns to read.
     fn columns(&self, is_edge: bool, known: &Known) -> Vec<&'static str> {
-        let Columns { node, value, threads, status, time } = self.request.columns;
+        let Columns { node, value, threads, status, time, cpus } = self.request.columns;
         let asked = |label| self.by_row && self.request.selector.asks_for(label);
         let mut columns = vec!["samples"];
         let mut need = |name, needed: bool| columns.extend(needed.then_some(name));
@@ -186,6 +189,7 @@ impl<'a> Scan<'a> {
         need("status", (status || asked("status")) && known.status.is_none());
         need("time", time || is_edge);
         need("offsets_ms", time || is_edge);
+        need("cpus", cpus);
         columns
     }
 
@@ -209,7 +213,8 @@ impl<'a> Scan<'a> {
             tid: longs(batch, "tid")?,
             thread: codes_or(thread.as_deref(), known.thread),
             status: codes_or(status.as_deref(), known.status),
-            exact: lists(batch)?,
+            exact: lists(batch, "offsets_ms")?,
+            cpus: lists(batch, "cpus")?,
         };
         self.rows(&raw, is_edge, take)
     }
@@ -252,6 +257,7 @@ impl<'a> Scan<'a> {
             status: raw.status,
             texts: &self.texts,
             exact: raw.exact,
+            cpus: raw.cpus,
             range: &self.request.range,
             offsets: self.request.offsets,
         })
@@ -315,20 +321,30 @@ fn check(raw: &Raw<'_>, tables: &Profile) -> Result<(), Fault> {
     if raw.samples.iter().any(|samples| *samples < 0) {
         return Err(bad("a row has less than no samples"));
     }
-    let Some(lists) = raw.exact else { return Ok(()) };
+    for lists in [raw.exact, raw.cpus].into_iter().flatten() {
+        check_lists(raw, lists)?;
+    }
+    Ok(())
+}
+
+/// Whether each row has an entry for each of its samples, or none.
+fn check_lists(raw: &Raw<'_>, lists: Lists<'_>) -> Result<(), Fault> {
     for (row, samples) in raw.samples.iter().enumerate() {
         let bounds = (usize::try_from(lists.starts[row]), usize::try_from(lists.starts[row + 1]));
         match bounds {
             (Ok(start), Ok(end)) if start <= end && end <= lists.values.len() => {
                 if start != end && i64::try_from(end - start) != Ok(*samples) {
-                    return Err(bad(format_args!("a row of {samples} samples has {} times", end - start)));
+                    return Err(bad(format_args!(
+                        "a row of {samples} samples has {} times or CPUs",
+                        end - start
+                    )));
                 }
             }
-            _ => return Err(bad("bad list of exact times")),
+            _ => return Err(bad("bad list of exact times or CPUs")),
         }
     }
     if lists.values.iter().any(|offset| u16::try_from(*offset).is_err()) {
-        return Err(bad("an exact time is out of range"));
+        return Err(bad("an exact time or a CPU is out of range"));
     }
     Ok(())
 }
@@ -399,9 +415,9 @@ fn longs<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a [i64], Fault> {
     }
 }
 
-fn lists(batch: &RecordBatch) -> Result<Option<Lists<'_>>, Fault> {
-    let Some(column) = batch.column_by_name("offsets_ms") else { return Ok(None) };
-    let wrong = || bad("column offsets_ms is not a list of whole numbers");
+fn lists<'a>(batch: &'a RecordBatch, name: &str) -> Result<Option<Lists<'a>>, Fault> {
+    let Some(column) = batch.column_by_name(name) else { return Ok(None) };
+    let wrong = || bad(format_args!("column {name} is not a list of whole numbers"));
     let list = column.as_list_opt::<i32>().filter(|list| list.null_count() == 0).ok_or_else(wrong)?;
     let values = list.values().as_primitive_opt::<Int32Type>().filter(|values| values.null_count() == 0);
     Ok(Some(Lists { starts: list.value_offsets(), values: values.ok_or_else(wrong)?.values() }))

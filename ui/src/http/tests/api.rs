@@ -245,6 +245,42 @@ fn the_heat_map_has_all_samples_with_times() {
 }
 
 #[test]
+fn lanes_are_threads_or_cpus() {
+    let server = Server::start(&[two_processes()]);
+    let lanes = server.get_range("/api/v1/lanes?step_ms=5000").json();
+    let first = &lanes["lanes"][0];
+    assert_eq!((&lanes["by"], &lanes["step_ms"]), (&json!("thread"), &json!(5000)));
+    assert_eq!((&first["process"], &first["total"]), (&json!("redis-server"), &json!(30)));
+    assert_eq!((&first["thread"], &first["samples"]), (&json!("io_thd_1"), &json!([30, 0])));
+    let one = server.get_range("/api/v1/lanes?top=1").json();
+    assert_eq!(
+        (one["lanes"].as_array().unwrap().len(), &one["other"]),
+        (1, &json!({"lanes": 1, "total": 10}))
+    );
+    let cpus = server.get_range("/api/v1/lanes?by=cpu").json();
+    let kept: u64 =
+        cpus["lanes"].as_array().unwrap().iter().map(|lane| lane["total"].as_u64().unwrap()).sum();
+    assert_eq!(kept, 40);
+    let reply = server.get_range("/api/v1/lanes?by=host");
+    assert_eq!((reply.status, reply.error()), (400, "there are lanes by thread and by cpu".to_owned()));
+}
+
+#[test]
+fn a_source_file_has_samples_by_line_and_its_text_where_it_may_be_read() {
+    let server = Server::start(&[two_processes()]);
+    let source = server.get_range("/api/v1/source?file=src/app.c").json();
+    assert_eq!((&source["samples"], &source["text"]), (&json!(40), &json!("int main() {}\n")));
+    let own: u64 =
+        source["lines"].as_array().unwrap().iter().map(|line| line["self"].as_u64().unwrap()).sum();
+    assert!(own > 0 && source["in_file"].as_u64().unwrap() >= own, "{source}");
+    // It is there and might be read, but no sample is from it.
+    let other = server.get_range("/api/v1/source?file=./src/app.c").json();
+    assert_eq!((&other["text"], &other["in_file"]), (&Value::Null, &json!(0)));
+    assert_eq!(server.get_range("/api/v1/source").status, 400);
+    assert_eq!(server.get_range(&format!("/api/v1/source?file={}", "a".repeat(4097))).status, 400);
+}
+
+#[test]
 fn labels_and_values_are_found_by_how_they_start() {
     let server = Server::start(&[two_processes()]);
     assert_eq!(server.get_range("/api/v1/labels?prefix=p").json()["labels"], json!(["pid", "process"]));

@@ -93,7 +93,13 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let host = "web-01".to_owned();
         let origins = vec!["https://viewer.example".to_owned()];
-        let config = ServerConfig { listener, names: Vec::new(), origins, host, store, agent, limits };
+        let sources = folder.path().join("src");
+        std::fs::create_dir(&sources).unwrap();
+        std::fs::write(sources.join("app.c"), "int main() {}\n").unwrap();
+        // Frames call it src/app.c.
+        let sources = SourceDirs::new(&[folder.path().to_path_buf()]).unwrap();
+        let names = Vec::new();
+        let config = ServerConfig { listener, names, origins, host, sources, store, agent, limits };
         let (stop, stopped) = oneshot::channel::<()>();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
