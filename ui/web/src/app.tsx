@@ -1,8 +1,10 @@
 /** The page, top to bottom in its reading order: a sentence, then time, then code, then proof. */
 
 import { type JSX, Match, Show, Switch, createEffect, createSignal } from "solid-js";
+import { Printed } from "./flame/printed";
 import { FlameGraph } from "./flame/view";
 import { Details } from "./shell/details";
+import { FrameMenu } from "./shell/framemenu";
 import { Headline } from "./shell/headline";
 import { Help } from "./shell/help";
 import { listenToKeys } from "./shell/keys";
@@ -13,7 +15,10 @@ import { TruthDrawer } from "./shell/truth";
 import { ComparePage } from "./compare/view";
 import { FunctionSearch } from "./find/functions";
 import { HeatMapRow } from "./heatmap/view";
+import { Lanes } from "./lanes/view";
+import { Sandwich } from "./sandwich/view";
 import { createDrop } from "./share/drop";
+import { SourceView } from "./source/view";
 import { createExplore } from "./state/explore";
 import { createHistory } from "./state/history";
 import { startLoader } from "./state/loader";
@@ -21,6 +26,7 @@ import { createTheme } from "./state/theme";
 import { Legend } from "./timeline/legend";
 import { TimeLine } from "./timeline/view";
 import { TopTable } from "./top/view";
+import { CallTree } from "./tree/view";
 
 export function App(): JSX.Element {
   const explore = createExplore();
@@ -46,17 +52,25 @@ export function App(): JSX.Element {
         <TimeLine explore={explore} history={history} theme={theme} />
         <Legend explore={explore} history={history} theme={theme} />
         <Show when={explore.view().heatMap !== false}><HeatMapRow explore={explore} theme={theme} /></Show>
-        <Toolbar explore={explore} />
+        <Toolbar explore={explore} theme={theme} />
         <div class="view" id="tab-panel" role="tabpanel" aria-labelledby={`tab-${explore.view().tab}`}>
           <Switch>
-            <Match when={explore.view().tab === "flame"}><FlameGraph explore={explore} theme={theme} /></Match>
+            <Match when={explore.view().tab === "flame"}>
+              <FlameGraph explore={explore} theme={theme} />
+              <Printed explore={explore} />
+            </Match>
             <Match when={explore.view().tab === "top"}><TopTable explore={explore} theme={theme} /></Match>
+            <Match when={explore.view().tab === "sandwich"}><Sandwich explore={explore} theme={theme} /></Match>
+            <Match when={explore.view().tab === "tree"}><CallTree explore={explore} theme={theme} /></Match>
+            <Match when={explore.view().tab === "lanes"}><Lanes explore={explore} theme={theme} /></Match>
+            <Match when={explore.view().tab === "source"}><SourceView explore={explore} /></Match>
           </Switch>
         </div>
         <Details explore={explore} theme={theme} />
       </main>
       </Show>
       <StatusBar explore={explore} theme={theme} own={own} />
+      <FrameMenu explore={explore} />
       <Show when={explore.view().truth}><TruthDrawer explore={explore} theme={theme} own={own} /></Show>
       <Show when={over()}><p class="dropping">Drop a profile to compare it: pprof, folded stacks, perf script</p></Show>
       <Show when={functions()}><FunctionSearch explore={explore} history={history} close={() => setFunctions(false)} /></Show>

@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { ApiError, Latest, apiUrl, fetchFlame, selectionParams } from "./client";
+import { ApiError, Latest, apiUrl, fetchTruth, selectionParams } from "./client";
 
 afterEach(() => vi.unstubAllGlobals());
 const answer = (status: number, body: string) =>
@@ -15,21 +15,21 @@ test("empty parameters are left out, and times are seconds", () => {
 
 test("a refusal carries the server's words", async () => {
   answer(400, '{"error":"unknown label","detail":"proces=\\"x\\"\\n^"}');
-  const error = await fetchFlame(at, "process").catch((reason: unknown) => reason);
+  const error = await fetchTruth(at).catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(ApiError);
   expect(error).toMatchObject({ message: "unknown label", status: 400, detail: 'proces="x"\n^' });
 });
 
 test("an answer that is no JSON is an error, not a crash", async () => {
   answer(502, "<html>");
-  await expect(fetchFlame(at, "process")).rejects.toMatchObject({ message: "The server answered 502" });
+  await expect(fetchTruth(at)).rejects.toMatchObject({ message: "The server answered 502" });
   answer(200, "<html>");
-  await expect(fetchFlame(at, "process")).rejects.toMatchObject({ message: "The server's answer is not JSON" });
+  await expect(fetchTruth(at)).rejects.toMatchObject({ message: "The server's answer is not JSON" });
 });
 
 test("no answer at all is said", async () => {
   vi.stubGlobal("fetch", vi.fn(async () => Promise.reject(new TypeError("refused"))));
-  await expect(fetchFlame(at, "process")).rejects.toMatchObject({ message: "The server does not answer", status: 0 });
+  await expect(fetchTruth(at)).rejects.toMatchObject({ message: "The server does not answer", status: 0 });
 });
 
 test("a new request cancels the one before", async () => {

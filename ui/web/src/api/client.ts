@@ -1,7 +1,7 @@
 /** Requests to the server. */
 
 import type {
-  Annotation, Diff, Flame, FunctionHistory, Headline, HeatMap, LabelValues, Pin, Status, Timeline, Truth,
+  Annotation, Diff, Flame, FunctionHistory, Headline, HeatMap, LabelValues, LanesAnswer, Pin, SourceAnswer, Status, Timeline, Truth,
 } from "./types";
 
 /** The server refused, failed, or was not reached. */
@@ -47,7 +47,8 @@ export function selectionParams({ query, from, until, low, high }: Selection): P
 
 const get = <T>(path: string, params: Params, signal?: AbortSignal) => ask<T>(path, params, {}, signal);
 
-async function ask<T>(path: string, params: Params, init: RequestInit, signal?: AbortSignal): Promise<T> {
+/** An answer that is no refusal. */
+async function request(path: string, params: Params, init: RequestInit, signal?: AbortSignal): Promise<Response> {
   let response: Response;
   try {
     const headers = { accept: "application/json", ...init.headers };
@@ -56,8 +57,13 @@ async function ask<T>(path: string, params: Params, init: RequestInit, signal?: 
     if (signal?.aborted) throw error;
     throw new ApiError("The server does not answer", 0, "");
   }
+  if (!response.ok) throw refused(response.status, await response.text());
+  return response;
+}
+
+async function ask<T>(path: string, params: Params, init: RequestInit, signal?: AbortSignal): Promise<T> {
+  const response = await request(path, params, init, signal);
   const text = await response.text();
-  if (!response.ok) throw refused(response.status, text);
   if (response.status === 204) return undefined as T;
   try {
     return JSON.parse(text) as T;
@@ -83,6 +89,16 @@ export const fetchTimeline = (at: Selection, by: string, step: number, top?: num
 
 export const fetchFlame = (at: Selection, by: string, nodes?: number, signal?: AbortSignal) =>
   get<Flame>("flame", { ...selectionParams(at), by, max_nodes: nodes }, signal);
+
+/** The stack tree as it comes; it is read on another thread (flame/engine.ts). */
+export const fetchFlameBytes = async (at: Selection, by: string, nodes?: number, signal?: AbortSignal): Promise<ArrayBuffer> =>
+  (await request("flame", { ...selectionParams(at), by, max_nodes: nodes }, {}, signal)).arrayBuffer();
+
+export const fetchLanes = (at: Selection, by: string, step: number, top: number, signal?: AbortSignal) =>
+  get<LanesAnswer>("lanes", { ...selectionParams(at), by, step_ms: step, top }, signal);
+
+export const fetchSource = (at: Selection, file: string, signal?: AbortSignal) =>
+  get<SourceAnswer>("source", { ...selectionParams(at), file }, signal);
 
 export const fetchTruth = (at: Selection, signal?: AbortSignal) => get<Truth>("truth", selectionParams(at), signal);
 

@@ -96,6 +96,48 @@ export interface Flame {
   nodes: { parent: number[]; frame: number[]; self: number[]; total: number[]; pruned?: number[] };
 }
 
+/** A thread, or a CPU, over time. */
+export interface Lane {
+  /** All but `cpu` of a thread; empty and 0 for a CPU. */
+  process: string;
+  thread: string;
+  pid: number;
+  tid: number;
+  /** Null for a thread, and for samples whose CPU was not kept. */
+  cpu: number | null;
+  total: number;
+  samples: number[];
+}
+
+/** `GET /api/v1/lanes`. */
+export interface LanesAnswer {
+  from_ms: number;
+  until_ms: number;
+  step_ms: number;
+  period_ns: number;
+  by: string;
+  lanes: Lane[];
+  other: { lanes: number; total: number };
+  skipped: Skipped[];
+}
+
+/** `GET /api/v1/source`: samples by the lines of one file. */
+export interface SourceAnswer {
+  file: string;
+  period_ns: number;
+  samples: number;
+  /** Samples with the file anywhere in their stack. */
+  in_file: number;
+  lines: { line: number; self: number; total: number }[];
+  /** The file's text; null where it may not or cannot be read, with the reason. */
+  text: string | null;
+  reason: string;
+  skipped: Skipped[];
+}
+
+/** What an answer says beside its tree. */
+export type FlameFacts = Omit<Flame, "kinds" | "strings" | "frames" | "nodes">;
+
 /** A reason in words. */
 export interface Reason {
   /** Its name in the label `status`, or among the losses. */

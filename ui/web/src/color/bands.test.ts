@@ -7,6 +7,8 @@ test("the hash is FNV-1a of 32 bits", () => {
   expect(fnv1a("")).toBe(0x811c9dc5);
   expect(fnv1a("a")).toBe(0xe40c292c);
   expect(fnv1a("foobar")).toBe(0xbf9cf968);
+  // "ä" is the bytes c3 a4.
+  expect(fnv1a("aä")).toBe(Math.imul(Math.imul(0xe40c292c ^ 0xc3, 0x01000193) ^ 0xa4, 0x01000193) >>> 0);
 });
 
 test("a binary's key leaves out its folder, version and suffix", () => {

@@ -40,10 +40,24 @@ const encoder = new TextEncoder();
 
 /** 32-bit FNV-1a of the UTF-8 bytes of `text`: the same on every host and day. */
 export function fnv1a(text: string): number {
-  let hash = 0x811c9dc5;
-  for (const byte of encoder.encode(text)) {
-    hash = Math.imul(hash ^ byte, 0x01000193);
+  return fnv1aOn(0x811c9dc5, text);
+}
+
+/** The hash of a text that follows another one, whose hash is given. */
+export function fnv1aOn(start: number, text: string): number {
+  let hash = start;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    // Nearly all names are ASCII, where a code unit is the byte.
+    if (unit > 0x7f) return fnv1aOfBytes(start, text);
+    hash = Math.imul(hash ^ unit, 0x01000193);
   }
+  return hash >>> 0;
+}
+
+function fnv1aOfBytes(start: number, text: string): number {
+  let hash = start;
+  for (const byte of encoder.encode(text)) hash = Math.imul(hash ^ byte, 0x01000193);
   return hash >>> 0;
 }
 
@@ -128,8 +142,18 @@ function shade(hex: string, change: (tone: Oklch) => Partial<Oklch>): string {
   return toHex({ ...tone, ...change(tone) });
 }
 
-/** The palette of a theme. */
-export function palette(dark: boolean): Palette {
+/** No colours but the system's: what they told is told by outlines, textures and names alone. */
+function forcedPalette(dark: boolean): Palette {
+  const canvas = () => "Canvas";
+  return {
+    dark, ink: "CanvasText", root: "Canvas", truncated: "Canvas", other: "Canvas",
+    area: canvas, group: canvas, frame: canvas, inlined: canvas, outline: () => "CanvasText",
+  };
+}
+
+/** The palette of a theme; `forced`: the system's own colours. */
+export function palette(dark: boolean, forced = false): Palette {
+  if (forced) return forcedPalette(dark);
   const tones = dark ? DARK : LIGHT;
   const at = (list: readonly string[], band: number) => list[band] ?? tones.other;
   const frames = tones.frame.flatMap((hex) =>

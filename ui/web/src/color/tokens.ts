@@ -20,8 +20,14 @@ const DARK: Tokens = {
   line: "#2b2925", line2: "#403c36", accent: "#ff9457",
 };
 
-/** The tokens of a theme. */
-export const tokens = (dark: boolean): Tokens => (dark ? DARK : LIGHT);
+/** The system's own colours, for those who have set them. */
+const FORCED: Tokens = {
+  bg: "Canvas", surface: "Canvas", ink: "CanvasText", ink2: "CanvasText", ink3: "CanvasText",
+  line: "GrayText", line2: "GrayText", accent: "Highlight",
+};
+
+/** The tokens of a theme; `forced`: the system's own colours. */
+export const tokens = (dark: boolean, forced = false): Tokens => (forced ? FORCED : dark ? DARK : LIGHT);
 
 /** A translucent stroke or dot of a texture. */
 export const textureInk = (dark: boolean, alpha: number): string =>

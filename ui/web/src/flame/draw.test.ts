@@ -4,6 +4,7 @@ import { tokens } from "../color/tokens";
 import { FillCache, type Scene, drawFlame, drawOutlines } from "./draw";
 import { flameOf } from "./fixture";
 import { type Viewport, viewOf, visibleRects } from "./layout";
+import { foldStartup } from "./startup";
 import { forgetWidths } from "./text";
 import { buildTree } from "./tree";
 
@@ -36,7 +37,7 @@ const scene = (folded: Record<string, number>, change: Partial<Scene> = {}): Sce
   const tree = buildTree(flameOf(folded));
   const view = viewOf(tree, 0);
   return {
-    tree, view, port, rects: visibleRects(tree, view, port), palette: palette(false), tokens: tokens(false), ratio: 1,
+    tree, view, port, rects: visibleRects(tree, view, port), palette: palette(false), tokens: tokens(false), ratio: 1, coloring: "package",
     rootLabel: "web-01", matches: undefined, zoomed: 0, ...change,
   };
 };
@@ -65,6 +66,14 @@ test("each kind of frame has its texture", () => {
   expect(textures.sort()).toEqual(["cross", "dots", "dots", "hatch"]);
 });
 
+test("a folded frame has a double rule above and below", () => {
+  const folded = scene({ "p;_start;main;f": 1 });
+  const tree = foldStartup(folded.tree);
+  const paper = draw({ ...folded, tree, rects: visibleRects(tree, folded.view, port) });
+  expect(paper.texts.map(({ text }) => text)).toContain("2 start-up frames");
+  expect(paper.fills.filter(({ w }) => w > 900)).toHaveLength(4);
+});
+
 test("many small frames are not given the name of one of them", () => {
   const many = Object.fromEntries(Array.from({ length: 4000 }, (_, i) => [`p;f${i}`, 1]));
   const { texts } = draw(scene(many));
@@ -75,9 +84,7 @@ test("many small frames are not given the name of one of them", () => {
 test("what a search does not find fades", () => {
   const matches = new Uint8Array(10);
   const found = scene({ "p;hit": 50, "p;miss": 50 });
-  found.tree.frames.forEach((frame, i) => {
-    if (frame.name === "hit") matches[i] = 1;
-  });
+  for (let i = 0; i < found.tree.frames.length; i++) if (found.tree.frames.name(i) === "hit") matches[i] = 1;
   const { texts } = draw({ ...found, matches });
   expect(texts.find(({ text }) => text === "hit")?.alpha).toBe(1);
   expect(texts.find(({ text }) => text === "miss")?.alpha).toBe(0.5);

@@ -3,6 +3,7 @@
 import type { Palette } from "../color/bands";
 import type { Tokens } from "../color/tokens";
 import { share } from "../format/number";
+import type { Coloring } from "../state/url";
 import type { Rects, View, Viewport } from "./layout";
 import { rowTop, scaleOf } from "./layout";
 import { frameLabel, shortName } from "./names";
@@ -24,27 +25,32 @@ export interface Scene {
   palette: Palette;
   tokens: Tokens;
   ratio: number;
+  /** What colours stand for; packages where nobody chose. */
+  coloring?: Coloring;
+  contrast?: boolean;
   rootLabel: string;
   /** 1 for each frame that a search found; undefined without a search. */
   matches: Uint8Array | undefined;
   zoomed: number;
 }
 
-/** Fills by frame, kept as long as the tree and the palette stay. */
+/** Fills by frame, kept as long as the tree, the palette and what colours mean stay. */
 export class FillCache {
   #tree: FlameTree | undefined;
   #palette: Palette | undefined;
+  #coloring: Coloring | undefined;
   #fills: string[] = [];
 
-  of(tree: FlameTree, palette: Palette, frame: number): string {
-    if (tree !== this.#tree || palette !== this.#palette) {
+  of(tree: FlameTree, palette: Palette, coloring: Coloring, frame: number): string {
+    if (tree !== this.#tree || palette !== this.#palette || coloring !== this.#coloring) {
       this.#tree = tree;
       this.#palette = palette;
+      this.#coloring = coloring;
       this.#fills = [];
     }
     const known = this.#fills[frame];
     if (known) return known;
-    const fill = frameFill(tree.frames[frame] as FlameTree["frames"][number], palette);
+    const fill = frameFill(tree.frames.at(frame), palette, coloring);
     this.#fills[frame] = fill;
     return fill;
   }
@@ -52,8 +58,8 @@ export class FillCache {
 
 /** Draws a scene; the context's scale is the device's pixel ratio. */
 export function drawFlame(context: CanvasRenderingContext2D, scene: Scene, fills: FillCache): void {
-  const { port, rects, tree, palette, ratio } = scene;
-  const brush: Brush = { context, palette, ratio };
+  const { port, rects, tree, palette, ratio, coloring = "package" } = scene;
+  const brush: Brush = { context, palette, ratio, coloring, contrast: scene.contrast ?? false };
   const h = port.rowHeight - 1;
   context.clearRect(0, 0, port.width, port.height);
   context.textBaseline = "middle";
@@ -62,7 +68,7 @@ export function drawFlame(context: CanvasRenderingContext2D, scene: Scene, fills
     const w = rects.w[i] as number;
     const gap = w > 3 ? 1 : w > 1.2 ? 0.5 : 0;
     const width = Math.max(w - gap, 0.6);
-    const fill = fills.of(tree, palette, tree.frame[node] as number);
+    const fill = fills.of(tree, palette, coloring, tree.frame[node] as number);
     if (rects.sliver[i]) paintSliver(brush, scene, fill, node, rects.x[i] as number, rects.y[i] as number, width, h);
     else paintNode(brush, scene, fill, node, rects.x[i] as number, rects.y[i] as number, width, h);
   }

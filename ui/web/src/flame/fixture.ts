@@ -2,6 +2,7 @@
 
 import type { Flame } from "../api/types";
 
+/** The kinds that the server knows. */
 const KINDS = ["root", "group", "kernel", "native", "inlined", "jit", "interpreted", "truncated"];
 
 /** `{"redis;main;poll": 3}` as an answer of the server; `name@binary` sets a binary, `kind:name` a kind. */

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { flameOf } from "./fixture";
-import { type Viewport, between, hit, rowTop, viewOf, visibleRects } from "./layout";
+import { type Viewport, between, fromParts, hit, panned, rowTop, toParts, viewOf, visibleRects, zoomedAt } from "./layout";
 import { buildTree, frameOf } from "./tree";
 
 const port: Viewport = {
@@ -75,4 +75,28 @@ test("a zoom starts fast, ends exactly", () => {
   expect(between(from, to, 0)).toEqual(from);
   expect(between(from, to, 1)).toEqual(to);
   expect(between(from, to, 0.5).x0).toBeCloseTo(43.75);
+});
+
+test("zooming keeps what is under the pointer there, and stays within the whole", () => {
+  const all = { x0: 0, x1: 1000 };
+  const closer = zoomedAt(all, all, 250, 0.5);
+  expect(closer).toEqual({ x0: 125, x1: 625 });
+  expect(zoomedAt(closer, all, 250, 2)).toEqual(all);
+  expect(zoomedAt({ x0: 900, x1: 1000 }, all, 1000, 3)).toEqual({ x0: 700, x1: 1000 });
+  const closest = Array.from({ length: 200 }).reduce<typeof all>((at) => zoomedAt(at, all, 500, 0.5), all);
+  expect(closest.x1 - closest.x0).toBeCloseTo(1e-4);
+  expect(zoomedAt(all, all, 3, 50)).toEqual(all);
+});
+
+test("panning ends at the edges", () => {
+  const all = { x0: 0, x1: 1000 };
+  expect(panned({ x0: 100, x1: 200 }, all, 50)).toEqual({ x0: 150, x1: 250 });
+  expect(panned({ x0: 100, x1: 200 }, all, 5000)).toEqual({ x0: 900, x1: 1000 });
+  expect(panned(all, all, -7)).toEqual(all);
+});
+
+test("a view survives the way through parts of the whole", () => {
+  const all = { x0: 0, x1: 640 };
+  expect(fromParts(toParts({ x0: 160, x1: 320 }, all), all)).toEqual({ x0: 160, x1: 320 });
+  expect(fromParts({ x0: 0.9, x1: 3 }, all)).toEqual(all);
 });

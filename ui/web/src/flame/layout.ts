@@ -156,3 +156,35 @@ export function between(from: View, to: View, t: number): View {
   const eased = 1 - (1 - t) ** 3;
   return { x0: from.x0 + (to.x0 - from.x0) * eased, x1: from.x1 + (to.x1 - from.x1) * eased };
 }
+
+/** How far a view can be zoomed in, as a part of the whole. */
+const CLOSEST = 1e-7;
+
+/** A view of the same whole, moved and resized so that it lies within it. */
+function bounded({ x0, x1 }: View, whole: View): View {
+  const all = whole.x1 - whole.x0;
+  const width = Math.min(all, Math.max(x1 - x0, all * CLOSEST));
+  const from = Math.min(Math.max(x0, whole.x0), whole.x1 - width);
+  return { x0: from, x1: from + width };
+}
+
+/** The view after zooming by `factor` (below 1: closer) around the sample `at`. */
+export function zoomedAt(view: View, whole: View, at: number, factor: number): View {
+  const width = Math.min(whole.x1 - whole.x0, (view.x1 - view.x0) * factor);
+  const part = (at - view.x0) / (view.x1 - view.x0 || 1);
+  return bounded({ x0: at - width * part, x1: at + width * (1 - part) }, whole);
+}
+
+/** The view after moving it by a number of samples. */
+export const panned = (view: View, whole: View, by: number): View =>
+  bounded({ x0: view.x0 + by, x1: view.x1 + by }, whole);
+
+/** A view as parts of the whole, 0…1, and back: what a link carries. */
+export const toParts = ({ x0, x1 }: View, whole: View): View => {
+  const all = whole.x1 - whole.x0 || 1;
+  return { x0: (x0 - whole.x0) / all, x1: (x1 - whole.x0) / all };
+};
+export const fromParts = ({ x0, x1 }: View, whole: View): View => {
+  const all = whole.x1 - whole.x0;
+  return bounded({ x0: whole.x0 + x0 * all, x1: whole.x0 + x1 * all }, whole);
+};

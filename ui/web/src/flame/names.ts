@@ -11,6 +11,7 @@ const KINDS: Record<FrameKind, string> = {
   jit: "JIT",
   interpreted: "interpreted",
   truncated: "truncated",
+  folded: "folded",
 };
 
 /** A kind in words. */

@@ -1,6 +1,8 @@
 /** Painting one frame: fill, texture and shape. */
 
 import { KERNEL_BAND, type Palette, bandOf, stepOf } from "../color/bands";
+import type { Coloring } from "../state/url";
+import { packageOf } from "./package";
 import { texture } from "./texture";
 import type { Frame } from "./tree";
 
@@ -10,16 +12,24 @@ export interface Brush {
   palette: Palette;
   /** Device pixels per CSS pixel. */
   ratio: number;
+  coloring: Coloring;
+  /** Whether the user asked for more contrast: then every frame has an outline, and textures are darker. */
+  contrast?: boolean;
 }
 
+/** Bands by kind: blue for machine code, straw and violet for what a runtime runs. */
+const KIND_BANDS: Partial<Record<Frame["kind"], number>> = { kernel: KERNEL_BAND, native: 6, inlined: 5, jit: 7, interpreted: 2, folded: 6 };
+
 /** The band a frame's colour comes from. */
-export function frameBand(frame: Frame): number {
+export function frameBand(frame: Frame, coloring: Coloring): number {
   if (frame.kind === "kernel") return KERNEL_BAND;
-  return bandOf(frame.binary || frame.file || frame.name);
+  if (frame.kind === "folded") return bandOf(frame.binary);
+  if (coloring === "type") return KIND_BANDS[frame.kind] ?? KERNEL_BAND;
+  return bandOf((coloring === "package" && packageOf(frame)) || frame.binary || frame.file || frame.name);
 }
 
 /** The fill of a frame. */
-export function frameFill(frame: Frame, palette: Palette): string {
+export function frameFill(frame: Frame, palette: Palette, coloring: Coloring): string {
   switch (frame.kind) {
     case "root":
       return palette.root;
@@ -28,9 +38,10 @@ export function frameFill(frame: Frame, palette: Palette): string {
     case "truncated":
       return palette.truncated;
     case "inlined":
-      return palette.inlined(frameBand(frame));
+    case "folded":
+      return palette.inlined(frameBand(frame, coloring));
     default:
-      return palette.frame(frameBand(frame), stepOf(frame.name));
+      return palette.frame(frameBand(frame, coloring), stepOf(frame.name));
   }
 }
 
@@ -54,26 +65,35 @@ export function paintFrame(brush: Brush, frame: Frame, fill: string, x: number, 
   } else {
     box(context, x, y, w, h);
   }
-  if (frame.kind === "inlined") {
+  if (frame.kind === "folded" && w > 3) {
+    context.fillStyle = palette.outline(frameBand(frame, brush.coloring));
+    // A double rule above and below: something is put away between them.
+    for (const at of [0, 2, h - 3, h - 1]) context.fillRect(x, y + at, w, 1);
+    return;
+  }
+  if (frame.kind === "inlined" || brush.contrast) {
     if (w <= 4) return;
-    context.strokeStyle = palette.outline(frameBand(frame));
+    context.strokeStyle = brush.contrast ? palette.ink : palette.outline(frameBand(frame, brush.coloring));
     context.lineWidth = 1;
     context.beginPath();
     context.roundRect(x + 0.5, y + 0.5, w - 1, h - 1, 1.5);
     context.stroke();
-    return;
+    if (frame.kind === "inlined") return;
   }
   const name = frame.kind === "kernel" ? "hatch"
     : frame.kind === "jit" || frame.kind === "interpreted" ? "dots"
       : frame.kind === "truncated" ? "cross" : undefined;
-  const pattern = name && w > 3 && texture(context, name, palette.dark, ratio);
+  const pattern = name && w > 3 && texture(context, name, palette.dark, ratio, brush.contrast);
   if (!pattern) return;
   context.fillStyle = pattern;
-  if (name === "cross") context.fill();
-  else context.fillRect(x, y, w, h);
+  if (name === "cross") {
+    torn(context, x, y, w, h);
+  } else {
+    context.fillRect(x, y, w, h);
+  }
 }
 
-/** A box with a torn upper edge: what should stand there is missing. Leaves its path behind. */
+/** A box with a torn upper edge: what should stand there is missing. */
 function torn(context: CanvasRenderingContext2D, x: number, y: number, w: number, h: number): void {
   const tooth = 4;
   const bite = 3;

@@ -1,9 +1,10 @@
 /** Searching frames: which match, and what share of the samples they hold. */
 
-import type { Frame, FlameTree } from "./tree";
+import type { FrameIdentity } from "./frames";
+import type { FlameTree } from "./tree";
 
 /** A search as typed: plain text, or `/expression/`. */
-export type Query = { test: (frame: Frame) => boolean } | { error: string };
+export type Query = { test: (frame: FrameIdentity) => boolean } | { error: string };
 
 /** Reads a search; undefined when nothing is searched for. */
 export function parseQuery(text: string): Query | undefined {
@@ -35,11 +36,13 @@ export interface Matches {
 }
 
 /** Finds what matches below `top`. */
-export function findMatches(tree: FlameTree, test: (frame: Frame) => boolean, top = 0): Matches {
+export function findMatches(tree: FlameTree, test: (frame: FrameIdentity) => boolean, top = 0): Matches {
   const frames = new Uint8Array(tree.frames.length);
-  tree.frames.forEach((frame, i) => {
+  const table = tree.frames;
+  for (let i = 0; i < frames.length; i++) {
+    const frame = { kind: table.kind(i), name: table.name(i), binary: table.binary(i) };
     if (frame.kind !== "root" && test(frame)) frames[i] = 1;
-  });
+  }
   const tops: number[] = [];
   let samples = 0;
   const end = tree.end[top] as number;

@@ -15,11 +15,11 @@ function tile(size: number, ratio: number, draw: (context: CanvasRenderingContex
   return canvas;
 }
 
-const DRAWINGS: Record<Texture, { size: number; draw: (context: CanvasRenderingContext2D, dark: boolean) => void }> = {
+const DRAWINGS: Record<Texture, { size: number; draw: (context: CanvasRenderingContext2D, ink: (alpha: number) => string, dark: boolean) => void }> = {
   hatch: {
     size: 6,
-    draw(context, dark) {
-      context.strokeStyle = textureInk(dark, dark ? 0.085 : 0.1);
+    draw(context, ink, dark) {
+      context.strokeStyle = ink(dark ? 0.085 : 0.1);
       context.beginPath();
       for (const [x0, y0, x1, y1] of [[-1, 7, 7, -1], [-1, 1, 1, -1], [5, 7, 7, 5]] as const) {
         context.moveTo(x0, y0);
@@ -30,8 +30,8 @@ const DRAWINGS: Record<Texture, { size: number; draw: (context: CanvasRenderingC
   },
   dots: {
     size: 5,
-    draw(context, dark) {
-      context.fillStyle = textureInk(dark, dark ? 0.18 : 0.17);
+    draw(context, ink, dark) {
+      context.fillStyle = ink(dark ? 0.18 : 0.17);
       for (const at of [1.25, 3.75]) {
         context.beginPath();
         context.arc(at, at, 0.72, 0, 7);
@@ -41,8 +41,8 @@ const DRAWINGS: Record<Texture, { size: number; draw: (context: CanvasRenderingC
   },
   cross: {
     size: 6,
-    draw(context, dark) {
-      context.strokeStyle = textureInk(dark, 0.2);
+    draw(context, ink) {
+      context.strokeStyle = ink(0.2);
       context.beginPath();
       context.moveTo(-1, -1);
       context.lineTo(7, 7);
@@ -53,15 +53,20 @@ const DRAWINGS: Record<Texture, { size: number; draw: (context: CanvasRenderingC
   },
 };
 
+/** How dark textures are where more contrast is asked for. */
+const CONTRAST = 0.3;
+
 const patterns = new Map<string, CanvasPattern | null>();
 
 /** The pattern of a texture; null where the browser cannot make one. */
-export function texture(context: CanvasRenderingContext2D, name: Texture, dark: boolean, ratio: number): CanvasPattern | null {
-  const key = `${name}${dark}${ratio}`;
+export function texture(
+  context: CanvasRenderingContext2D, name: Texture, dark: boolean, ratio: number, contrast = false,
+): CanvasPattern | null {
+  const key = `${name}${dark}${ratio}${contrast}`;
   let pattern = patterns.get(key);
   if (pattern === undefined) {
     const { size, draw } = DRAWINGS[name];
-    const drawn = tile(size, ratio, (on) => draw(on, dark));
+    const drawn = tile(size, ratio, (on) => draw(on, (alpha) => textureInk(dark, contrast ? CONTRAST : alpha), dark));
     pattern = context.createPattern(drawn, "repeat");
     pattern?.setTransform(new DOMMatrix().scale(size / drawn.width));
     // Zooming the browser makes new ratios; a handful is all that is ever in use.

@@ -1,3 +1,4 @@
+import { packed, textAt } from "./frames";
 import { expect, test } from "vitest";
 import { flameOf } from "./fixture";
 import { TreeError, buildTree, childrenOf, findPath, frameOf, pathTo, within } from "./tree";
@@ -65,4 +66,11 @@ test("a deep recursion does not overflow", () => {
   const deep = buildTree(flameOf({ [stack]: 3 }));
   expect(deep.rows.length).toBe(1502);
   expect(deep.end[0]).toBe(1502);
+});
+
+test("texts in one string are told apart, whatever they hold", () => {
+  const texts = ["", "a", "", "日本 🔥", "x".repeat(1000), "\u0000;"];
+  const table = packed(texts);
+  expect(texts.map((_, i) => textAt(table, i))).toEqual(texts);
+  expect(textAt(table, 99)).toBe("");
 });

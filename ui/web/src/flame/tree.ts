@@ -1,33 +1,14 @@
 /** The stack tree of a selection, as flat columns that drawing, search and tables walk without allocating. */
 
 import type { Flame } from "../api/types";
-import { fnv1a } from "../color/bands";
+import { type Frame, FrameTable, readColumns } from "./frames";
 
-/** What kind of code a frame is; `root` and `group` are rows of the tree, not code. */
-export type FrameKind =
-  | "root" | "group" | "kernel" | "native" | "inlined" | "jit" | "interpreted" | "truncated";
-
-const KINDS: ReadonlySet<string> = new Set([
-  "root", "group", "kernel", "native", "inlined", "jit", "interpreted", "truncated",
-]);
-
-/** A function at the place where it was found; frames are merged by (kind, function, binary). */
-export interface Frame {
-  kind: FrameKind;
-  name: string;
-  systemName: string;
-  file: string;
-  /** 0 when unknown. */
-  line: number;
-  binary: string;
-  buildId: string;
-  unwound: string;
-}
+export type { Frame, FrameKind } from "./frames";
 
 /** Nodes are in preorder, children from wide to narrow; node 0 is the root. Values are samples. */
 export interface FlameTree {
   readonly count: number;
-  readonly frames: readonly Frame[];
+  readonly frames: FrameTable;
   /** Index of the parent; -1 for the root. */
   readonly parent: Int32Array;
   readonly frame: Uint32Array;
@@ -47,38 +28,19 @@ export interface FlameTree {
 /** The server's answer is not a tree. */
 export class TreeError extends Error {}
 
-/** Checks the columns of an answer and orders them for drawing. */
-export function buildTree(flame: Flame): FlameTree {
-  const frames = readFrames(flame);
-  const source = readNodes(flame, frames.length);
-  const order = drawingOrder(source);
-  return layOut(frames, source, order);
-}
-
-interface Source {
+/** Nodes in any order in which a parent comes before its children; node 0 is the root. */
+export interface Source {
   count: number;
   parent: Int32Array;
-  frame: number[];
-  self: number[];
-  total: number[];
+  frame: Uint32Array;
+  self: Float64Array;
+  total: Float64Array;
 }
 
-function readFrames({ frames, strings, kinds }: Flame): Frame[] {
-  const text = (index: number | undefined) => strings[index ?? 0] ?? "";
-  return frames.kind.map((kind, i) => {
-    const name = kinds[kind] ?? "";
-    return {
-      // A kind this page does not know yet is drawn as plain code.
-      kind: (KINDS.has(name) ? name : "native") as FrameKind,
-      name: text(frames.function[i]),
-      systemName: text(frames.system_name[i]),
-      file: text(frames.file[i]),
-      line: frames.line[i] ?? 0,
-      binary: text(frames.binary[i]),
-      buildId: text(frames.build_id[i]),
-      unwound: text(frames.unwound[i]),
-    };
-  });
+/** Checks the columns of an answer and orders them for drawing. */
+export function buildTree(flame: Flame): FlameTree {
+  const frames = new FrameTable(readColumns(flame));
+  return arrange(frames, readNodes(flame, frames.length));
 }
 
 function readNodes({ nodes }: Flame, frames: number): Source {
@@ -87,44 +49,57 @@ function readNodes({ nodes }: Flame, frames: number): Source {
   if (nodes.frame.length !== count || nodes.self.length !== count || nodes.total.length !== count) {
     throw new TreeError("the columns of the stack tree differ in length");
   }
-  const parent = new Int32Array(count);
+  // Columns of one type each: what walks them is compiled once, for trees from the server and from transforms alike.
+  const parent = new Int32Array(nodes.parent);
+  const frame = new Uint32Array(nodes.frame);
   parent[0] = -1;
   for (let i = 0; i < count; i++) {
-    const distance = nodes.parent[i] as number;
-    if (i > 0 && !(distance >= 1 && distance <= i)) throw new TreeError(`node ${i} has no parent`);
-    if (!((nodes.frame[i] as number) < frames)) throw new TreeError(`node ${i} has no frame`);
-    if (i > 0) parent[i] = i - distance;
+    if (!((frame[i] as number) < frames)) throw new TreeError(`node ${i} has no frame`);
+    if (i === 0) continue;
+    const distance = parent[i] as number;
+    if (!(distance >= 1 && distance <= i)) throw new TreeError(`node ${i} has no parent`);
+    parent[i] = i - distance;
   }
-  return { count, parent, frame: nodes.frame, self: nodes.self, total: nodes.total };
+  return { count, parent, frame, self: new Float64Array(nodes.self), total: new Float64Array(nodes.total) };
 }
 
-/** The nodes in preorder with every node's children from wide to narrow. */
-function drawingOrder({ count, parent, total }: Source): Int32Array {
-  // Children lie together, one slice per parent.
+/** Up to here sorting by insertion is faster than asking the engine to sort. */
+const FEW = 24;
+
+/** Sorts `nodes[from … until]` from wide to narrow; equal ones stay in their order. */
+function sortByWidth(nodes: Int32Array, from: number, until: number, total: Float64Array): void {
+  if (until - from > FEW) {
+    nodes.subarray(from, until).sort((a, b) => (total[b] as number) - (total[a] as number) || a - b);
+    return;
+  }
+  for (let i = from + 1; i < until; i++) {
+    const node = nodes[i] as number;
+    const width = total[node] as number;
+    let at = i;
+    for (; at > from && (total[nodes[at - 1] as number] as number) < width; at--) nodes[at] = nodes[at - 1] as number;
+    nodes[at] = node;
+  }
+}
+
+/** The children of each node: those of node `i` are `nodes[first[i] … first[i + 1]]`. */
+function childrenByNode({ count, parent }: Source): { first: Int32Array; nodes: Int32Array } {
   const first = new Int32Array(count + 1);
   for (let i = 1; i < count; i++) first[(parent[i] as number) + 1]!++;
   for (let i = 0; i < count; i++) first[i + 1]! += first[i] as number;
   const fill = first.slice(0, count);
-  const children = new Int32Array(count);
-  for (let i = 1; i < count; i++) children[fill[parent[i] as number]!++] = i;
-
-  const byWidth = (a: number, b: number) => (total[b] as number) - (total[a] as number) || a - b;
-  const order = new Int32Array(count);
-  const open = [0];
-  for (let at = 0; open.length > 0; at++) {
-    const node = open.pop() as number;
-    order[at] = node;
-    const slice = children.subarray(first[node], first[node + 1]);
-    if (slice.length > 1) slice.sort(byWidth);
-    for (let i = slice.length - 1; i >= 0; i--) open.push(slice[i] as number);
-  }
-  return order;
+  const nodes = new Int32Array(count);
+  for (let i = 1; i < count; i++) nodes[fill[parent[i] as number]!++] = i;
+  return { first, nodes };
 }
 
-function layOut(frames: Frame[], source: Source, order: Int32Array): FlameTree {
+/**
+ * Orders nodes for drawing: in preorder, with every node's children from wide to narrow. One walk with a stack of its own, for
+ * trees are deep; what it needs is in columns, for it runs once and is hardly compiled before it is over.
+ */
+export function arrange(frames: FrameTable, source: Source): FlameTree {
   const { count } = source;
-  const place = new Int32Array(count);
-  for (let i = 0; i < count; i++) place[order[i] as number] = i;
+  const { first, nodes } = childrenByNode(source);
+  const { hashes } = frames;
   const parent = new Int32Array(count);
   const frame = new Uint32Array(count);
   const depth = new Uint16Array(count);
@@ -133,45 +108,64 @@ function layOut(frames: Frame[], source: Source, order: Int32Array): FlameTree {
   const total = new Float64Array(count);
   const start = new Float64Array(count);
   const path = new Uint32Array(count);
-  const names = frames.map(({ kind, name, binary }) => fnv1a(`${kind}\0${name}\0${binary}`));
   // Where the next child of a node starts.
   const next = new Float64Array(count);
-  const perRow: number[] = [];
-  for (let i = 0; i < count; i++) {
-    const from = order[i] as number;
-    const above = from === 0 ? -1 : (place[source.parent[from] as number] as number);
-    parent[i] = above;
-    frame[i] = source.frame[from] as number;
-    self[i] = source.self[from] as number;
-    total[i] = source.total[from] as number;
-    const own = names[frame[i] as number] as number;
-    if (above >= 0) {
-      depth[i] = (depth[above] as number) + 1;
-      start[i] = next[above] as number;
-      next[above]! += total[i] as number;
-      path[i] = (Math.imul((path[above] as number) ^ own, 0x01000193) + 1) >>> 0;
+  // Nodes still to be visited, and the places of their parents; never more than there are nodes.
+  const open = new Int32Array(count);
+  const above = new Int32Array(count);
+  above[0] = -1;
+  let height = 1;
+  let deepest = 0;
+  for (let at = 0; height > 0; at++) {
+    height--;
+    const node = open[height] as number;
+    const up = above[height] as number;
+    parent[at] = up;
+    frame[at] = source.frame[node] as number;
+    self[at] = source.self[node] as number;
+    const width = source.total[node] as number;
+    total[at] = width;
+    if (up >= 0) {
+      const row = (depth[up] as number) + 1;
+      depth[at] = row;
+      if (row > deepest) deepest = row;
+      start[at] = next[up] as number;
+      next[up] = (start[at] as number) + width;
+      path[at] = (Math.imul((path[up] as number) ^ (hashes[frame[at] as number] as number), 0x01000193) + 1) >>> 0;
     }
-    next[i] = start[i] as number;
-    const row = depth[i] as number;
-    perRow[row] = (perRow[row] ?? 0) + 1;
+    next[at] = start[at] as number;
+    const from = first[node] as number;
+    const until = first[node + 1] as number;
+    if (until - from > 1) sortByWidth(nodes, from, until, source.total);
+    for (let i = until - 1; i >= from; i--) {
+      open[height] = nodes[i] as number;
+      above[height] = at;
+      height++;
+    }
   }
   for (let i = count - 1; i >= 0; i--) {
     if (end[i] === 0) end[i] = i + 1;
-    const above = parent[i] as number;
-    if (above >= 0 && (end[i] as number) > (end[above] as number)) end[above] = end[i] as number;
+    const up = parent[i] as number;
+    if (up >= 0 && (end[i] as number) > (end[up] as number)) end[up] = end[i] as number;
   }
-  const rows = perRow.map((size) => new Int32Array(size));
-  const used = new Int32Array(rows.length);
-  for (let i = 0; i < count; i++) {
-    const row = depth[i] as number;
-    (rows[row] as Int32Array)[used[row]!++] = i;
-  }
-  return { count, frames, parent, frame, depth, end, self, total, start, path, rows };
+  return { count, frames, parent, frame, depth, end, self, total, start, path, rows: rowsOf(depth, deepest) };
+}
+
+/** The nodes of each depth; all rows lie in one buffer. */
+function rowsOf(depth: Uint16Array, deepest: number): Int32Array[] {
+  const count = depth.length;
+  const first = new Int32Array(deepest + 2);
+  for (let i = 0; i < count; i++) first[(depth[i] as number) + 1]!++;
+  for (let row = 0; row <= deepest; row++) first[row + 1]! += first[row] as number;
+  const nodes = new Int32Array(count);
+  const fill = first.slice();
+  for (let i = 0; i < count; i++) nodes[fill[depth[i] as number]!++] = i;
+  return Array.from({ length: deepest + 1 }, (_, row) => nodes.subarray(first[row], first[row + 1]));
 }
 
 /** The frame of a node. */
 export function frameOf(tree: FlameTree, node: number): Frame {
-  return tree.frames[tree.frame[node] as number] as Frame;
+  return tree.frames.at(tree.frame[node] as number);
 }
 
 /** The children of a node, from wide to narrow. */
@@ -201,4 +195,14 @@ export function findPath(tree: FlameTree, hashes: readonly number[]): number {
     if (node >= 0) return node;
   }
   return 0;
+}
+
+/** The widest node of a frame with this identity, by its hash; -1 where there is none. */
+export function widestOf(tree: FlameTree, hash: number): number {
+  let widest = -1;
+  for (let node = 0; node < tree.count; node++) {
+    if (tree.frames.hash(tree.frame[node] as number) !== hash) continue;
+    if (widest < 0 || (tree.total[node] as number) > (tree.total[widest] as number)) widest = node;
+  }
+  return widest;
 }

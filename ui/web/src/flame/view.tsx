@@ -1,22 +1,36 @@
 /** The flame graph: one canvas, moved by pointer and keys. */
 
-import { type JSX, Show, createEffect, createMemo, createSignal, on, onCleanup, onMount, untrack } from "solid-js";
+import { type JSX, Show, createEffect, createMemo, createSignal, on, onCleanup, untrack } from "solid-js";
 import { palette } from "../color/bands";
 import { tokens } from "../color/tokens";
-import { cores, share, spokenShare } from "../format/number";
 import { createPainter, createSize, prepared } from "../shell/canvas";
 import { HoverCard } from "../shell/hovercard";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
 import { FillCache, drawFlame, drawOutlines } from "./draw";
-import { type View, type Viewport, between, contentHeight, emptyRects, hit, viewOf, visibleRects } from "./layout";
-import { baseName, frameLabel, kindName, sourceOf } from "./names";
-import { forgetWidths } from "./text";
+import { createGestures } from "./gestures";
+import {
+  type View, type Viewport, between, contentHeight, emptyRects, fromParts, hit, panned, scaleOf, toParts, viewOf,
+  visibleRects, zoomedAt,
+} from "./layout";
+import { frameLabel } from "./names";
+import { createContrast, createFonts } from "./surroundings";
 import { type FlameTree, childrenOf, frameOf } from "./tree";
+import { FrameCard, NearTree, spoken } from "./words";
 
 const ZOOM_MS = 180;
 const ROW = 20;
+/** A view that was moved by hand goes into the URL when it has rested this long. */
+const REST_MS = 250;
+/** The card comes when the pointer has rested this long, so that it does not flicker over what is only crossed. */
+const CARD_MS = 60;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** The text on the root. */
+export function rootLabelOf(explore: Explore): string {
+  const by = explore.view().by;
+  return `${explore.status()?.host ?? "all"}, all ${by === "process" ? "processes" : `by ${by}`}`;
+}
 
 export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.Element {
   const { explore } = props;
@@ -29,15 +43,15 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
   const [pointer, setPointer] = createSignal<{ x: number; y: number }>();
   const [view, setView] = createSignal<View>({ x0: 0, x1: 1 });
   const [frames, setFrames] = createSignal(0);
-  const [fonts, setFonts] = createSignal(0);
+  const fonts = createFonts();
+  const contrast = createContrast();
   const rects = emptyRects();
   const fills = new FillCache();
-  const colors = createMemo(() => palette(props.theme.dark()));
+  const colors = createMemo(() => palette(props.theme.dark(), contrast() === "forced"));
+  const toneOf = () => tokens(props.theme.dark(), contrast() === "forced");
   const tree = () => explore.graph()?.tree;
-  const rootLabel = () => {
-    const by = explore.view().by;
-    return `${explore.status()?.host ?? "all"}, all ${by === "process" ? "processes" : `by ${by}`}`;
-  };
+  const rootLabel = () => rootLabelOf(explore);
+  const coloring = createMemo(() => explore.view().coloring);
 
   const port = (): Viewport => {
     const { width, height } = size();
@@ -64,36 +78,36 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
     const context = prepared(canvas, size());
     if (!context) return;
     if (!shown) return context.clearRect(0, 0, size().width, size().height);
+    performance.mark("vesta-draw-start");
     visibleRects(shown, view(), port(), rects);
     drawFlame(context, {
-      tree: shown, rects, view: view(), port: port(), palette: colors(), tokens: tokens(props.theme.dark()),
-      ratio: size().ratio, rootLabel: rootLabel(), matches: explore.marked()?.frames, zoomed: explore.zoomNode(),
+      tree: shown, rects, view: view(), port: port(), palette: colors(), tokens: toneOf(), ratio: size().ratio,
+      coloring: coloring(), contrast: contrast() !== "normal", rootLabel: rootLabel(), matches: explore.marked()?.frames,
+      zoomed: explore.zoomNode(),
     }, fills);
+    performance.measure("vesta-draw", "vesta-draw-start");
+    performance.clearMarks("vesta-draw-start");
     setFrames(rects.count);
   });
   const orientation = createMemo(() => explore.view().orientation);
   createEffect(
-    on([tree, view, size, scroll, fonts, colors, rootLabel, explore.marked, explore.zoomNode, orientation], paint),
+    on([tree, view, size, scroll, fonts, colors, rootLabel, explore.marked, explore.zoomNode, orientation, coloring, contrast], paint),
   );
   // The pointer moves often, and needs no new picture of all frames.
   const paintOverlay = createPainter(() => {
     const shown = tree();
     const context = prepared(overlay, size());
     if (!context || !shown) return;
-    drawOutlines(context, { tree: shown, view: view(), port: port(), tokens: tokens(props.theme.dark()) },
+    drawOutlines(context, { tree: shown, view: view(), port: port(), tokens: toneOf() },
       explore.view().selected ? explore.selectedNode() : -1, hovered());
   });
   createEffect(on([tree, view, size, scroll, hovered, colors, explore.selectedNode, orientation], paintOverlay));
-  onMount(() => {
-    // Widths measured with the stand-in font are wrong once ours has arrived.
-    void Promise.all(["450 12px Inter", "600 12px Inter", "italic 450 12px Inter"].map((font) => document.fonts.load(font)))
-      .then(() => {
-        forgetWidths();
-        setFonts((n) => n + 1);
-      });
-  });
 
-  followZoom(explore, tree, view, setView);
+  const { keep, letGo } = followView(explore, tree, view, setView);
+  const zoom = (node: number) => {
+    letGo();
+    explore.zoom(node);
+  };
   createEffect(
     on(tree, () => {
       // Node numbers belong to a tree: ask again what is under the pointer.
@@ -114,29 +128,58 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
     setPointer({ x, y });
     setHovered(nodeAt(x, y));
   };
-  const onWheel = (event: WheelEvent) => {
-    if (event.ctrlKey) return;
-    event.preventDefault();
-    const down = explore.view().orientation === "icicle" ? 1 : -1;
-    scrollTo(scroll() + event.deltaY * down * (event.deltaMode === 1 ? ROW : 1));
-    hoverAt(event.clientX, event.clientY);
+  const leave = () => {
+    setPointer(undefined);
+    setHovered(-1);
   };
-  onMount(() => {
-    canvas.addEventListener("wheel", onWheel, { passive: false });
-    onCleanup(() => canvas.removeEventListener("wheel", onWheel));
+  const move = (to: (whole: View, scale: number) => View) => {
+    const shown = tree();
+    if (shown) keep(to(viewOf(shown, 0), scaleOf(view(), port())));
+  };
+  const openMenu = (node: number, x: number, y: number) => {
+    if (node < 0) return;
+    explore.select(node);
+    explore.setMenu({ node, x, y });
+  };
+  const down = () => (explore.view().orientation === "icicle" ? 1 : -1);
+  const swallowed = createGestures(() => canvas, {
+    pan(dx, dy) {
+      if (dx) move((whole, scale) => panned(view(), whole, -dx / scale));
+      if (dy) scrollTo(scroll() - dy * down());
+      setHovered(-1);
+    },
+    zoom(x, factor) {
+      const left = x - canvas.getBoundingClientRect().left - port().padLeft;
+      move((whole, scale) => zoomedAt(view(), whole, view().x0 + left / scale, factor));
+    },
+    scroll: (dy) => scrollTo(scroll() + dy * down()),
+    menu: (x, y) => openMenu(nodeAt(x, y), x, y),
+    hover: hoverAt,
+    leave,
   });
   const onClick = (event: MouseEvent) => {
+    if (swallowed()) return;
     const node = nodeAt(event.clientX, event.clientY);
-    if (node >= 0) explore.zoom(node === explore.zoomNode() ? 0 : node);
+    if (node >= 0) zoom(node === explore.zoomNode() ? 0 : node);
   };
   const onKey = (event: KeyboardEvent) => {
     const shown = tree();
     if (!shown || event.ctrlKey || event.metaKey || event.altKey) return;
-    const to = keyTarget(shown, explore.selectedNode(), event.key, explore.view().orientation === "flame");
-    if (to !== undefined) explore.select(to);
-    else if (event.key === "Enter") explore.zoom(explore.selectedNode());
-    else if (event.key === "Escape" && explore.view().zoom) explore.zoom(0);
-    else return;
+    const node = explore.selectedNode();
+    const to = keyTarget(shown, node, event.key, explore.view().orientation === "flame");
+    if (event.shiftKey && (event.key === "ArrowLeft" || event.key === "ArrowRight")) {
+      const by = (view().x1 - view().x0) * (event.key === "ArrowLeft" ? -0.1 : 0.1);
+      move((whole) => panned(view(), whole, by));
+    } else if (to !== undefined) explore.select(to);
+    else if (event.key === "Enter") zoom(node);
+    else if (event.key === "Escape" && (explore.view().zoom || view().x1 - view().x0 < (shown.total[0] as number))) zoom(0);
+    else if (event.key === "+") move((whole) => zoomedAt(view(), whole, middleOf(shown, node, view()), 1 / 1.5));
+    else if (event.key === "_") move((whole) => zoomedAt(view(), whole, middleOf(shown, node, view()), 1.5));
+    else if (event.key === "PageDown" || event.key === "PageUp") scrollTo(scroll() + size().height * (event.key === "PageDown" ? 0.8 : -0.8));
+    else if (event.key === "ContextMenu" || (event.key === "F10" && event.shiftKey)) {
+      const box = canvas.getBoundingClientRect();
+      openMenu(node, box.left + 40, box.top + ((shown.depth[node] as number) + 2) * ROW - scroll());
+    } else return;
     event.preventDefault();
   };
 
@@ -144,27 +187,25 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
     const shown = tree();
     return shown && node >= 0 && node < shown.count ? frameLabel(frameOf(shown, node), rootLabel()) : undefined;
   };
+  const card = createRested(() => (hovered() >= 0 && hovered() < (tree()?.count ?? 0) ? pointer() : undefined), CARD_MS);
   return (
     <div class="flame" ref={host} id="graph" style={{ "--content": `${(tree()?.rows.length ?? 0) * ROW + 16}px` }}>
       <canvas
         ref={canvas} tabindex="0" role="application" aria-label="Flame graph" aria-describedby="focused-frame"
         data-frames={frames()} data-nodes={tree()?.count ?? 0} data-hover={nameOf(hovered())}
         data-focus={nameOf(explore.selectedNode())} data-zoom={nameOf(explore.zoomNode())}
-        onPointerMove={(event) => hoverAt(event.clientX, event.clientY)}
-        onPointerLeave={() => {
-          setPointer(undefined);
-          setHovered(-1);
-        }}
-        onClick={onClick} onKeyDown={onKey}
+        data-view={[view().x0, view().x1].join(" ")} data-scroll={scroll()}
+        onClick={onClick} onKeyDown={onKey} onDblClick={() => zoom(0)}
       />
       <canvas ref={overlay} class="overlay" aria-hidden="true" />
       <p id="focused-frame" class="unseen" aria-live={explore.live() ? "off" : "polite"}>
         <Show when={tree()}>{(shown) => <>{spoken(explore, shown(), explore.selectedNode(), rootLabel())}</>}</Show>
       </p>
-      <Show when={tree() && hovered() >= 0 && hovered() < tree()!.count && pointer()}>
+      <Show when={tree()}>{(shown) => <NearTree tree={shown()} node={explore.selectedNode()} rootLabel={rootLabel()} />}</Show>
+      <Show when={card()}>
         {(at) => (
           <HoverCard x={at().x} y={at().y}>
-            <FrameCard explore={explore} tree={tree()!} node={hovered()} rootLabel={rootLabel()} />
+            <FrameCard explore={explore} tree={tree()!} node={Math.max(0, hovered())} rootLabel={rootLabel()} />
           </HoverCard>
         )}
       </Show>
@@ -172,17 +213,51 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
   );
 }
 
-/** Moves the view to the zoomed node: at once for a new tree, else on a short way. */
-function followZoom(explore: Explore, tree: () => FlameTree | undefined, view: () => View, setView: (view: View) => void): void {
+/** A node's middle, where that is in view; else the view's. */
+function middleOf(tree: FlameTree, node: number, { x0, x1 }: View): number {
+  const middle = (tree.start[node] as number) + (tree.total[node] as number) / 2;
+  return node > 0 && middle > x0 && middle < x1 ? middle : (x0 + x1) / 2;
+}
+
+/** A value that comes late, and goes at once. */
+function createRested<T>(value: () => T | undefined, ms: number): () => T | undefined {
+  const [there, setThere] = createSignal(false);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  onCleanup(() => clearTimeout(timer));
+  createEffect(
+    on(() => value() !== undefined, (wanted) => {
+      clearTimeout(timer);
+      if (wanted) timer = setTimeout(() => setThere(true), ms);
+      else setThere(false);
+    }),
+  );
+  return () => (there() ? value() : undefined);
+}
+
+/**
+ * Moves the view to the zoomed node, or where the URL has it: at once for a new tree, else on a short way. `keep` moves it
+ * by hand, `letGo` gives it back.
+ */
+function followView(
+  explore: Explore, tree: () => FlameTree | undefined, view: () => View, setView: (view: View) => void,
+): { keep: (to: View) => void; letGo: () => void } {
+  const [released, setReleased] = createSignal(0);
   let shown: FlameTree | undefined;
   let frame = 0;
-  onCleanup(() => cancelAnimationFrame(frame));
+  let rest: ReturnType<typeof setTimeout> | undefined;
+  onCleanup(() => {
+    cancelAnimationFrame(frame);
+    clearTimeout(rest);
+  });
+  const pan = createMemo(() => explore.view().pan);
   createEffect(() => {
+    released();
     const next = tree();
     if (!next) return;
-    const to = viewOf(next, explore.zoomNode());
+    const by = pan();
+    const to = by ? fromParts(by, viewOf(next, 0)) : viewOf(next, explore.zoomNode());
     cancelAnimationFrame(frame);
-    if (next !== shown || calm.matches) {
+    if (next !== shown || by || calm.matches) {
       shown = next;
       setView(to);
       return;
@@ -196,6 +271,22 @@ function followZoom(explore: Explore, tree: () => FlameTree | undefined, view: (
     };
     frame = requestAnimationFrame(step);
   });
+  const keep = (to: View) => {
+    const whole = viewOf(shown ?? (tree() as FlameTree), 0);
+    cancelAnimationFrame(frame);
+    setView(to);
+    clearTimeout(rest);
+    rest = setTimeout(() => {
+      explore.pause();
+      const parts = toParts(view(), whole);
+      explore.update({ pan: parts.x1 - parts.x0 < 1 ? parts : null }, true);
+    }, REST_MS);
+  };
+  const letGo = () => {
+    clearTimeout(rest);
+    setReleased((n) => n + 1);
+  };
+  return { keep, letGo };
 }
 
 /** The node an arrow key leads to. */
@@ -211,44 +302,3 @@ function keyTarget(tree: FlameTree, node: number, key: string, flipped: boolean)
   if (key === "ArrowRight") return siblings[Math.min(siblings.length - 1, at + 1)];
   return key === "Home" ? 0 : undefined;
 }
-
-/** A frame read aloud. */
-function spoken(explore: Explore, tree: FlameTree, node: number, rootLabel: string): string {
-  const frame = frameOf(tree, node);
-  const total = tree.total[node] as number;
-  const parent = tree.parent[node] as number;
-  const siblings = parent >= 0 ? childrenOf(tree, parent) : [node];
-  return [
-    frameLabel(frame, rootLabel), baseName(frame.binary), spokenShare(total / ((tree.total[0] as number) || 1)),
-    `${cores(explore.coresOf(total))} cores`,
-    parent >= 0 ? `child ${siblings.indexOf(node) + 1} of ${siblings.length}` : "", `depth ${tree.depth[node]}`,
-  ].filter(Boolean).join(", ");
-}
-
-function FrameCard(props: { explore: Explore; tree: FlameTree; node: number; rootLabel: string }): JSX.Element {
-  const frame = () => frameOf(props.tree, props.node);
-  const all = () => props.tree.total[0] as number;
-  const row = (name: string, samples: number) => (
-    <>
-      <span class="quiet">{name}</span>
-      <span>{cores(props.explore.coresOf(samples))} cores</span>
-      <span>{share(samples / all())}</span>
-    </>
-  );
-  const where = () => {
-    const kind = frame().kind === "group" ? props.explore.view().by : kindName(frame().kind);
-    return [baseName(frame().binary), kind].filter(Boolean).join(" · ");
-  };
-  return (
-    <>
-      <b>{frameLabel(frame(), props.rootLabel)}</b>
-      <div class="quiet">{where()}</div>
-      <div class="figures">
-        {row("Total", props.tree.total[props.node] as number)}
-        {row("Self", props.tree.self[props.node] as number)}
-      </div>
-      <Show when={frame().file}><div class="quiet">{sourceOf(frame())}</div></Show>
-    </>
-  );
-}
-

@@ -48,8 +48,8 @@ export function Details(props: { explore: Explore; theme: ThemeState }): JSX.Ele
                 <h2 data-selected={at().frame.name}>{label()}</h2>
                 <Show when={at().frame.kind !== "root"}>
                   <p class="where">
-                    <FrameSwatch frame={at().frame} dark={props.theme.dark()} />
-                    <span>{group() ? explore.view().by : [baseName(at().frame.binary), kindName(at().frame.kind)].filter(Boolean).join(" · ")}</span>
+                    <FrameSwatch frame={at().frame} dark={props.theme.dark()} coloring={explore.view().coloring} />
+                    <span>{group() ? explore.view().by : at().frame.kind === "folded" ? `folded, ${at().frame.binary}` : [baseName(at().frame.binary), kindName(at().frame.kind)].filter(Boolean).join(" · ")}</span>
                   </p>
                 </Show>
                 <dl class="figures-bar">
@@ -59,13 +59,26 @@ export function Details(props: { explore: Explore; theme: ThemeState }): JSX.Ele
                 <Show when={missing() > 0 && at().frame.kind !== "root" && at().frame.kind !== "truncated"}>
                   <p class="caption">Truncated stacks could add at most {points(missing())} points.</p>
                 </Show>
-                <Show when={group()}>
-                  <div class="actions">
-                    <button type="button" class="button" onClick={() => explore.toggleFilter(explore.view().by, at().frame.name)}>
-                      {equalityOf(explore.view().query, explore.view().by) === at().frame.name ? "Show all again" : `Only this ${explore.view().by}`}
-                    </button>
-                  </div>
-                </Show>
+                <div class="actions">
+                  <Show when={at().node > 0}>
+                    <Show when={group()} fallback={<>
+                      <button type="button" class="button" onClick={() => explore.transforms.act("focus", at().node)}>Focus <kbd>F</kbd></button>
+                      <button type="button" class="button" onClick={() => explore.transforms.act("hide", at().node)}>Hide <kbd>H</kbd></button>
+                      <button type="button" class="button" onClick={() => explore.update({ tab: "source" })}>Source <kbd>S</kbd></button>
+                    </>}>
+                      <button type="button" class="button" onClick={() => explore.toggleFilter(explore.view().by, at().frame.name)}>
+                        {equalityOf(explore.view().query, explore.view().by) === at().frame.name ? "Show all again" : `Only this ${explore.view().by}`}
+                      </button>
+                    </Show>
+                    <button
+                      type="button" class="button" aria-label="All that can be done with it" aria-haspopup="menu"
+                      onClick={(event) => {
+                        const box = event.currentTarget.getBoundingClientRect();
+                        explore.setMenu({ node: at().node, x: box.left, y: box.bottom + 4 });
+                      }}
+                    >⋯</button>
+                  </Show>
+                </div>
               </section>
               <Calls explore={explore} />
               <Facts explore={explore} />
@@ -108,7 +121,11 @@ function Calls(props: { explore: Explore }): JSX.Element {
     const tree = explore.graph()?.tree;
     return tree && frameOf(tree, explore.selectedNode());
   };
-  const title = () => (frame()?.kind === "root" ? explore.view().by : frame()?.kind === "group" ? "Starts in" : "Calls");
+  const first = () => {
+    const tree = explore.graph()?.tree;
+    return tree && tree.count > 1 ? frameOf(tree, 1).kind : undefined;
+  };
+  const title = () => (frame()?.kind === "root" ? (first() === "group" ? explore.view().by : "First frames") : frame()?.kind === "group" ? "Starts in" : "Calls");
   return (
     <section>
       <h3>{title()} <span>share of {frame()?.kind === "root" ? "all" : "it"}</span></h3>

@@ -4,6 +4,7 @@ import { type JSX, createEffect } from "solid-js";
 import { palette } from "../color/bands";
 import { frameFill, paintFrame } from "../flame/paint";
 import type { Frame } from "../flame/tree";
+import type { Coloring } from "../state/url";
 
 const themes = { light: palette(false), dark: palette(true) };
 
@@ -17,7 +18,7 @@ export function Swatch(props: { value: string; other: boolean; dark: boolean }):
 }
 
 /** A frame in its colour and texture, without a name. */
-export function FrameSwatch(props: { frame: Frame; dark: boolean }): JSX.Element {
+export function FrameSwatch(props: { frame: Frame; dark: boolean; coloring?: Coloring }): JSX.Element {
   let canvas!: HTMLCanvasElement;
   createEffect(() => {
     const ratio = devicePixelRatio || 1;
@@ -27,7 +28,8 @@ export function FrameSwatch(props: { frame: Frame; dark: boolean }): JSX.Element
     if (!context) return;
     context.scale(ratio, ratio);
     const colors = props.dark ? themes.dark : themes.light;
-    paintFrame({ context, palette: colors, ratio }, props.frame, frameFill(props.frame, colors), 0, 0, 22, 12);
+    const coloring = props.coloring ?? "package";
+    paintFrame({ context, palette: colors, ratio, coloring }, props.frame, frameFill(props.frame, colors, coloring), 0, 0, 22, 12);
   });
   return <canvas ref={canvas} class="kind" aria-hidden="true" />;
 }

@@ -2,15 +2,20 @@
 
 import { For, type JSX, Show, createSignal } from "solid-js";
 import { frameLabel } from "../flame/names";
+import { targetName } from "../flame/transform";
 import { frameOf, pathTo } from "../flame/tree";
 import { share } from "../format/number";
 import type { Explore } from "../state/explore";
+import type { ThemeState } from "../state/theme";
 import type { Tab } from "../state/url";
 import { Icon } from "./icons";
+import { ViewMenu } from "./viewmenu";
 
-const TAB_NAMES: [Tab, string][] = [["flame", "Flame graph"], ["top", "Top"]];
+const TAB_NAMES: [Tab, string][] = [
+  ["flame", "Flame graph"], ["top", "Top"], ["sandwich", "Sandwich"], ["tree", "Tree"], ["lanes", "Lanes"], ["source", "Source"],
+];
 
-export function Toolbar(props: { explore: Explore }): JSX.Element {
+export function Toolbar(props: { explore: Explore; theme: ThemeState }): JSX.Element {
   const { explore } = props;
   const tab = () => explore.view().tab;
   const onTabKey = (event: KeyboardEvent) => {
@@ -54,16 +59,19 @@ export function Toolbar(props: { explore: Explore }): JSX.Element {
           </For>
         </div>
       </Show>
+      <ViewMenu explore={explore} theme={props.theme} />
       <div class="loading" classList={{ on: explore.slow() }} role="progressbar" aria-label="Loading" aria-hidden={!explore.slow()} />
     </div>
   );
 }
 
 /** How many frames of a long path are shown, from its end. */
-const SHOWN = 4;
+const SHOWN = 3;
 
+/** What is done to the tree, then where it is zoomed. */
 function Crumbs(props: { explore: Explore }): JSX.Element {
   const { explore } = props;
+  const { transforms } = explore;
   const path = () => {
     const tree = explore.graph()?.tree;
     const node = explore.zoomNode();
@@ -74,24 +82,46 @@ function Crumbs(props: { explore: Explore }): JSX.Element {
     return tree && node < tree.count ? frameLabel(frameOf(tree, node), "all") : "";
   };
   return (
-    <nav class="crumbs" aria-label="Zoomed frame">
-      <Show when={path().length > 0}>
-        <button type="button" class="link" onClick={() => explore.zoom(0)}>All</button>
-        <Show when={path().length > SHOWN}><span class="quiet">›</span><span class="quiet">{path().length - SHOWN} more</span></Show>
-        <For each={path().slice(-SHOWN)}>
-          {(node, i) => (
-            <>
-              <span class="quiet" aria-hidden="true">›</span>
-              <button
-                type="button" class="link crumb" title={label(node)} onClick={() => explore.zoom(node)}
-                aria-current={i() === Math.min(path().length, SHOWN) - 1 ? "true" : undefined}
-              >
-                {label(node)}
+    <nav class="crumbs" aria-label="What is done to the graph, and where it is zoomed">
+      <button type="button" class="link" onClick={() => explore.zoom(0)}>
+        All {explore.view().by === "process" ? "processes" : "samples"}
+      </button>
+      <For each={explore.view().transforms}>
+        {({ operation, target }, i) => {
+          const step = () => explore.graph()?.steps[i()];
+          const name = () => (operation === "fold" ? "start-up frames" : (step()?.name ?? targetName(target)));
+          return (
+            <span class="chip" data-transform={operation} classList={{ idle: step()?.found === false }}
+              title={step()?.found === false ? `${name()} is not in view: nothing is changed by it` : name()}>
+              <span class="quiet">{operation}</span>
+              <span class="name">{name()}</span>
+              <button type="button" aria-label={`Take back: ${operation} ${name()}`} onClick={() => transforms.remove(i())}>
+                <Icon name="close" />
               </button>
-            </>
-          )}
-        </For>
+            </span>
+          );
+        }}
+      </For>
+      <Show when={transforms.canUndo() && explore.view().transforms.length + path().length > 0}>
+        <button type="button" class="undo" onClick={transforms.undo}>Undo <kbd>Z</kbd></button>
       </Show>
+      <Show when={transforms.canRedo()}>
+        <button type="button" class="undo" onClick={transforms.redo}>Redo <kbd>⇧Z</kbd></button>
+      </Show>
+      <Show when={path().length > SHOWN}><span class="quiet">› {path().length - SHOWN} more</span></Show>
+      <For each={path().slice(-SHOWN)}>
+        {(node, i) => (
+          <>
+            <span class="quiet" aria-hidden="true">›</span>
+            <button
+              type="button" class="link crumb" title={label(node)} onClick={() => explore.zoom(node)}
+              aria-current={i() === Math.min(path().length, SHOWN) - 1 ? "true" : undefined}
+            >
+              {label(node)}
+            </button>
+          </>
+        )}
+      </For>
     </nav>
   );
 }

@@ -2,19 +2,24 @@
 
 import { batch, createMemo, createSignal } from "solid-js";
 import type { ApiError } from "../api/client";
-import type { Behind, Flame, Status, Truth } from "../api/types";
+import type { Behind, FlameFacts, Status, Truth } from "../api/types";
+import type { Step } from "../flame/apply";
 import { reasonCode } from "../flame/names";
 import { findMatches, parseQuery } from "../flame/search";
 import { type FlameTree, findPath, pathTo } from "../flame/tree";
 import { type Series, layerMeans, watchedMs } from "../timeline/series";
 import { equalityOf, withEquality, withoutEquality } from "./selector";
 import { toggled } from "./truth";
+import { createTransforms } from "./transforms";
 import { type Rectangle, type Span, type ViewState, formatState, parseState, pathOf } from "./url";
 
 /** A stack tree with the answer it came from. */
 export interface Graph {
-  answer: Flame;
+  answer: FlameFacts;
+  /** After the transforms. */
   tree: FlameTree;
+  /** What the transforms did, one by one. */
+  steps: readonly Step[];
   /** The span of all data when it was asked for: later data is not in the answer. */
   data: Span | undefined;
 }
@@ -114,8 +119,13 @@ export function createExplore() {
   };
   const zoom = (node: number) => {
     pause();
-    update({ zoom: hashOf(node), selected: hashOf(node) || view().selected });
+    update({ zoom: hashOf(node), selected: hashOf(node) || view().selected, pan: null });
   };
+
+  const transforms = createTransforms({ view, update, graph, setGraph });
+
+  /** The menu of a frame, while it is open, where it stands in the window. */
+  const [menu, setMenu] = createSignal<{ node: number; x: number; y: number }>();
 
   const search = createMemo(() => parseQuery(view().search));
   const matches = createMemo(() => {
@@ -199,7 +209,7 @@ export function createExplore() {
   return {
     view, update, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, slow, setSlow,
     pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, picked, live, brush, pause, goLive,
-    zoomNode, selectedNode, select, zoom, search, matches, marked, setPointedReason, dropped, setDropped, sides, setSides, annotating, setAnnotating, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
+    zoomNode, selectedNode, select, zoom, transforms, menu, setMenu, search, matches, marked, setPointedReason, dropped, setDropped, sides, setSides, annotating, setAnnotating, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
   };
 }
 

@@ -1,8 +1,9 @@
 /** Keeps the page's data in step with its view, and follows now in live mode. */
 
 import { batch, createEffect, createMemo, on, onCleanup } from "solid-js";
-import { ApiError, Latest, fetchFlame, fetchStatus, fetchTimeline, fetchTruth } from "../api/client";
-import { buildTree } from "../flame/tree";
+import { ApiError, Latest, fetchFlameBytes, fetchStatus, fetchTimeline, fetchTruth } from "../api/client";
+import { createEngine } from "../flame/engine";
+import { formatTransforms, sameTransforms } from "../flame/transform";
 import { aligned, bucketStep } from "../timeline/scale";
 import { buildSeries } from "../timeline/series";
 import type { Explore } from "./explore";
@@ -36,6 +37,7 @@ export function startLoader(explore: Explore): Loader {
   const flame = new Latest();
   const truths = new Latest();
   const statuses = new Latest();
+  const engine = createEngine();
   let pending = 0;
   let slowTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -86,23 +88,40 @@ export function startLoader(explore: Explore): Loader {
     try {
       const { query, by } = explore.view();
       const nodes = explore.live() ? LIVE_NODES : undefined;
+      const { transforms } = explore.view();
       const answers = await flame.run(async (signal) => {
         // First, so that it tells of no data that the answer cannot have.
         const status = await fetchStatus(signal);
-        return { status, answer: await fetchFlame({ query, ...explore.picked() }, by, nodes, signal) };
+        const bytes = await fetchFlameBytes({ query, ...explore.picked() }, by, nodes, signal);
+        return { status, grown: await engine.load(bytes, transforms) };
       });
       if (!answers) return;
-      const { status, answer } = answers;
+      const { status, grown } = answers;
       const { from_ms: from, until_ms: until } = status.data;
-      const tree = buildTree(answer);
       batch(() => {
-        explore.setGraph({ answer, tree, data: from !== null && until !== null ? { from, until } : undefined });
+        explore.transforms.arrived({ ...grown, data: from !== null && until !== null ? { from, until } : undefined });
         explore.setFailure(undefined);
       });
+      // Somebody was faster.
+      if (!sameTransforms(transforms, explore.view().transforms)) await transform();
     } catch (reason) {
       failed(reason);
     } finally {
       done();
+    }
+  };
+
+  let asked = 0;
+  const transform = async () => {
+    const graph = explore.graph();
+    if (!graph) return;
+    const turn = ++asked;
+    try {
+      const grown = await engine.apply(explore.view().transforms);
+      if (turn !== asked) return;
+      explore.transforms.arrived({ ...grown, data: (explore.graph() ?? graph).data });
+    } catch (reason) {
+      failed(reason);
     }
   };
 
@@ -164,6 +183,7 @@ export function startLoader(explore: Explore): Loader {
   });
   createEffect(on(timelineKey, soon(() => loadTimeline(false))));
   createEffect(on(flameKey, soon(() => (explore.view().page === "explore" ? loadFlame(false) : Promise.resolve()))));
+  createEffect(on(() => formatTransforms(explore.view().transforms), () => void transform(), { defer: true }));
   const truthKey = createMemo(() => {
     const { query, truth } = explore.view();
     return truth && JSON.stringify([wholeQuery(query), spanKey(explore.picked()), length(explore.picked()), explore.picked().low, explore.picked().high]);

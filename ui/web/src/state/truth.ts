@@ -1,12 +1,12 @@
 /** How true a view is: what is told of the server's counts, and how the code behind a gap is shown in the graph. Pure. */
 
-import type { Behind, Counts, Flame, Incomplete, Status, Truth } from "../api/types";
+import type { Behind, Counts, FlameFacts, Incomplete, Status, Truth } from "../api/types";
 import { baseName } from "../flame/names";
 import { equalityOf, withEquality, withoutEquality } from "./selector";
 import type { ViewState } from "./url";
 
 /** The share of complete stacks, 0…1; 1 when there are none. */
-export const completeShare = ({ samples, complete }: Pick<Flame, "samples" | "complete">): number =>
+export const completeShare = ({ samples, complete }: Pick<FlameFacts, "samples" | "complete">): number =>
   samples ? complete / samples : 1;
 
 /** All losses together. */

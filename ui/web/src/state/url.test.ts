@@ -22,6 +22,8 @@ test("every choice survives the way into the URL and back", () => {
     search: "/^sre_(a|b)+$/",
     orientation: "flame",
     truth: true,
+    transforms: [{ operation: "hide", target: "a;b" }, { operation: "invert", target: "" }], coloring: "type", topRows: "binary", lanes: "cpu",
+    pan: { x0: 0.25, x1: 0.5 },
     heatMap: { from, until: from + 13_000, low: 140, high: 560 },
     baseline: "pin:01HZX3V8K9QWERTYASDFGZXCVB",
     a: "2024-06-13T02:12:04+02:00/02:21:37;process=\"x\"",

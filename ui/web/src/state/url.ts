@@ -1,5 +1,6 @@
 /** The URL holds every visible choice, in short readable keys and a stable order. */
 
+import { DEFAULT_TRANSFORMS, type Transform, formatTransforms, parseTransforms, sameTransforms } from "../flame/transform";
 import { isoRange, parseIsoRange } from "../format/time";
 
 /** A span of time, half open, Unix milliseconds. */
@@ -11,11 +12,22 @@ export interface Span {
 /** What is looked at: the last `length` milliseconds, following now, or a fixed span. */
 export type Range = { live: true; length: number } | ({ live: false } & Span);
 
-export const TABS = ["flame", "top"] as const;
+export const TABS = ["flame", "top", "sandwich", "tree", "lanes", "source"] as const;
 export type Tab = (typeof TABS)[number];
 
 export type Orientation = "icicle" | "flame";
 
+/** What the colour of a frame stands for. */
+export const COLORINGS = ["package", "binary", "type"] as const;
+export type Coloring = (typeof COLORINGS)[number];
+
+/** What a row of the top table is. */
+export const TOP_ROWS = ["function", "file", "binary", "package"] as const;
+export type TopRows = (typeof TOP_ROWS)[number];
+
+/** What a lane is. */
+export const LANES = ["thread", "cpu"] as const;
+export type LanesBy = (typeof LANES)[number];
 /** Whole views of the page, each with a path of its own. */
 export type Page = "explore" | "compare";
 
@@ -43,10 +55,17 @@ export interface ViewState {
   query: string;
   by: string;
   tab: Tab;
+  /** What is done to the stack tree, in this order. */
+  transforms: readonly Transform[];
+  coloring: Coloring;
+  topRows: TopRows;
+  lanes: LanesBy;
   /** Path hash of the zoomed frame; 0 for none. */
   zoom: number;
   /** Path hash of the selected frame; 0 for none. */
   selected: number;
+  /** The part of the width that is seen, 0…1, where the graph was moved by hand. */
+  pan: { x0: number; x1: number } | null;
   search: string;
   orientation: Orientation;
   /** Whether the Truth drawer is open. */
@@ -71,8 +90,13 @@ export const DEFAULT_STATE: ViewState = {
   query: "",
   by: "process",
   tab: "flame",
+  transforms: DEFAULT_TRANSFORMS,
+  coloring: "package",
+  topRows: "function",
+  lanes: "thread",
   zoom: 0,
   selected: 0,
+  pan: null,
   search: "",
   orientation: "icicle",
   truth: false,
@@ -106,7 +130,7 @@ function parseRange(text: string): Range | undefined {
 
 /** Percent-encodes only what a query must not hold, so that times and labels stay readable. */
 function encode(value: string): string {
-  return encodeURIComponent(value).replace(/%(3A|2F|2C|3D|40|7C|5B|5D)/g, decodeURIComponent);
+  return encodeURIComponent(value).replace(/%(3A|3B|2F|2C|3D|40|7C|5B|5D)/g, decodeURIComponent);
 }
 
 function decode(value: string): string {
@@ -119,6 +143,13 @@ function decode(value: string): string {
 
 const formatHash = (hash: number) => hash.toString(16);
 const parseHash = (text: string | undefined) => (text && /^[0-9a-f]{1,8}$/.test(text) ? Number.parseInt(text, 16) : 0);
+
+/** Enough digits for a pixel at the closest zoom. */
+const formatPart = (part: number) => String(Number(part.toPrecision(11)));
+function parsePan(text: string | undefined): ViewState["pan"] {
+  const [x0 = Number.NaN, x1 = Number.NaN] = (text ?? "").split(",").map(Number);
+  return x0 >= 0 && x1 <= 1 && x0 < x1 && x1 - x0 < 1 ? { x0, x1 } : null;
+}
 
 function formatRectangle({ from, until, low, high }: Rectangle): string {
   const whole = low === 0 && high === 1000;
@@ -151,10 +182,15 @@ export function formatState(state: ViewState): string {
   if (state.query) add("q", state.query);
   if (state.by !== DEFAULT_STATE.by) add("by", state.by);
   if (state.tab !== DEFAULT_STATE.tab) add("tab", state.tab);
+  if (!sameTransforms(state.transforms, DEFAULT_TRANSFORMS)) add("x", formatTransforms(state.transforms));
+  if (state.topRows !== DEFAULT_STATE.topRows) add("rows", state.topRows);
+  if (state.lanes !== DEFAULT_STATE.lanes) add("lanes", state.lanes);
   if (state.zoom) add("z", formatHash(state.zoom));
   if (state.selected) add("sel", formatHash(state.selected));
+  if (state.pan) add("v", `${formatPart(state.pan.x0)},${formatPart(state.pan.x1)}`);
   if (state.search) add("s", state.search);
   if (state.orientation !== DEFAULT_STATE.orientation) add("o", state.orientation);
+  if (state.coloring !== DEFAULT_STATE.coloring) add("color", state.coloring);
   if (state.heatMap) state.heatMap === true ? parts.push("hm") : add("hm", formatRectangle(state.heatMap));
   if (state.baseline !== DEFAULT_STATE.baseline) add("base", state.baseline);
   if (state.a) add("a", state.a);
@@ -173,7 +209,9 @@ export function parseState(query: string, path = "/"): ViewState {
     if (part) values.set(at < 0 ? part : part.slice(0, at), at < 0 ? "" : decode(part.slice(at + 1)));
   }
   const by = values.get("by") ?? "";
-  const tab = TABS.find((name) => name === values.get("tab"));
+  const oneOf = <T extends string>(key: string, names: readonly T[], fallback: T): T =>
+    names.find((name) => name === values.get(key)) ?? fallback;
+  const transforms = values.get("x");
   const window = parseIsoRange(values.get("w") ?? "");
   const range = parseRange(values.get("t") ?? "") ?? DEFAULT_STATE.range;
   const base = values.get("base") ?? "";
@@ -184,9 +222,14 @@ export function parseState(query: string, path = "/"): ViewState {
     window: range.live ? null : (window ?? null),
     query: values.get("q") ?? "",
     by: /^[A-Za-z_][A-Za-z0-9_]{0,63}$/.test(by) ? by : DEFAULT_STATE.by,
-    tab: tab ?? DEFAULT_STATE.tab,
+    tab: oneOf("tab", TABS, DEFAULT_STATE.tab),
+    transforms: transforms === undefined ? DEFAULT_TRANSFORMS : parseTransforms(transforms),
+    coloring: oneOf("color", COLORINGS, DEFAULT_STATE.coloring),
+    topRows: oneOf("rows", TOP_ROWS, DEFAULT_STATE.topRows),
+    lanes: oneOf("lanes", LANES, DEFAULT_STATE.lanes),
     zoom: parseHash(values.get("z")),
     selected: parseHash(values.get("sel")),
+    pan: parsePan(values.get("v")),
     search: values.get("s") ?? "",
     orientation: values.get("o") === "flame" ? "flame" : "icicle",
     truth: values.has("truth"),

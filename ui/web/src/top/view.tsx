@@ -1,19 +1,21 @@
 /** The functions of the selection as a table. */
 
 import { For, type JSX, Show, createMemo, createSignal } from "solid-js";
-import { baseName, frameLabel, kindName } from "../flame/names";
+import { baseName, kindName } from "../flame/names";
 import { cores, share, thousands } from "../format/number";
 import { FrameSwatch } from "../shell/swatch";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
-import { type SortKey, functionRows, sortRows } from "./table";
+import { TOP_ROWS, type TopRows } from "../state/url";
+import { type SortKey, sortRows, topRows } from "./table";
 
 const COLUMNS: { key: SortKey; name: string; figure: boolean }[] = [
   { key: "self", name: "Self", figure: true },
   { key: "total", name: "Total", figure: true },
-  { key: "name", name: "Function", figure: false },
+  { key: "name", name: "", figure: false },
   { key: "binary", name: "Binary", figure: false },
 ];
+const ROW_NAMES: Record<TopRows, string> = { function: "Function", file: "File", binary: "Binary", package: "Package" };
 /** Rows put on the page at a time. */
 const PAGE = 200;
 
@@ -21,12 +23,14 @@ export function TopTable(props: { explore: Explore; theme: ThemeState }): JSX.El
   const { explore } = props;
   const [sort, setSort] = createSignal<{ key: SortKey; down: boolean }>({ key: "self", down: true });
   const [limit, setLimit] = createSignal(PAGE);
+  const by = () => explore.view().topRows;
+  const columns = () => (by() === "function" ? COLUMNS : COLUMNS.slice(0, 3));
   const rows = createMemo(() => {
     const tree = explore.graph()?.tree;
     if (!tree) return [];
     const query = explore.search();
-    const all = functionRows(tree, explore.zoomNode());
-    const found = query && "test" in query ? all.filter((row) => query.test(row.frame)) : all;
+    const all = topRows(tree, by(), explore.zoomNode());
+    const found = query && "test" in query ? all.filter((row) => query.test({ ...row.frame, name: row.name })) : all;
     return sortRows(found, sort().key, sort().down);
   });
   const all = () => explore.graph()?.tree.total[0] || 1;
@@ -34,17 +38,24 @@ export function TopTable(props: { explore: Explore; theme: ThemeState }): JSX.El
     setSort((before) => ({ key, down: before.key === key ? !before.down : figure }));
   return (
     <div class="top" id="graph">
+      <div class="segments words" role="group" aria-label="A row is a">
+        <For each={TOP_ROWS}>
+          {(name) => (
+            <button type="button" aria-pressed={by() === name} onClick={() => explore.update({ topRows: name }, true)}>{ROW_NAMES[name]}</button>
+          )}
+        </For>
+      </div>
       <table>
-        <caption class="unseen">Functions by self and total time; a recursive call counts once in the total</caption>
+        <caption class="unseen">{ROW_NAMES[by()]} by self and total time; a recursive call counts once in the total</caption>
         <thead>
           <tr>
-            <For each={COLUMNS}>
+            <For each={columns()}>
               {({ key, name, figure }) => (
                 <th
                   scope="col" classList={{ figure }}
                   aria-sort={sort().key === key ? (sort().down ? "descending" : "ascending") : "none"}
                 >
-                  <button type="button" onClick={() => choose(key, figure)}>{name}</button>
+                  <button type="button" onClick={() => choose(key, figure)}>{name || ROW_NAMES[by()]}</button>
                 </th>
               )}
             </For>
@@ -56,14 +67,21 @@ export function TopTable(props: { explore: Explore; theme: ThemeState }): JSX.El
               <tr
                 data-function={row.name} aria-selected={explore.selectedNode() === row.node && row.node > 0}
                 onClick={() => explore.select(row.node)}
+                onContextMenu={(event) => {
+                  event.preventDefault();
+                  explore.select(row.node);
+                  explore.setMenu({ node: row.node, x: event.clientX, y: event.clientY });
+                }}
               >
                 <td class="figure"><Cell samples={row.self} all={all()} explore={explore} /></td>
                 <td class="figure"><Cell samples={row.total} all={all()} explore={explore} /></td>
                 <td class="name" title={row.name}>
-                  <FrameSwatch frame={row.frame} dark={props.theme.dark()} />
-                  <button type="button">{frameLabel(row.frame, "")}</button>
+                  <FrameSwatch frame={row.frame} dark={props.theme.dark()} coloring={explore.view().coloring} />
+                  <button type="button">{row.name}</button>
                 </td>
-                <td class="binary" title={row.binary}>{baseName(row.binary) || kindName(row.frame.kind)}</td>
+                <Show when={by() === "function"}>
+                  <td class="binary" title={row.binary}>{baseName(row.binary) || kindName(row.frame.kind)}</td>
+                </Show>
               </tr>
             )}
           </For>
@@ -74,7 +92,7 @@ export function TopTable(props: { explore: Explore; theme: ThemeState }): JSX.El
           Show {Math.min(PAGE, rows().length - limit())} more of {thousands(rows().length)}
         </button>
       </Show>
-      <Show when={rows().length === 0 && explore.graph()}><p class="note">No function matches.</p></Show>
+      <Show when={rows().length === 0 && explore.graph()}><p class="note">Nothing matches.</p></Show>
     </div>
   );
 }

@@ -1,0 +1,177 @@
+/** The functions of a tree, as columns: a tree has as many as a hundred thousand, of which a screen shows some. */
+
+import type { Flame } from "../api/types";
+import { fnv1aOn } from "../color/bands";
+
+/**
+ * What kind of code a frame is. `root` and `group` are rows of the tree, not code; `folded` stands for several frames
+ * that a transform put into one.
+ */
+export const FRAME_KINDS = [
+  "root", "group", "kernel", "native", "inlined", "jit", "interpreted", "truncated", "folded",
+] as const;
+export type FrameKind = (typeof FRAME_KINDS)[number];
+
+/** A function at the place where it was found; frames are merged by (kind, function, binary). */
+export interface Frame {
+  kind: FrameKind;
+  name: string;
+  systemName: string;
+  file: string;
+  /** 0 when unknown. */
+  line: number;
+  binary: string;
+  buildId: string;
+  unwound: string;
+}
+
+/** What a frame is told apart by. */
+export type FrameIdentity = Pick<Frame, "kind" | "name" | "binary">;
+
+/**
+ * Texts by number, in one string: another thread gets that at once, where a hundred thousand strings take it a noticeable while.
+ */
+export interface Strings {
+  text: string;
+  /** Where each text ends, in code units. */
+  ends: Uint32Array;
+}
+
+/** Puts texts into one. */
+export function packed(strings: readonly string[]): Strings {
+  const ends = new Uint32Array(strings.length);
+  let end = 0;
+  strings.forEach((text, i) => {
+    end += text.length;
+    ends[i] = end;
+  });
+  return { text: strings.join(""), ends };
+}
+
+/** A text; empty for a number that is not there. */
+export function textAt({ text, ends }: Strings, i: number): string {
+  return i < ends.length ? text.slice(i > 0 ? ends[i - 1] : 0, ends[i]) : "";
+}
+
+/** The columns behind a table; all but `kind` and `line` are indexes into `strings`. They may be handed to another thread. */
+export interface FrameColumns {
+  strings: Strings;
+  /** Indexes into `FRAME_KINDS`. */
+  kind: Uint8Array;
+  name: Uint32Array;
+  systemName: Uint32Array;
+  file: Uint32Array;
+  line: Uint32Array;
+  binary: Uint32Array;
+  buildId: Uint32Array;
+  unwound: Uint32Array;
+  /** Hash of kind, name and binary: the same in every answer. */
+  hash: Uint32Array;
+}
+
+const NATIVE = FRAME_KINDS.indexOf("native");
+
+/** Where the hash of each kind begins. */
+const KIND_HASHES = FRAME_KINDS.map((kind) => fnv1aOn(0x811c9dc5, `${kind}\0`));
+
+/** The hash of a frame's identity, without putting a text together. */
+const identityHash = (kind: number, name: string, binary: string): number =>
+  fnv1aOn(fnv1aOn(fnv1aOn(KIND_HASHES[kind] as number, name), "\0"), binary);
+
+/** The hash of a frame's identity. */
+export const frameHash = ({ kind, name, binary }: FrameIdentity): number => identityHash(FRAME_KINDS.indexOf(kind), name, binary);
+
+/** Reads the frames of an answer. */
+export function readColumns({ frames, strings, kinds }: Flame): FrameColumns {
+  // A kind this page does not know yet is drawn as plain code.
+  const kindOf = kinds.map((name) => {
+    const index = (FRAME_KINDS as readonly string[]).indexOf(name);
+    return index < 0 ? NATIVE : index;
+  });
+  const count = frames.kind.length;
+  const kind = new Uint8Array(count);
+  const hash = new Uint32Array(count);
+  for (let i = 0; i < count; i++) {
+    kind[i] = kindOf[frames.kind[i] as number] ?? NATIVE;
+    hash[i] = identityHash(kind[i] as number, strings[frames.function[i] as number] ?? "", strings[frames.binary[i] as number] ?? "");
+  }
+  return {
+    strings: packed(strings), kind, hash,
+    name: new Uint32Array(frames.function),
+    systemName: new Uint32Array(frames.system_name),
+    file: new Uint32Array(frames.file),
+    line: new Uint32Array(frames.line),
+    binary: new Uint32Array(frames.binary),
+    buildId: new Uint32Array(frames.build_id),
+    unwound: new Uint32Array(frames.unwound),
+  };
+}
+
+/** Frames by number: those of the answer, then those that transforms made. */
+export class FrameTable {
+  readonly columns: FrameColumns;
+  readonly extra: readonly Frame[];
+  readonly length: number;
+  readonly #known: (Frame | undefined)[] = [];
+  /** The hash of each frame. */
+  readonly hashes: Uint32Array;
+
+  constructor(columns: FrameColumns, extra: readonly Frame[] = []) {
+    this.columns = columns;
+    this.extra = extra;
+    this.length = columns.kind.length + extra.length;
+    this.hashes = columns.hash;
+    if (extra.length === 0) return;
+    this.hashes = new Uint32Array(this.length);
+    this.hashes.set(columns.hash);
+    this.hashes.set(extra.map(frameHash), columns.hash.length);
+  }
+
+  /** The same frames and more; the new ones follow the ones there are. */
+  with(frames: readonly Frame[]): FrameTable {
+    return frames.length ? new FrameTable(this.columns, [...this.extra, ...frames]) : this;
+  }
+
+  kind(i: number): FrameKind {
+    const { kind } = this.columns;
+    return i < kind.length ? (FRAME_KINDS[kind[i] as number] as FrameKind) : (this.extra[i - kind.length] as Frame).kind;
+  }
+
+  name(i: number): string {
+    const { name, strings } = this.columns;
+    return i < name.length ? textAt(strings, name[i] as number) : (this.extra[i - name.length] as Frame).name;
+  }
+
+  binary(i: number): string {
+    const { binary, strings } = this.columns;
+    return i < binary.length ? textAt(strings, binary[i] as number) : (this.extra[i - binary.length] as Frame).binary;
+  }
+
+  file(i: number): string {
+    const { file, strings } = this.columns;
+    return i < file.length ? textAt(strings, file[i] as number) : (this.extra[i - file.length] as Frame).file;
+  }
+
+  hash(i: number): number {
+    return this.hashes[i] as number;
+  }
+
+  /** A whole frame; made when it is asked for, and kept. */
+  at(i: number): Frame {
+    const known = this.#known[i];
+    if (known) return known;
+    const { columns } = this;
+    const made = columns.kind[i] === undefined ? (this.extra[i - columns.kind.length] as Frame) : this.#made(i);
+    this.#known[i] = made;
+    return made;
+  }
+
+  #made(i: number): Frame {
+    const { strings, systemName, file, line, buildId, unwound } = this.columns;
+    const text = (column: Uint32Array) => textAt(strings, column[i] as number);
+    return {
+      kind: this.kind(i), name: this.name(i), systemName: text(systemName), file: text(file), line: line[i] as number,
+      binary: this.binary(i), buildId: text(buildId), unwound: text(unwound),
+    };
+  }
+}

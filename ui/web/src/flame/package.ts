@@ -1,0 +1,28 @@
+/** The package a function belongs to, as far as its names tell. */
+
+import type { Frame } from "./frames";
+
+const SCRIPT = /\.(py|js|mjs|cjs|ts|rb|php|pl|lua)$/;
+/** `com.shop.Cart.add`: lower case packages, then a class. */
+const JVM = /^((?:[a-z_][\w$]*\.)+)[A-Z]/;
+/** `net/http.(*conn).serve`, `main.main`: Go's packages; only where a path or a receiver makes it sure. */
+const GO = /^((?:[\w.~-]+\/)*[\w~-]+)\.(?:\(\*?\w+\)\.|\w)/;
+const GO_SURE = /\/[\w~-]+\.|\.\(\*?\w+\)\.|^(?:runtime|main|sync|syscall|reflect)\./;
+/** Suffixes that compilers put behind the names of C functions. */
+const CLONES = /\.(?:part|isra|constprop|cold|lto_priv|llvm)\b/;
+/** Symbols of Rust, in its new and its old mangling. */
+const RUST = /^_R|17h[0-9a-f]{16}E/;
+const CRATE = /^<*(?:&(?:mut )?|\[)*(?:dyn )?([a-z_]\w*)::/;
+
+/** A package's name; empty where nothing tells it. */
+export function packageOf({ kind, name, systemName, binary, file }: Frame): string {
+  if (kind === "interpreted" || kind === "jit") {
+    const script = [file, binary].find((path) => SCRIPT.test(path));
+    if (script) return script.split("/").at(-2) || script.replace(SCRIPT, "");
+    return JVM.exec(name)?.[1]?.slice(0, -1) ?? "";
+  }
+  if (kind !== "native" && kind !== "inlined") return "";
+  if (RUST.test(systemName)) return CRATE.exec(name)?.[1] ?? "";
+  if (GO_SURE.test(name) && !CLONES.test(name) && !name.includes("::")) return GO.exec(name)?.[1] ?? "";
+  return "";
+}
