@@ -25,6 +25,12 @@ const WORDS = ("parse read write hash lookup insert flush encode decode copy sca
   "queue batch index page block node buffer cache table stream event timer socket request response header body plan " +
   "execute sort join filter match compile render format validate").split(" ");
 
+/** Names that must be shown as text, whatever they hold. */
+export const HOSTILE = {
+  process: "<img src=x onerror=alert(1)>",
+  functions: ["<script>alert(2)</script>", "bell\u0007 esc\u001b[31m nul\u0000", "rtl \u202egnp.exe", "\"quotes'&amp;;=~@", `long_${"x".repeat(10_000)}`],
+};
+
 const process = (name, exe, cores, trunk, style, extra = {}) => ({ name, exe, cores, trunk, style, ...extra });
 
 const PROCESSES = [
@@ -47,6 +53,7 @@ const PROCESSES = [
   process("sshd", "/usr/sbin/sshd", 0.02, ["_start", "main", "server_loop2"], { libs: ["/usr/lib/libcrypto.so.3"], inline: 0.1, case: "snake" }),
   process("kworker/2:1", "", 0.03, [], { libs: [], inline: 0, case: "kernel" }),
   process("systemd-journal", "/usr/lib/systemd/systemd-journald", 0.015, ["_start", "main", "sd_event_run"], { libs: ["/lib/libc.so.6"], inline: 0, case: "snake" }),
+  process(HOSTILE.process, "/bin/<script>alert(1)</script>", 0.02, ["_start", "main", ...HOSTILE.functions], { libs: [], inline: 0, case: "snake" }),
   ...Array.from({ length: 9 }, (_, i) => process(`cron-job-${i}`, "/bin/sh", 0.004, ["_start", "main", "evaltree"], { libs: [], inline: 0, case: "snake" })),
 ];
 

@@ -55,6 +55,8 @@ async function answer(request, state) {
   if (path === "timeline") return json(timeline(selection, url.searchParams));
   if (path === "flame") return json(flame(selection, url.searchParams));
   if (path === "truth") return json(truth(selection));
+  if (path === "lanes") return json(lanes(selection, url.searchParams));
+  if (path === "source") return json(source(selection, url.searchParams));
   const world = { flame, rate, between, lostIn, select: (params) => select(params, state), PERIOD };
   if (path === "headline") return json(headline(selection, url.searchParams, world));
   if (path === "heatmap") return json(heatmap(selection, world));
@@ -332,6 +334,69 @@ function truth(selection) {
     })),
     taken: samples + lost, losses: lost ? [{ ...told("ring_full"), samples: lost }] : [], skipped: [],
   };
+}
+
+/** Threads take turns second by second, and CPUs, too. */
+const turnOf = (process, second, turns) => (second + (process.seed % 97)) % turns;
+
+function lanes(selection, params) {
+  const { from, until, start, end, groups } = selection;
+  const by = params.get("by") ?? "thread";
+  const step = Math.max(1, Math.ceil(Math.max(Number(params.get("step_ms") ?? (until - from) / 300), (until - from) / 2000)));
+  const buckets = Math.ceil((until - from) / step);
+  const found = new Map();
+  for (const process of groups) {
+    const threads = 1 + (process.seed % 4);
+    for (let second = Math.ceil(start / 1000); second * 1000 < end; second++) {
+      const samples = rate(process, second);
+      const thread = turnOf(process, second, threads);
+      const cpu = turnOf(process, second, 8);
+      const key = by === "cpu" ? String(cpu) : `${process.labels.process} ${thread}`;
+      if (!found.has(key)) {
+        const name = thread ? `worker-${thread}` : process.labels.thread;
+        const { process: of, pid, tid } = process.labels;
+        found.set(key, { ...(by === "cpu" ? { process: "", thread: "", pid: 0, tid: 0, cpu } : { process: of, thread: name, pid: +pid, tid: +tid + thread, cpu: null }),
+          total: 0, samples: Array(buckets).fill(0) });
+      }
+      const lane = found.get(key);
+      lane.total += samples;
+      lane.samples[Math.floor((second * 1000 - from) / step)] += samples;
+    }
+  }
+  const all = [...found.values()].filter((lane) => lane.total > 0);
+  all.sort((a, b) => (by === "cpu" ? a.cpu - b.cpu : b.total - a.total));
+  const top = Number(params.get("top") ?? 50);
+  const rest = all.slice(top);
+  return {
+    from_ms: from, until_ms: until, step_ms: step, period_ns: PERIOD, by, lanes: all.slice(0, top),
+    other: { lanes: rest.length, total: rest.reduce((sum, lane) => sum + lane.total, 0) }, skipped: [],
+  };
+}
+
+/** One script may be read. */
+const SCRIPT = "reports/privacy.py";
+const SCRIPT_TEXT = Array.from({ length: 60 }, (_, i) => (i % 7 ? `    value = redact(value, rule_${i})  # <b>&amp;` : `def step_${i}(value):`)).join("\n");
+
+function source(selection, params) {
+  const file = params.get("file") ?? "";
+  const lines = new Map();
+  let samples = 0;
+  let inFile = 0;
+  const row = (line) => lines.get(line) ?? lines.set(line, { line, self: 0, total: 0 }).get(line);
+  for (const process of selection.groups) {
+    for (const [stack, count] of spread(process, between(process, selection.start, selection.end))) {
+      if (!selection.keeps(stack)) continue;
+      samples += count;
+      const here = new Set(stack.frames.filter((frame) => frame.file === file).map((frame) => frame.line ?? 0));
+      if (here.size > 0) inFile += count;
+      for (const line of here) row(line).total += count;
+      const leaf = stack.frames.at(-1);
+      if (leaf?.file === file) row(leaf.line ?? 0).self += count;
+    }
+  }
+  const text = file === SCRIPT ? SCRIPT_TEXT : null;
+  return { file, period_ns: PERIOD, samples, in_file: inFile, lines: [...lines.values()].sort((a, b) => a.line - b.line),
+    text, reason: text ? "" : "Source files are not read: start Vesta with --source-dir.", skipped: [] };
 }
 
 function values(selection, label) {

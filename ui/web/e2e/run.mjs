@@ -6,13 +6,16 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { launch, runTests, watch } from "./harness.mjs";
 import { startFixture } from "./fixture-server.mjs";
+import { accessTests } from "./access-tests.mjs";
 import { compareTests } from "./compare-tests.mjs";
 import { exploreTests } from "./explore-tests.mjs";
 import { findTests } from "./find-tests.mjs";
+import { flameTests } from "./flame-tests.mjs";
 import { lookTests } from "./look-tests.mjs";
 import { stateTests } from "./state-tests.mjs";
 import { timeTests } from "./time-tests.mjs";
 import { truthTests } from "./truth-tests.mjs";
+import { viewTests } from "./view-tests.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const artifacts = process.env.VESTA_ARTIFACTS || join(here, "../../../ci/artifacts");
@@ -29,7 +32,10 @@ async function main() {
     const guard = watch(page, new URL(base).origin);
     const picture = (name) => page.screenshot({ path: join(artifacts, `page-${name}.png`) });
     const world = { base, page, guard, picture, process: process.env.VESTA_E2E_PROCESS, deep: process.env.VESTA_E2E_DEEP, fixture };
-    let failed = await runTests([...exploreTests(world), ...truthTests(world), ...stateTests(world), ...lookTests(world)], (name) =>
+    const suites = [exploreTests, flameTests, viewTests, truthTests, stateTests, accessTests, lookTests];
+    // VESTA_E2E_ONLY: only tests whose name holds it, for work on them.
+    const chosen = (of, its) => of.flatMap((suite) => suite(its)).filter(([name]) => name.includes(process.env.VESTA_E2E_ONLY ?? ""));
+    let failed = await runTests(chosen(suites, world), (name) =>
       picture(`failed-${name.replace(/\W+/g, "-")}`));
     // The past is long only in a world of its own: the tests above ask for all of it.
     past = fixture && (await startFixture({ hours: 26 }));
@@ -38,7 +44,7 @@ async function main() {
       ...world, base: past?.url ?? base, page: other, fixture: past, picture: (name) => other.screenshot({ path: join(artifacts, `page-${name}.png`) }),
       guard: past ? watch(other, new URL(past.url).origin) : guard,
     };
-    failed += await runTests([...timeTests(olden), ...compareTests(olden), ...findTests(olden)], (name) =>
+    failed += await runTests(chosen([timeTests, compareTests, findTests], olden), (name) =>
       olden.picture(`failed-${name.replace(/\W+/g, "-")}`));
     process.exitCode = failed ? 1 : 0;
   } finally {
