@@ -3,6 +3,7 @@
 
 mod oracle;
 mod store;
+mod ui;
 mod unwind;
 
 use anyhow::Result;
@@ -19,6 +20,7 @@ Benches:
   unwind-build      CPU time and memory that compiling unwind tables takes
   kernel-stack      kernel stacks by the kernel's unwind tables and by bpf_get_stack: what each takes
   unwind-oracle     every row of the unwind tables of the system's files against gimli
+  ui                the page in Chromium, beside other flame graphs: first frame, memory, frames per second
 
 `cargo xtask bench BENCH --help` says more. Results are in docs/benchmarks.md.";
 
@@ -32,6 +34,7 @@ pub(crate) enum Bench {
     UnwindBuild(unwind::build::Options),
     KernelStack(unwind::kernel_stack::Options),
     UnwindOracle(oracle::Options),
+    Ui(ui::Options),
 }
 
 /// Reads the arguments after `cargo xtask bench`; the error is for the user.
@@ -47,6 +50,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Bench, String> {
         "unwind-build" => unwind::build::HELP,
         "kernel-stack" => unwind::kernel_stack::HELP,
         "unwind-oracle" => oracle::HELP,
+        "ui" => ui::HELP,
         _ => return Err(format!("no bench `{name}`; `cargo xtask bench --help` lists them")),
     };
     if rest.iter().any(|argument| argument == "--help" || argument == "-h") {
@@ -58,6 +62,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Bench, String> {
         "unwind-agreement" => unwind::agreement::Options::parse(rest).map(Bench::UnwindAgreement),
         "unwind-build" => unwind::build::Options::parse(rest).map(Bench::UnwindBuild),
         "kernel-stack" => unwind::kernel_stack::Options::parse(rest).map(Bench::KernelStack),
+        "ui" => ui::Options::parse(rest).map(Bench::Ui),
         _ => oracle::Options::parse(rest).map(Bench::UnwindOracle),
     }
 }
@@ -72,6 +77,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
         Bench::UnwindBuild(options) => unwind::build::run(&options)?,
         Bench::KernelStack(options) => unwind::kernel_stack::run(&options)?,
         Bench::UnwindOracle(options) => oracle::run(&options)?,
+        Bench::Ui(options) => ui::run(&options)?,
     }
     Ok(())
 }
@@ -80,8 +86,8 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 6] =
-        ["store", "unwind", "unwind-agreement", "unwind-build", "kernel-stack", "unwind-oracle"];
+    const NAMES: [&str; 7] =
+        ["store", "unwind", "unwind-agreement", "unwind-build", "kernel-stack", "unwind-oracle", "ui"];
 
     fn parsed(line: &str) -> Result<Bench, String> {
         parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
