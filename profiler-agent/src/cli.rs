@@ -1,5 +1,7 @@
 //! The command line. Help texts are written for someone who has never seen Vesta.
 
+pub(crate) mod care;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -40,6 +42,9 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Show profiles of other tools, or write them in another format, without a data directory
     Convert(ConvertArgs),
+    /// Care for the data directory: verify it, see what takes its room, give away a part, pin ranges
+    #[command(subcommand)]
+    Store(care::StoreCommand),
     /// Say what this machine offers a profiler, what is missing, and what to type
     Doctor(DoctorArgs),
     /// Look into what Vesta works with

@@ -210,6 +210,21 @@ fn objects_of(
     Ok(url.map(|url| ObjectStoreConfig { url, cache_bytes }))
 }
 
+/// How exact old samples are kept, for `vesta store compact`: as said, else as the file says, else the default.
+pub(crate) fn coarsen(
+    said: Option<store::Policy>,
+    file: Option<&Path>,
+) -> Result<store::Policy, ConfigError> {
+    let (path, file) = read(file)?;
+    match (said, file.coarsen) {
+        (Some(policy), _) => Ok(policy),
+        (None, Some(text)) => {
+            text.parse().map_err(|message| ConfigError::Value { path, key: "coarsen", message })
+        }
+        (None, None) => Ok(store::Policy::default()),
+    }
+}
+
 /// A named file must be there; the default one may be missing.
 fn read(named: Option<&Path>) -> Result<(PathBuf, File), ConfigError> {
     let path = named.unwrap_or(Path::new(DEFAULT_FILE)).to_owned();

@@ -95,7 +95,9 @@ impl From<ConfigError> for Failure {
 impl From<store::Error> for Failure {
     fn from(error: store::Error) -> Self {
         match error {
-            store::Error::TooLarge { .. } | store::Error::Cancelled | store::Error::NoSql => Self::error(error),
+            store::Error::TooLarge { .. } | store::Error::Cancelled | store::Error::NoSql => {
+                Self::error(error)
+            }
             store::Error::Sql(error) => Self::usage(error),
             error => Self::new(Code::Store, error),
         }

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Import(args) => roles::import::import(args, cli.config.as_deref()),
         Command::Convert(args) => roles::convert::convert(args),
         Command::Doctor(args) => roles::doctor::doctor(args, cli.config.as_deref()),
+        Command::Store(command) => roles::care::care(command, cli.config.as_deref()),
         Command::Debug(DebugCommand::UnwindTable(args)) => roles::debug::unwind_table(args),
         Command::Debug(DebugCommand::KernelStack(args)) => roles::kernel_stack::run(args),
     });

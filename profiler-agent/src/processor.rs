@@ -140,11 +140,9 @@ impl Processor {
         };
     }
 
-    /// Whether the window is to be closed. A clock that was set back is past its end, too: the next one is far away.
     fn is_over(&self, now_ms: i64) -> bool {
-        let start_ms = self.account.start_ms;
-        !(start_ms..start_ms + self.bucket_ms()).contains(&now_ms)
-            || self.samples + self.part.samples >= WINDOW_SAMPLES_MAX
+        let (start_ms, length_ms) = (self.account.start_ms, self.bucket_ms());
+        is_over(start_ms, length_ms, now_ms) || self.samples + self.part.samples >= WINDOW_SAMPLES_MAX
     }
 
     fn part_is_due(&self) -> bool {
@@ -235,7 +233,23 @@ impl Processor {
     }
 }
 
+/// Whether a window has ended. It has when the clock was set back, too: its end would be far away.
+fn is_over(start_ms: i64, length_ms: i64, now_ms: i64) -> bool {
+    !(start_ms..start_ms + length_ms).contains(&now_ms)
+}
+
 /// Now, Unix milliseconds.
 pub(crate) fn unix_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_ends_in_time_even_if_the_clock_is_set_back() {
+        let ended = [999, 1000, 10_999, 11_000, 0, i64::MAX].map(|now| is_over(1000, 10_000, now));
+        assert_eq!(ended, [true, false, false, true, true, true]);
+    }
 }

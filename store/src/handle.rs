@@ -283,6 +283,13 @@ impl Store {
         self.dir().require_writer().is_ok()
     }
 
+    /// Segments that others replace and that are still there.
+    pub(crate) fn replaced(&self) -> Result<Vec<Arc<SegmentInfo>>> {
+        let mut state = self.state();
+        state.catalog.refresh()?;
+        Ok(state.catalog.replaced())
+    }
+
     /// What there is to read for a range, listed anew.
     pub(crate) fn snapshot(&self, range: TimeRange) -> Result<Snapshot> {
         let (mut logs, mut state) = (self.logs(), self.state());

@@ -14,6 +14,7 @@ pub mod sql;
 
 mod annotations;
 mod cache;
+mod care;
 mod checked;
 mod compact;
 mod elsewhere;
@@ -26,6 +27,7 @@ mod policy;
 mod retention;
 
 pub use annotations::{Annotation, AnnotationKind};
+pub use care::{Check, Exported, Leftovers, Usage, leftovers};
 pub use catalog::Skipped;
 pub use compact::Compaction;
 pub use error::{Error, Result};

@@ -16,7 +16,8 @@ pub(crate) fn lint() -> Result<()> {
     let least = run(cargo().args(least));
     let fuzz = fuzz::lint();
     let page = run(&mut page::npm(&["run", "--silent", "check"]));
-    let failed: Vec<_> = [formatting, clippy, least, fuzz, page].into_iter().filter_map(Result::err).collect();
+    let failed: Vec<_> =
+        [formatting, clippy, least, fuzz, page].into_iter().filter_map(Result::err).collect();
     for error in &failed {
         say(&format!("{error:#}"));
     }

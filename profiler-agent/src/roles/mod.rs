@@ -1,6 +1,7 @@
 //! One module per command.
 
 mod ask;
+pub(crate) mod care;
 pub(crate) mod convert;
 pub(crate) mod debug;
 pub(crate) mod doctor;

@@ -1,8 +1,10 @@
 //! End to end: the real program, the real kernel, real stacks. They load BPF, so they need root; they never skip.
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
+mod care;
 mod errors;
 mod formats;
+mod full_disk;
 mod help;
 mod kernel_stacks;
 mod known_stacks;

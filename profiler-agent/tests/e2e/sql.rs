@@ -14,7 +14,19 @@ fn imported(folder: &std::path::Path) -> String {
     let (data, file) = (folder.join("data"), folder.join("stacks.folded"));
     std::fs::write(&file, FOLDED).unwrap();
     let data = data.to_str().unwrap().to_owned();
-    run(&["import", file.to_str().unwrap(), "--data-dir", &data, "--time", "-1m", "--label", "process=a,\"b\""], 0);
+    run(
+        &[
+            "import",
+            file.to_str().unwrap(),
+            "--data-dir",
+            &data,
+            "--time",
+            "-1m",
+            "--label",
+            "process=a,\"b\"",
+        ],
+        0,
+    );
     data
 }
 
@@ -22,7 +34,8 @@ fn imported(folder: &std::path::Path) -> String {
 fn statements_are_answered_in_the_form_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let data = imported(folder.path());
-    let statement = "SELECT leaf(stack) AS function, sum(samples) AS samples, min(process) AS process FROM samples
+    let statement =
+        "SELECT leaf(stack) AS function, sum(samples) AS samples, min(process) AS process FROM samples
         GROUP BY 1 ORDER BY 2 DESC";
     let sql = |args: &[&str], code| {
         let output = run(&[&["sql", "--data-dir", &data], args].concat(), code);
@@ -34,7 +47,10 @@ fn statements_are_answered_in_the_form_asked_for() {
     assert_eq!(sql(&[statement, "--format", "csv"], 0).0, csv);
     let answer: Value = serde_json::from_str(&sql(&[statement, "--format", "json"], 0).0).unwrap();
     assert_eq!(answer["columns"][1], json!({"name": "samples", "type": "int64", "values": [7, 2, 1]}));
-    assert_eq!((&answer["rows"], &answer["truncated"], &answer["skipped"]), (&json!(3), &json!(false), &json!([])));
+    assert_eq!(
+        (&answer["rows"], &answer["truncated"], &answer["skipped"]),
+        (&json!(3), &json!(false), &json!([]))
+    );
     let (lines, told) = sql(&[statement, "--format", "jsonl", "--limit", "1"], 0);
     let line: Value = serde_json::from_str(&lines).unwrap();
     assert_eq!(line, json!({"function": "work", "samples": 7, "process": "a,\"b\""}));
@@ -71,7 +87,8 @@ fn a_running_vesta_answers_of_all_it_has() {
     let _quiet = quiet();
     let folder = tempfile::tempdir().unwrap();
     let data = imported(folder.path());
-    let server = Server::start(folder.path().join("data").as_path(), &["--window", "60s", "--frequency", "99"]);
+    let server =
+        Server::start(folder.path().join("data").as_path(), &["--window", "60s", "--frequency", "99"]);
     let ask = |statement: &str| {
         let output = run(&["sql", "--server", &server.url, "--format", "csv", statement], 0);
         text(&output.stdout).lines().last().unwrap().to_owned()

@@ -35,6 +35,7 @@ pub(crate) fn vesta(args: &[&str]) -> Command {
         "RETENTION_BYTES",
         "WINDOW",
         "SYNC",
+        "COARSEN",
         "UNWIND_TABLE_BYTES",
         "UNWIND_CACHE_BYTES",
         "ALLOW_ORIGIN",
@@ -188,6 +189,11 @@ impl Server {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let started: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
         Self { child, url: started["url"].as_str().unwrap().to_owned() }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// GET of a path; status and body.

@@ -105,6 +105,14 @@ fn read_header(bytes: &[u8]) -> Result<i64, HeaderError> {
     Ok(i64::from_le_bytes(start))
 }
 
+/// Whether a later version of Vesta wrote a log.
+pub(crate) fn is_of_later_version(path: &Path) -> bool {
+    let mut header = [0; HEADER_BYTES];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    read.is_ok()
+        && matches!(read_header(&header), Err(HeaderError::Version(version)) if version > LOG_VERSION)
+}
+
 /// What follows the last whole record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tail {

@@ -14,6 +14,7 @@ mod readers;
 mod settle;
 mod window;
 
+pub(crate) use file::is_of_later_version;
 pub(crate) use readers::Readers;
 pub use settle::Settled;
 pub(crate) use window::OpenLogs;

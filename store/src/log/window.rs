@@ -136,7 +136,10 @@ impl WindowLog {
             return Err(error).context("write", &path);
         }
         let synced = if is_new {
-            file.sync_all().and_then(|()| File::open(&self.folder)?.sync_all())
+            let parent = self.folder.parent().unwrap_or(&self.folder);
+            let folders =
+                || File::open(&self.folder)?.sync_all().and_then(|()| File::open(parent)?.sync_all());
+            file.sync_all().and_then(|()| folders())
         } else {
             file.sync_data()
         };

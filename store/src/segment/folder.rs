@@ -10,8 +10,8 @@ use bytes::Bytes;
 use super::file::TableFile;
 use super::manifest::{self, FileSum};
 use super::samples::SamplesFile;
-use super::{MAX_FILE_BYTES, Manifest, Table, decode};
-use crate::error::{IoContext, Result};
+use super::{MAX_FILE_BYTES, Manifest, SCHEMA_VERSION, Table, decode};
+use crate::error::{Error, IoContext, Result};
 use crate::model::Profile;
 
 /// Why a segment could not be read.
@@ -60,8 +60,52 @@ pub(crate) fn read_manifest(folder: &Path) -> std::result::Result<(Manifest, u64
     manifest.check().map_err(LoadError::Bad)?;
     let size = |name: &str| fs::metadata(folder.join(name)).map_or(0, |meta| meta.len());
     let bytes =
-        Table::ALL.iter().map(|table| size(table.file_name())).sum::<u64>() + size(manifest::FILE_NAME);
+        Table::EVERY.iter().map(|table| size(table.file_name())).sum::<u64>() + size(manifest::FILE_NAME);
     Ok((manifest, bytes))
+}
+
+/// Whether a later version of Vesta wrote a segment that cannot be read: then it is not damaged.
+pub(crate) fn is_of_later_version(folder: &Path) -> bool {
+    let Ok(json) = read_file(folder, manifest::FILE_NAME, manifest::MAX_BYTES) else { return false };
+    let manifest: Option<serde_json::Value> = serde_json::from_slice(&json).ok();
+    let version = manifest.and_then(|manifest| manifest["segment"]["schema_version"].as_u64());
+    version.is_some_and(|version| version > u64::from(SCHEMA_VERSION))
+}
+
+/// Copies a segment's files into the new folder `to`, verifying their checksums, and brings them to disk. Returns the
+/// manifest and the bytes written.
+pub(crate) fn copy(
+    from: &Path,
+    manifest: &Manifest,
+    to: &Path,
+) -> std::result::Result<(Manifest, u64), CopyError> {
+    fs::create_dir(to).context("create", to)?;
+    let mut total = 0;
+    for table in Table::EVERY.into_iter().filter(|table| manifest.files.contains_key(table.file_name())) {
+        let files = read_tables(from, manifest, &[table]).map_err(CopyError::Input)?;
+        let bytes = bytes_of(&files, table);
+        write_file(&to.join(table.file_name()), &bytes)?;
+        total += bytes.len() as u64;
+    }
+    let json = manifest.to_json().map_err(|error| Error::Unstorable(error.to_string()))?;
+    write_file(&to.join(manifest::FILE_NAME), &json)?;
+    sync_folder(to)?;
+    Ok((manifest.clone(), total + json.len() as u64))
+}
+
+/// Why a segment was not copied.
+#[derive(Debug)]
+pub(crate) enum CopyError {
+    /// It cannot be read.
+    Input(LoadError),
+    /// The copy cannot be written.
+    Output(Error),
+}
+
+impl From<Error> for CopyError {
+    fn from(error: Error) -> Self {
+        Self::Output(error)
+    }
 }
 
 /// Reads a segment.

@@ -15,6 +15,7 @@ mod rollup;
 mod rows;
 mod samples;
 mod statistics;
+mod verify;
 mod writer;
 
 #[cfg(feature = "sql")]
@@ -22,7 +23,8 @@ pub(crate) use columns::schema as schema_of;
 #[cfg(feature = "sql")]
 pub(crate) use encode::{SampleColumns, encode};
 pub(crate) use folder::{
-    LoadError, load, load_all_but_samples, load_rollup, open_samples, read_manifest, sync_folder, write_file,
+    CopyError, LoadError, copy, is_of_later_version, load, load_all_but_samples, load_rollup, open_samples,
+    read_manifest, sync_folder, write_file,
 };
 pub(crate) use manifest::Manifest;
 pub use manifest::SegmentInfo;
@@ -31,6 +33,7 @@ pub(crate) use manifest::{FILE_NAME as MANIFEST, FileSum};
 pub(crate) use merge::{MergeError, merge};
 pub(crate) use rollup::STEPS as ROLLUPS;
 pub(crate) use samples::{Page, Part, SamplesFile, rows_of};
+pub(crate) use verify::verify;
 pub(crate) use writer::{Target, write};
 
 /// The version of the schema this version writes.
@@ -84,7 +87,6 @@ impl Table {
         [Self::Samples, Self::Series, Self::Stacks, Self::Frames, Self::Binaries, Self::Accounts];
 
     /// All that a segment can have.
-    #[cfg(feature = "object-store")]
     pub(crate) const EVERY: [Self; 10] = [
         Self::Samples,
         Self::Series,

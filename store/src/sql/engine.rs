@@ -66,9 +66,7 @@ pub(super) fn answer(store: &Store, statement: &str, max_rows: usize) -> crate::
     match done {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(Error::Sql(SqlError::new("the engine gave up on the statement"))),
-        Err(source) => {
-            Err(Error::Io { action: "start a thread for", path: store.path().to_owned(), source })
-        }
+        Err(source) => Err(Error::Io { action: "start a thread for", path: store.path().to_owned(), source }),
     }
 }
 

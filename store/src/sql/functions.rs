@@ -87,7 +87,11 @@ impl ScalarUDFImpl for StackFunction {
             [ids] => (ids, None),
             [ids, name] => (ids, Some(name)),
             other => {
-                return Err(DataFusionError::Internal(format!("{} arguments of {}", other.len(), self.name())));
+                return Err(DataFusionError::Internal(format!(
+                    "{} arguments of {}",
+                    other.len(),
+                    self.name()
+                )));
             }
         };
         // One stack and one name make one value.

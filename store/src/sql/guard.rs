@@ -148,9 +148,10 @@ impl Inputs<'_> {
 /// Bytes of an argument as long as `length`.
 fn bytes(expr: &Expr, length: u64) -> u64 {
     match expr {
-        Expr::Literal(ScalarValue::Utf8(text) | ScalarValue::Utf8View(text) | ScalarValue::LargeUtf8(text), _) => {
-            text.as_ref().map_or(0, String::len) as u64
-        }
+        Expr::Literal(
+            ScalarValue::Utf8(text) | ScalarValue::Utf8View(text) | ScalarValue::LargeUtf8(text),
+            _,
+        ) => text.as_ref().map_or(0, String::len) as u64,
         Expr::Literal(..) => 1,
         _ => length.saturating_mul(STORED as u64),
     }
@@ -163,7 +164,8 @@ mod tests {
     #[test]
     fn functions_as_long_as_a_number_says_are_left_out() {
         let functions = datafusion::execution::SessionStateDefaults::default_scalar_functions();
-        let names: Vec<_> = functions.iter().filter(|function| is_allowed(function)).map(|f| f.name()).collect();
+        let names: Vec<_> =
+            functions.iter().filter(|function| is_allowed(function)).map(|f| f.name()).collect();
         assert!(names.contains(&"concat") && names.contains(&"date_trunc"));
         for name in UNBOUNDED {
             assert!(!names.contains(&name), "{name}");

@@ -91,7 +91,8 @@ impl Conditions {
             };
             // The empty value is that of series without the label, or of some where it is empty.
             let values = values.iter().map(|value| Some(value.as_str()));
-            let values: Vec<_> = values.flat_map(|value| [value, value.filter(|text| !text.is_empty())]).collect();
+            let values: Vec<_> =
+                values.flat_map(|value| [value, value.filter(|text| !text.is_empty())]).collect();
             let value = |name: &str, i: usize| values[i].filter(|_| name == *label);
             let batch = self.batch(&source.name, values.len(), value);
             batch.is_none_or(|batch| !no_row(condition, &batch))
@@ -130,9 +131,7 @@ impl Conditions {
     ) -> Option<RecordBatch> {
         let column = |field: &Arc<Field>| -> ArrayRef {
             match field.name().as_str() {
-                "segment" => {
-                    Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(segment, rows)))
-                }
+                "segment" => Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(segment, rows))),
                 "series" => Arc::new(Int32Array::from_iter_values((0..rows).map(|i| i as i32))),
                 name if field.is_nullable() => {
                     Arc::new((0..rows).map(|i| value(name, i)).collect::<StringViewArray>())
@@ -256,12 +255,8 @@ mod tests {
     #[test]
     fn conditions_on_time_narrow_the_range_and_never_too_much() {
         let all = i64::MIN..i64::MAX;
-        let as_ns = || {
-            cast(
-                col("timestamp"),
-                DataType::Timestamp(TimeUnit::Nanosecond, Some("+00:00".into())),
-            )
-        };
+        let as_ns =
+            || cast(col("timestamp"), DataType::Timestamp(TimeUnit::Nanosecond, Some("+00:00".into())));
         for (filter, expected) in [
             (col("time").gt_eq(lit(5i64)), 5..i64::MAX),
             (col("time").gt(lit(5i64)).and(col("time").lt(lit(9i64))), 6..9),

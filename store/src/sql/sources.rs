@@ -161,9 +161,7 @@ impl Sources {
     pub(super) fn tables(&self, source: &Source) -> Result<Option<Arc<Profile>>> {
         match &source.origin {
             Origin::Window(window) => Ok(Some(window.clone())),
-            Origin::Segment(segment) => {
-                self.readable(segment, false, || self.store.tables(segment))
-            }
+            Origin::Segment(segment) => self.readable(segment, false, || self.store.tables(segment)),
         }
     }
 
@@ -184,7 +182,8 @@ impl Sources {
     ) -> Result<Option<T>> {
         // The Parquet reader panics on some damaged files that come without checksums.
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
-        let result = result.unwrap_or_else(|_| Err(LoadError::Bad("the Parquet reader gave up on it".into())));
+        let result =
+            result.unwrap_or_else(|_| Err(LoadError::Bad("the Parquet reader gave up on it".into())));
         let reason = match result {
             Ok(value) => return Ok(Some(value)),
             Err(LoadError::Vanished) if !self.is_last_try => return Err(self.again()),
@@ -351,12 +350,9 @@ mod tests {
     #[test]
     fn two_that_wish_for_one_number_get_two() {
         let mut keys = Keys::default();
-        assert_eq!([7, 7, 8, u32::MAX, u32::MAX].map(|wish| keys.take(wish)), [
-            7,
-            8,
-            9,
-            (1 << KEY_BITS) - 1,
-            0
-        ]);
+        assert_eq!(
+            [7, 7, 8, u32::MAX, u32::MAX].map(|wish| keys.take(wish)),
+            [7, 8, 9, (1 << KEY_BITS) - 1, 0]
+        );
     }
 }

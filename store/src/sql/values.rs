@@ -179,8 +179,12 @@ mod tests {
     #[test]
     fn numbers_that_json_would_bend_are_text() {
         let edge = 1i64 << 53;
-        let whole = values(Arc::new(Int64Array::from(vec![Some(edge), Some(edge + 1), Some(i64::MIN), None])));
-        assert_eq!(whole, [json!(edge), json!("9007199254740993"), json!("-9223372036854775808"), json!(null)]);
+        let whole =
+            values(Arc::new(Int64Array::from(vec![Some(edge), Some(edge + 1), Some(i64::MIN), None])));
+        assert_eq!(
+            whole,
+            [json!(edge), json!("9007199254740993"), json!("-9223372036854775808"), json!(null)]
+        );
         assert_eq!(values(Arc::new(UInt64Array::from(vec![u64::MAX]))), [json!("18446744073709551615")]);
         let real = values(Arc::new(Float64Array::from(vec![0.5, f64::NAN, f64::NEG_INFINITY])));
         assert_eq!(real, [json!(0.5), json!("NaN"), json!("-inf")]);

@@ -81,11 +81,9 @@ impl View {
                 let labels = PROMOTED.iter().map(|label| maybe_text(label));
                 [at("timestamp"), long("stack"), text("unit")].into_iter().chain(labels).collect()
             }
-            Self::Stacks => vec![
-                long("stack"),
-                Field::new("parent_stack", DataType::Int64, true),
-                maybe_text("function"),
-            ],
+            Self::Stacks => {
+                vec![long("stack"), Field::new("parent_stack", DataType::Int64, true), maybe_text("function")]
+            }
             Self::Frames => vec![maybe_text("path")],
             Self::Accounts => vec![at("timestamp")],
             Self::Series | Self::Binaries => Vec::new(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use store::model::Keep;
+use store::model::{Keep, ProfileBuilder};
 use store::{Retention, Selector, Store, TimeRange};
 
 use crate::common::{NOON, at_times};
@@ -80,4 +80,66 @@ fn readers_get_answers_while_old_segments_are_deleted() {
         done.store(true, Ordering::Release);
     });
     assert_eq!(writer.stats().segments, 10);
+}
+
+/// Sample n is taken at this time; these many are logged at once, make a window, and are kept at least.
+fn time_of(n: i64) -> i64 {
+    NOON + n * 1_000
+}
+const PART: i64 = 3;
+const WINDOW: i64 = 10;
+const KEPT: i64 = 400;
+
+fn look(reader: &Store, logged: &AtomicU64, done: &AtomicBool) {
+    while !done.load(Ordering::Acquire) {
+        let least = logged.load(Ordering::Acquire) as i64;
+        let answer = reader.query(&Selector::all(), TimeRange::ALL, Keep::ALL).unwrap();
+        let most = logged.load(Ordering::Acquire) as i64 + PART;
+        assert_eq!(answer.skipped, []);
+        let profile = &answer.profile;
+        let times = profile.rows.iter().flat_map(|row| {
+            profile.exact_of(row).iter().map(|exact| row.key.time_ms + i64::from(exact.offset_ms))
+        });
+        let mut numbers: Vec<_> = times.map(|time| (time - NOON) / 1_000).collect();
+        numbers.sort_unstable();
+        let first = numbers.first().copied().unwrap_or(0);
+        let end = numbers.last().map_or(0, |last| last + 1);
+        assert_eq!(numbers, (first..end).collect::<Vec<_>>(), "each sample once");
+        assert!((least..=most).contains(&end), "{least} <= {end} <= {most}");
+        assert!(first <= (end - KEPT).max(0), "{first}..{end}");
+    }
+}
+
+#[test]
+fn readers_see_each_sample_once_while_it_is_logged_written_merged_and_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = Store::open_writer(dir.path()).unwrap();
+    let (logged, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let readers = [1, 2].map(|_| Store::open_reader(dir.path()).unwrap());
+        for reader in readers.into_iter().chain([writer.clone()]) {
+            let (logged, done) = (&logged, &done);
+            scope.spawn(move || look(&reader, logged, done));
+        }
+        let mut next = 0;
+        for n in 0..90 {
+            let mut window = ProfileBuilder::logged();
+            let mut log = writer.open_log(time_of(n * WINDOW)).unwrap();
+            while next < (n + 1) * WINDOW {
+                let times: Vec<_> = (next..(next + PART).min((n + 1) * WINDOW)).map(time_of).collect();
+                next += times.len() as i64;
+                window.merge(&at_times(time_of(n * WINDOW), "a", &times), Keep::ALL, 0..0, |_| true);
+                log.append(&mut window, time_of(next)).unwrap();
+                logged.store(next as u64, Ordering::Release);
+            }
+            log.close(&writer, &window.finish(time_of(n * WINDOW), time_of(next))).unwrap();
+            writer
+                .retain(Retention { max_age_ms: Some(KEPT * 1_000), max_bytes: None }, time_of(next))
+                .unwrap();
+            // As if later, so that spans are over as soon as they end.
+            writer.compact(time_of(next) + 30_000).unwrap();
+        }
+        done.store(true, Ordering::Release);
+    });
+    assert!(writer.stats().segments < 40, "{:?}", writer.stats());
 }

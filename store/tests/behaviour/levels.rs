@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use store::model::{Keep, Profile};
+use store::model::{Keep, Profile, ProfileBuilder};
 use store::{Pace, Policy, Selector, Store, TimeRange};
 
 use crate::common::{NOON, at_times, plain_frame, window};
@@ -48,6 +48,32 @@ fn counters(profiles: &[Profile]) -> BTreeMap<String, u64> {
     sums
 }
 
+/// Appended at once, or logged in parts and closed, or logged only and then settled.
+fn keep(store: &Store, window: &Profile, way: usize) {
+    if way.is_multiple_of(3) {
+        return drop(store.append(window).expect("written"));
+    }
+    let mut open = ProfileBuilder::logged();
+    let mut log = store.open_log(window.start_ms).expect("a log");
+    let mut n = 0;
+    for part in 0..3 {
+        let accounts = if part == 0 { i64::MIN..i64::MAX } else { 0..0 };
+        open.merge(window, Keep::ALL, accounts, |_| {
+            n += 1;
+            n % 3 == part
+        });
+        n = 0;
+        log.append(&mut open, window.end_ms).expect("logged");
+    }
+    match way % 3 {
+        1 => drop(log.close(store, &open.finish(window.start_ms, window.end_ms)).expect("written")),
+        _ => {
+            drop(log);
+            assert_eq!(store.settle().expect("settled").windows, 1);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
@@ -72,7 +98,7 @@ proptest! {
         let (mut now, mut written) = (MIDNIGHT, 0);
         for (n, step) in steps.iter().enumerate() {
             let until = if n + 1 == steps.len() { windows.len() } else { (written + 7).min(windows.len()) };
-            windows[written..until].iter().for_each(|window| drop(store.append(window).unwrap()));
+            windows[written..until].iter().enumerate().for_each(|(n, window)| keep(&store, window, n));
             written = until;
             now += step;
             let done = store.compact_by(&policy, &Pace::default(), now).unwrap();
@@ -80,6 +106,8 @@ proptest! {
             let all = stored(&store);
             prop_assert_eq!(totals([&all]), totals(&windows[..written]));
             prop_assert_eq!(counters(&[all]), counters(&windows[..written]));
+            let check = store.check(|_| true).unwrap();
+            prop_assert_eq!((check.segments, check.bad), (store.stats().segments, vec![]));
         }
         let again = store.compact_by(&policy, &Pace::default(), now).unwrap();
         prop_assert_eq!(again, store::Compaction::default());

@@ -240,6 +240,8 @@ fn a_log_of_a_later_version_is_left_alone_and_one_that_is_none_is_put_aside() {
     assert_eq!(fs::read_dir(dir.path().join("quarantine")).unwrap().count(), 1);
     let told = skipped(&writer);
     assert!(told.contains("version 2") && !told.contains("not a log"), "{told}");
+    let check = writer.check(|_| true).unwrap();
+    assert_eq!((check.bad, check.later.len()), (vec![], 1));
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 mod annotations;
 mod basics;
+mod care;
 mod common;
 mod compaction;
 mod concurrent;
 mod crash;
+mod full_disk;
 mod golden;
 mod hostile;
 mod kills;
