@@ -3,6 +3,7 @@
 use std::{
     io::Write,
     path::Path,
+    sync::mpsc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -24,6 +25,10 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(30);
 /// Longest pause after failures; a store that was away for a day is not asked a thousand times.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// Sampling waits for this long at most, to refuse a start with settings that cannot work.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// An upload on its way is given so long to end; one that is cut off is done again.
+const LONGEST_END: Duration = Duration::from_secs(5);
 /// How often a request to stop is looked for.
 const TICK: Duration = Duration::from_millis(50);
 /// The lowest of priorities that still gets its turn.
@@ -43,13 +48,20 @@ impl Objects {
         let (url, cache_bytes) = (config.url.clone(), config.cache_bytes);
         let options = RemoteOptions { url, cache_dir, cache_bytes, is_writer: true, settings: Vec::new() };
         let remote = Remote::attach(store, &options).map_err(failure)?;
-        match remote.refresh() {
-            Ok(()) => {}
-            Err(error) if error.is_passing() => {
-                tell(&format!("{error}\nprofiles are kept in the data directory until it can be"));
-            }
-            Err(error) => return Err(failure(error)),
-        }
+        let (answer, asked) = mpsc::channel();
+        let asking = remote.clone();
+        let ask = move || {
+            // Nobody may wait for it any more.
+            answer.send(asking.refresh()).unwrap_or_default();
+        };
+        thread::Builder::new().name("vesta-store-ask".into()).spawn(ask).map_err(Failure::error)?;
+        let passing = match asked.recv_timeout(LONGEST_WAIT) {
+            Ok(Ok(())) => return Ok(Self { remote }),
+            Ok(Err(error)) if !error.is_passing() => return Err(failure(error)),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("{} has not answered in {LONGEST_WAIT:?}", config.url),
+        };
+        tell(&format!("{passing}\nprofiles are kept in the data directory until it can be reached"));
         Ok(Self { remote })
     }
 
@@ -118,6 +130,17 @@ impl Objects {
             }
         };
         thread::Builder::new().name("vesta-upload".into()).spawn(work).map_err(Failure::error)
+    }
+
+    /// Waits for the thread of [`Objects::keep_up`], but not long.
+    pub(crate) fn end(uploads: JoinHandle<()>) {
+        let since = Instant::now();
+        while !uploads.is_finished() && since.elapsed() < LONGEST_END {
+            thread::sleep(TICK);
+        }
+        if uploads.is_finished() && uploads.join().is_err() {
+            tracing::error!("uploading failed");
+        }
     }
 
     /// Uploads all there is.

@@ -12,6 +12,7 @@ pub(crate) type Lease = Option<Box<dyn Any + Send>>;
 
 /// Segments that are the same party may be merged with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(feature = "object-store"), expect(dead_code, reason = "nobody makes them in such a build"))]
 pub(crate) enum Party {
     /// In the data directory alone.
     Here,

@@ -88,8 +88,8 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
     if maintenance.join().is_err() {
         tracing::error!("store maintenance failed");
     }
-    if uploads.is_some_and(|uploads| uploads.join().is_err()) {
-        tracing::error!("uploading failed");
+    if let Some(uploads) = uploads {
+        Objects::end(uploads);
     }
     served
 }

@@ -170,7 +170,8 @@ fn two_hosts_share_a_bucket_of_s3s_fs() {
     assert!(
         top.join("vesta-store.json").is_file() && top.join("commits/00000000000000000001.json").is_file()
     );
-    lives_through_a_day("s3://profiles", &server.settings());
+    std::fs::create_dir(root.path().join("whole-bucket")).unwrap();
+    lives_through_a_day("s3://whole-bucket", &server.settings());
 }
 
 #[test]
