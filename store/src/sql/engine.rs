@@ -35,7 +35,7 @@ const MAX_TRIES: usize = 8;
 /// Of each thread; only what is used takes memory.
 const STACK_BYTES: usize = 32 << 20;
 /// How deep parentheses and subqueries may nest.
-const MAX_NESTING: usize = 50;
+pub(super) const MAX_NESTING: usize = 50;
 /// How often it is looked whether the statement is still wanted.
 const LOOK: Duration = Duration::from_millis(20);
 

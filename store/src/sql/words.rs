@@ -2,8 +2,10 @@
 
 use datafusion::common::DataFusionError;
 use datafusion::common::diagnostic::Diagnostic;
+use datafusion::sql::sqlparser::parser::ParserError;
 
 use super::SqlError;
+use super::engine::MAX_NESTING;
 use crate::error::Error;
 
 /// An error of the engine as one of ours; `limit` is the memory that the statement may have, bytes.
@@ -31,6 +33,9 @@ pub(super) fn told(error: DataFusionError, statement: &str, limit: u64) -> Error
             root => sql(&root.message()),
         },
         DataFusionError::Diagnostic(diagnostic, error) => with_place(&diagnostic, *error, statement, limit),
+        DataFusionError::SQL(error, _) if *error == ParserError::RecursionLimitExceeded => {
+            sql(&format!("the statement nests deeper than {MAX_NESTING} levels"))
+        }
         DataFusionError::SQL(error, _) => {
             let message = error.to_string();
             let message = message.trim_start_matches("sql parser error: ");
