@@ -44,6 +44,13 @@ pub struct Compaction {
     pub skipped: Vec<Skipped>,
 }
 
+/// Segments that may be merged with each other.
+struct Mergeable {
+    segments: Vec<Arc<SegmentInfo>>,
+    /// Times of others that will be among them soon: their spans are merged then, and not twice. Unix milliseconds.
+    awaited: Vec<i64>,
+}
+
 /// Segments that become one.
 struct Merge {
     segments: Vec<Arc<SegmentInfo>>,
@@ -72,13 +79,17 @@ impl Store {
         let pins = self.pins()?;
         let mut done = Compaction::default();
         for (level, span_ms) in LEVELS {
-            for segments in self.parties()? {
+            for Mergeable { segments, awaited } in self.parties()? {
                 for merge in merges_of_level(segments, (level, span_ms), policy, &pins, now_ms) {
-                    self.merge(merge, pace, &mut done)?;
+                    let span = |ms: i64| ms.div_euclid(span_ms);
+                    let start = merge.segments.first().map(|segment| span(segment.min_ms()));
+                    if awaited.iter().all(|ms| Some(span(*ms)) != start) {
+                        self.merge(merge, pace, &mut done)?;
+                    }
                 }
             }
         }
-        let segments = self.parties()?.into_iter().flatten();
+        let segments = self.parties()?.into_iter().flat_map(|party| party.segments);
         for merge in segments.filter_map(|segment| coarser(segment, policy, &pins, now_ms)) {
             self.merge(merge, pace, &mut done)?;
         }
@@ -86,13 +97,19 @@ impl Store {
     }
 
     /// The segments that may be merged, apart from those that may not be merged with them.
-    fn parties(&self) -> Result<Vec<Vec<Arc<SegmentInfo>>>> {
+    fn parties(&self) -> Result<Vec<Mergeable>> {
         let segments = self.snapshot(crate::TimeRange::ALL)?.segments;
-        let Some(elsewhere) = self.elsewhere() else { return Ok(vec![segments]) };
-        let mut parties: BTreeMap<Party, Vec<_>> = BTreeMap::new();
+        let Some(elsewhere) = self.elsewhere() else {
+            return Ok(vec![Mergeable { segments, awaited: Vec::new() }]);
+        };
+        let only_here = segments.iter().filter(|segment| elsewhere.is_only_here(segment));
+        let only_here: Vec<_> = only_here.map(|segment| segment.min_ms()).collect();
+        let mut parties: BTreeMap<Party, Mergeable> = BTreeMap::new();
         for segment in segments {
             if let Some(party) = elsewhere.party(&segment) {
-                parties.entry(party).or_default().push(segment);
+                let awaited = || if party == Party::Elsewhere { only_here.clone() } else { Vec::new() };
+                let new = || Mergeable { segments: Vec::new(), awaited: awaited() };
+                parties.entry(party).or_insert_with(new).segments.push(segment);
             }
         }
         Ok(parties.into_values().collect())
