@@ -15,7 +15,7 @@ use crate::handle::Store;
 use crate::segment::{CHUNK_MS, SegmentInfo};
 
 /// A segment as the agent wrote it waits for this long after the five minutes that it is in: until then it may be
-/// merged with others, and one upload does for thirty.
+/// merged with others, and one upload does for all of them.
 const SETTLED_MS: i64 = 120_000;
 /// Segments, and about how many bytes, that are uploaded before they are committed.
 const BATCH: usize = 16;
