@@ -11,12 +11,12 @@ use crate::common::{NOON, at_times, plain, window};
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 
-/// Two hours that are merged, with rollups, one of them coarse, and two fresh windows.
+/// A day that is merged and coarse, an hour that is merged and exact, both with rollups, and two fresh windows.
 fn filled(dir: &Path) -> Store {
     let store = Store::open_writer(dir).expect("a new directory");
     for n in 0..6 {
-        store.append(&window(n, NOON - 3 * DAY + n as i64 * 10_000, 60)).expect("written");
-        store.append(&window(n + 10, NOON + n as i64 * 10_000, 60)).expect("written");
+        store.append(&window(n, NOON - 3 * DAY + n as i64 * HOUR / 2, 60)).expect("written");
+        store.append(&window(n + 10, NOON + n as i64 * 400_000, 60)).expect("written");
     }
     let merged = store.compact_by(&Policy::default(), &Pace::default(), NOON + 2 * HOUR).expect("merged");
     assert!(merged.written >= 2, "{merged:?}");
@@ -82,7 +82,7 @@ fn every_flipped_file_is_found_and_named() {
     let victim = segments(&store).remove(0);
     let mut files: Vec<_> = fs::read_dir(&victim).unwrap().map(|file| file.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "parquet"));
-    assert_eq!(files.len(), 9, "{files:?}");
+    assert_eq!(files.len(), 10, "{files:?}");
     for file in files {
         let name = file.file_name().unwrap().to_str().unwrap();
         let bytes = fs::read(&file).unwrap();
@@ -111,7 +111,7 @@ fn files_that_contradict_each_other_are_found_though_their_checksums_fit() {
     let twin = Store::open_writer(other.path()).unwrap();
     for n in 0..6 {
         // The same, but for one sample more.
-        twin.append(&window(n + 10, NOON + n as i64 * 10_000, 60)).unwrap();
+        twin.append(&window(n + 10, NOON + n as i64 * 400_000, 60)).unwrap();
     }
     let mut more = store::model::ProfileBuilder::default();
     let one = window(10, NOON, 60);
