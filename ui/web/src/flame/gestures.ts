@@ -25,7 +25,7 @@ const LINE = 20;
 /** Whether a click that follows is the end of another gesture. */
 export type Swallow = () => boolean;
 
-/** Listens on a canvas for as long as its owner lives; the pages scrolls where it lets `touch` pan vertically. */
+/** Listens on a canvas for as long as its owner lives; the page scrolls where it lets `touch` pan vertically. */
 export function createGestures(element: () => HTMLElement, on: Gestures): Swallow {
   const down = new Map<number, { x: number; y: number }>();
   let moved = false;
@@ -92,9 +92,9 @@ export function createGestures(element: () => HTMLElement, on: Gestures): Swallo
     if (!swallow && event.button === 2) on.menu(event.clientX, event.clientY);
   };
   onMount(() => {
-    const on_ = element();
+    const target = element();
     const listen = (add: boolean) => {
-      const change = (add ? on_.addEventListener : on_.removeEventListener).bind(on_) as HTMLElement["addEventListener"];
+      const change = (add ? target.addEventListener : target.removeEventListener).bind(target) as HTMLElement["addEventListener"];
       change("pointerdown", start);
       change("pointermove", move);
       change("pointerup", end);

@@ -23,7 +23,6 @@ test("frames have their names, shares and textures", () => {
 test("hostile names are text, and the document stays XML", () => {
   const svg = picture({ 'p;</text><script>alert("1")</script>': 1, "p;\u0000\u001b[31m\ud800": 1, [`p;${"x".repeat(10_000)}`]: 1 });
   expect(svg).not.toMatch(/<script/);
-  // biome-ignore lint: control characters are what is looked for
   expect(svg).not.toMatch(/[\u0000-\u0008\u001b\ud800]/u);
   expect(svg.length).toBeLessThan(10_000);
   expect(xml("a\u202eb")).toBe("a\u202eb");

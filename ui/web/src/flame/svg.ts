@@ -34,7 +34,6 @@ const LONGEST = 400;
 /** Text that no reader of XML takes for markup; characters that XML cannot hold are replaced. */
 export function xml(text: string): string {
   return text
-    // biome-ignore lint: control characters are what is looked for
     .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\ud800-\udfff\ufffe\uffff]/gu, "\ufffd")
     .replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
 }
