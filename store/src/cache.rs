@@ -7,8 +7,9 @@ use ulid::Ulid;
 
 use crate::model::{Account, Exact, Frame, Profile, Row, Series};
 
-/// A quarter of an hour of a busy host decodes to a few MiB.
-const BUDGET_BYTES: usize = 64 << 20;
+/// Memory for what a [`Store`](crate::Store) keeps of segments that queries have read, bytes. A quarter of an hour of a
+/// busy host decodes to a few MiB.
+pub const CACHE_BYTES: usize = 64 << 20;
 
 /// Decoded segments by id, least recently used out first.
 #[derive(Default)]
@@ -35,14 +36,14 @@ impl Cache {
 
     pub(crate) fn insert(&mut self, id: Ulid, profile: Arc<Profile>) {
         let bytes = size_of_profile(&profile);
-        if bytes > BUDGET_BYTES / 4 {
+        if bytes > CACHE_BYTES / 4 {
             return;
         }
         self.remove(id);
         self.clock += 1;
         self.bytes += bytes;
         self.entries.insert(id, Entry { profile, bytes, used: self.clock });
-        while self.bytes > BUDGET_BYTES {
+        while self.bytes > CACHE_BYTES {
             let Some(oldest) = self.entries.iter().min_by_key(|(_, entry)| entry.used).map(|(id, _)| *id)
             else {
                 break;
@@ -89,7 +90,7 @@ mod tests {
     #[test]
     fn the_least_recently_used_profile_leaves_when_the_budget_is_spent() {
         let mut cache = Cache::default();
-        let rows = BUDGET_BYTES / 5 / size_of::<Row>();
+        let rows = CACHE_BYTES / 5 / size_of::<Row>();
         let ids: Vec<_> = (0..6).map(|i| Ulid::from_parts(i, 0)).collect();
         for id in &ids[..4] {
             cache.insert(*id, of_rows(rows));
@@ -99,13 +100,13 @@ mod tests {
         assert!(cache.get(ids[1]).is_none());
         assert!(cache.get(ids[0]).is_some());
         assert_eq!(cache.usage().1, 1);
-        assert!(cache.usage().0 <= BUDGET_BYTES);
+        assert!(cache.usage().0 <= CACHE_BYTES);
     }
 
     #[test]
     fn a_profile_too_large_to_share_the_budget_is_not_kept() {
         let mut cache = Cache::default();
-        cache.insert(Ulid::from_parts(1, 0), of_rows(BUDGET_BYTES / size_of::<Row>()));
+        cache.insert(Ulid::from_parts(1, 0), of_rows(CACHE_BYTES / size_of::<Row>()));
         assert_eq!(cache.usage(), (0, 0));
     }
 }

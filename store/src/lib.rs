@@ -26,6 +26,7 @@ mod pins;
 mod policy;
 mod retention;
 
+pub use cache::CACHE_BYTES;
 pub use annotations::{Annotation, AnnotationKind};
 pub use care::{Check, Exported, Leftovers, Usage, leftovers};
 pub use catalog::Skipped;

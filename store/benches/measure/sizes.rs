@@ -31,6 +31,22 @@ impl Sizes {
         Ok(sizes)
     }
 
+    /// Everything but the rollups, in bytes a sample.
+    pub(crate) fn all_in(&self, samples: u64) -> f64 {
+        (self.files.values().sum::<u64>() - self.bytes(&ROLLUPS)) as f64 / samples as f64
+    }
+
+    /// What answers questions in steps of five minutes: the rollup, stacks, symbols and series.
+    pub(crate) fn five_minutes(&self, samples: u64) -> f64 {
+        let tables =
+            ["rollup_5m", "stacks", "frames", "binaries", "series"].map(|name| format!("{name}.parquet"));
+        self.bytes(&tables.each_ref().map(String::as_str)) as f64 / samples as f64
+    }
+
+    fn bytes(&self, names: &[&str]) -> u64 {
+        names.iter().filter_map(|name| self.files.get(*name)).sum()
+    }
+
     pub(crate) fn print_header() {
         println!();
         println!(
@@ -40,11 +56,8 @@ impl Sizes {
 
     /// One line, in bytes a sample. All in is everything but the rollups.
     pub(crate) fn print(&self, name: &str, samples: u64) {
-        let per_sample = |names: &[&str]| {
-            let bytes: u64 = names.iter().filter_map(|name| self.files.get(*name)).sum();
-            bytes as f64 / samples as f64
-        };
-        let all = self.files.values().sum::<u64>() as f64 / samples as f64 - per_sample(&ROLLUPS);
+        let per_sample = |names: &[&str]| self.bytes(names) as f64 / samples as f64;
+        let all = self.all_in(samples);
         let [r5m, r1h, r1d, functions] = ROLLUPS.map(|name| per_sample(&[name]));
         println!(
             "{name:<13} {all:7.3}  {:7.3}  {:7.3}  {:7.3} | {r5m:9.3} {r1h:7.3} {r1d:7.3} {functions:8.3}  {:.3}",
