@@ -133,7 +133,7 @@ impl Store {
             }
         });
         while segments.len() >= fewest {
-            let replaces = segments.iter().map(|segment| segment.id).collect();
+            let replaces = self.state().catalog.same_as(&segments);
             let target = Target { level, resolution_ms, replaces };
             // Past the cache, which is for what people look at.
             let write = |folder: &Path| segment::merge(folder, &segments, target, pace);
@@ -171,7 +171,7 @@ impl Store {
         };
         self.purge_logs()?;
         replaced.iter().try_for_each(|segment| {
-            self.cache().remove(segment.id);
+            self.forget(segment.id);
             self.remove_segment(&segment.path)
         })
     }

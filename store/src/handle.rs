@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 use ulid::Ulid;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Depth};
 use crate::catalog::{Catalog, DataDir, Skipped};
+use crate::dictionary::{Dictionary, Known};
 use crate::elsewhere::{Elsewhere, Lease};
 use crate::error::{Error, IoContext, Result};
 use crate::log::{OpenLogs, Readers};
@@ -39,6 +40,8 @@ struct Inner {
     dir: DataDir,
     state: Mutex<State>,
     cache: Mutex<Cache>,
+    /// The tree of all stacks; another one once it has grown too large.
+    dictionary: Mutex<Arc<Dictionary>>,
     /// One of compaction and retention at a time.
     maintenance: Mutex<()>,
     /// Locked before `state`.
@@ -56,8 +59,10 @@ pub(crate) struct State {
     appended: VecDeque<i64>,
     /// Segments that turned out to be damaged, so that they are not read again for each query.
     bad: FxHashMap<Ulid, String>,
-    /// Segments whose samples had the right checksum when they were first read.
-    verified: FxHashSet<Ulid>,
+    /// Samples and rollups that had the right checksum when they were first read.
+    verified: FxHashSet<(Ulid, Table)>,
+    /// Segments with rollups that turned out to be damaged: their samples answer.
+    bad_rollups: FxHashSet<Ulid>,
 }
 
 /// What the store holds.
@@ -128,12 +133,19 @@ impl Store {
             appended: VecDeque::new(),
             bad: FxHashMap::default(),
             verified: FxHashSet::default(),
+            bad_rollups: FxHashSet::default(),
         };
-        let (state, cache) = (Mutex::new(state), Mutex::new(Cache::default()));
         let logs = Mutex::new(Readers::new(dir.log()));
-        let (open_logs, elsewhere) = (OpenLogs::default(), OnceLock::new());
-        let maintenance = Mutex::new(());
-        let inner = Arc::new(Inner { dir, state, cache, maintenance, logs, open_logs, elsewhere });
+        let inner = Arc::new(Inner {
+            dir,
+            state: Mutex::new(state),
+            cache: Mutex::default(),
+            dictionary: Mutex::default(),
+            maintenance: Mutex::new(()),
+            logs,
+            open_logs: OpenLogs::default(),
+            elsewhere: OnceLock::new(),
+        });
         Ok(Self { inner, limits: Limits::default(), offsets: None })
     }
 
@@ -320,27 +332,73 @@ impl Store {
         segment::load(&segment.path, &segment.manifest)
     }
 
-    /// A segment's profile without rows.
-    pub(crate) fn tables(&self, segment: &SegmentInfo) -> std::result::Result<Arc<Profile>, LoadError> {
+    /// A segment's profile without rows; without stacks, too, if they are not asked for.
+    pub(crate) fn tables(
+        &self,
+        segment: &SegmentInfo,
+        depth: Depth,
+    ) -> std::result::Result<Arc<Profile>, LoadError> {
         self.require_good(segment)?;
-        if let Some(tables) = self.cache().get(segment.id) {
+        if let Some(tables) = self.cache().get(segment.id, depth) {
             return Ok(tables);
         }
-        let _lease = self.fetch(segment, &Table::ALL_BUT_SAMPLES)?;
-        let tables = Arc::new(segment::load_all_but_samples(&segment.path, &segment.manifest)?);
-        self.cache().insert(segment.id, tables.clone());
+        type Load = fn(&Path, &Manifest) -> std::result::Result<Profile, LoadError>;
+        let (load, files): (Load, &[Table]) = match depth {
+            Depth::Series => (segment::load_series, &[Table::Series, Table::Accounts]),
+            Depth::Stacks => (segment::load_all_but_samples, &Table::ALL_BUT_SAMPLES),
+        };
+        let _lease = self.fetch(segment, files)?;
+        let tables = Arc::new(load(&segment.path, &segment.manifest)?);
+        self.cache().insert(segment.id, depth, tables.clone());
         Ok(tables)
     }
 
-    /// A segment's samples, opened. Their checksum is looked at once.
-    pub(crate) fn samples(&self, segment: &SegmentInfo) -> std::result::Result<SamplesFile, LoadError> {
-        let _lease = self.fetch(segment, &[Table::Samples])?;
-        let is_verified = self.state().verified.contains(&segment.id);
-        let samples = segment::open_samples(&segment.path, &segment.manifest, is_verified)?;
+    /// What the tree of all stacks knows of a segment.
+    pub(crate) fn known(
+        &self,
+        segment: &SegmentInfo,
+        dictionary: &Dictionary,
+    ) -> std::result::Result<Option<Arc<Known>>, LoadError> {
+        self.require_good(segment)?;
+        Ok(dictionary.get(segment.id))
+    }
+
+    /// The tree of all stacks for a query: an empty one when the last has grown too large.
+    pub(crate) fn dictionary(&self) -> Arc<Dictionary> {
+        let mut dictionary = self.inner.dictionary.lock().unwrap_or_else(PoisonError::into_inner);
+        if dictionary.beyond_its_share() > 0 {
+            *dictionary = Arc::default();
+        }
+        dictionary.clone()
+    }
+
+    /// A segment's samples or one of its rollups, opened. Its checksum is looked at once.
+    pub(crate) fn samples(
+        &self,
+        segment: &SegmentInfo,
+        table: Table,
+    ) -> std::result::Result<SamplesFile, LoadError> {
+        let _lease = self.fetch(segment, &[table])?;
+        let key = (segment.id, table);
+        let is_verified = self.state().verified.contains(&key);
+        let samples = segment::open_samples(&segment.path, table, &segment.manifest, is_verified)?;
         if !is_verified {
-            self.state().verified.insert(segment.id);
+            self.state().verified.insert(key);
         }
         Ok(samples)
+    }
+
+    /// Whether a segment has a rollup that can be read, as far as known.
+    pub(crate) fn has_rollup(&self, segment: &SegmentInfo, table: Table) -> bool {
+        segment.manifest.files.contains_key(table.file_name())
+            && !self.state().bad_rollups.contains(&segment.id)
+    }
+
+    /// Remembers that a segment's rollups cannot be read.
+    pub(crate) fn mark_bad_rollups(&self, segment: &SegmentInfo, reason: &str) {
+        if self.state().bad_rollups.insert(segment.id) {
+            tracing::warn!(segment = %segment.path.display(), reason, "reading samples in place of rollups");
+        }
     }
 
     fn require_good(&self, segment: &SegmentInfo) -> std::result::Result<(), LoadError> {
@@ -487,6 +545,12 @@ impl Store {
         }
     }
 
+    /// Nothing more is known of a segment that is gone.
+    pub(crate) fn forget(&self, id: Ulid) {
+        self.cache().remove(id);
+        self.inner.dictionary.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
     pub(crate) fn maintenance(&self) -> MutexGuard<'_, ()> {
         self.inner.maintenance.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -509,10 +573,11 @@ impl State {
         if let Some(elsewhere) = elsewhere {
             segments = elsewhere.live(segments);
         }
-        if !(self.bad.is_empty() && self.verified.is_empty()) {
+        if !(self.bad.is_empty() && self.verified.is_empty() && self.bad_rollups.is_empty()) {
             let live: FxHashSet<Ulid> = segments.iter().map(|segment| segment.id).collect();
             self.bad.retain(|id, _| live.contains(id));
-            self.verified.retain(|id| live.contains(id));
+            self.verified.retain(|(id, _)| live.contains(id));
+            self.bad_rollups.retain(|id| live.contains(id));
         }
         segments
             .retain(|segment| range.overlaps(segment.min_ms(), segment.max_ms().max(segment.min_ms() + 1)));

@@ -17,6 +17,7 @@ mod cache;
 mod care;
 mod checked;
 mod compact;
+mod dictionary;
 mod elsewhere;
 mod error;
 mod handle;
@@ -26,8 +27,8 @@ mod pins;
 mod policy;
 mod retention;
 
-pub use cache::CACHE_BYTES;
 pub use annotations::{Annotation, AnnotationKind};
+pub use cache::CACHE_BYTES;
 pub use care::{Check, Exported, Leftovers, Usage, leftovers};
 pub use catalog::Skipped;
 pub use compact::Compaction;

@@ -13,7 +13,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use rustix::time::{ClockId, clock_gettime};
-use store::model::Keep;
+use store::model::{Keep, Profile, ProfileBuilder, Row};
 use store::{Pace, Policy, Selector, Store, TimeRange};
 
 use crate::fleet::Fleet;
@@ -24,7 +24,11 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Start of the generated days, a midnight.
 const START_MS: i64 = 1_769_817_600_000;
-const WINDOW_MS: i64 = 10_000;
+/// Length of a window, as `vesta run` has it by default.
+const WINDOW_MS: i64 = 30_000;
+/// Span of a pprof file, as others write them.
+const PPROF_MS: i64 = 10_000;
+const CHUNK_MS: i64 = 300_000;
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
@@ -60,7 +64,9 @@ fn generated(minutes: i64) -> Result<()> {
         window_s += seconds;
         samples += window.samples();
         // One file for each host and service is what others write; one for all of them is kinder to pprof.
-        if n % 30 == 0 {
+        if n % 10 == 0 {
+            let drawn = fleet.draw(PPROF_MS);
+            let window = fleet.window(&drawn, START_MS, PPROF_MS);
             pprof_bytes += pprof_files::gzipped(&window)?;
             pprof_samples += window.samples();
         }
@@ -74,30 +80,42 @@ fn generated(minutes: i64) -> Result<()> {
     let append_us = append_s * 1e6 / samples as f64;
     plain("window to segment", append_us, "us/sample");
     let pprof = pprof_bytes as f64 / pprof_samples as f64;
-    plain("gzip pprof files of 10 s of the whole fleet (every 30th window)", pprof, "B/sample");
+    plain("gzip pprof files of 10 s of the whole fleet (one each 5 min)", pprof, "B/sample");
     levels(&store, &Source { samples, pprof, append_us, is_fleet: true })
 }
 
-/// What `vesta run` left in a data directory, written anew in windows of ten seconds.
+/// What `vesta run` left in a data directory, written anew window by window.
 fn recorded(data_dir: &Path) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let store = Store::open_writer(dir.path())?;
     let source = Store::open_reader(data_dir)?;
     let (mut samples, mut pprof_bytes, mut append_s) = (0, 0, 0.0);
-    let everything = TimeRange::ALL;
     let (start, end) = source.span().map_or((0, 0), |span| (span.from_ms, span.until_ms));
-    let mut from = start - start.rem_euclid(WINDOW_MS);
-    while from < end {
-        let range = TimeRange::new(from, from + WINDOW_MS).unwrap_or(everything);
-        let window = source.query(&Selector::all(), range, Keep::ALL)?.profile;
-        from += WINDOW_MS;
-        if window.samples() > 0 {
-            samples += window.samples();
-            pprof_bytes += pprof_files::gzipped(&window)?;
-            let (appended, seconds) = timed(|| store.append(&window));
-            appended?;
-            append_s += seconds;
+    // Five minutes at once: a segment of an hour is decoded for each of them.
+    let mut chunk = start - start.rem_euclid(CHUNK_MS);
+    while chunk < end {
+        let range = TimeRange::new(chunk, chunk + CHUNK_MS)?;
+        let all = source.query(&Selector::all(), range, Keep::ALL)?.profile;
+        let part = |from: i64, length: i64| -> Profile {
+            let mut b = ProfileBuilder::default();
+            let is_in = |row: &Row| (from..from + length).contains(&row.key.time_ms);
+            b.merge(&all, Keep::ALL, from..from + length, is_in);
+            b.finish(from, from + length)
+        };
+        for from in (chunk..chunk + CHUNK_MS).step_by(PPROF_MS as usize) {
+            let file = part(from, PPROF_MS);
+            pprof_bytes += if file.samples() > 0 { pprof_files::gzipped(&file)? } else { 0 };
         }
+        for from in (chunk..chunk + CHUNK_MS).step_by(WINDOW_MS as usize) {
+            let window = part(from, WINDOW_MS);
+            if window.samples() > 0 {
+                samples += window.samples();
+                let (appended, seconds) = timed(|| store.append(&window));
+                appended?;
+                append_s += seconds;
+            }
+        }
+        chunk += CHUNK_MS;
     }
     println!("{samples} samples of {} s, recorded", (end - start) / 1000);
     let pprof = pprof_bytes as f64 / samples as f64;

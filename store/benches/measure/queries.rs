@@ -51,7 +51,7 @@ fn warm(store: &Store, range: TimeRange) -> Result<(f64, u64, String)> {
 
 /// One day of one host, beside DuckDB.
 pub(crate) fn one_day(keep: Option<&Path>) -> Result<()> {
-    let shape = Shape { hosts: 1, samples_per_second: 200, window_ms: 60_000, every_ms: 60_000 };
+    let shape = Shape { hosts: 1, samples_per_second: 200, window_ms: 300_000, every_ms: 300_000 };
     let mut days = Days::open(shape, keep, "host-day")?;
     days.grow_to(1)?;
     println!("\nOne host, {} samples in 24 h, exact, one thread, warm", days.samples());
@@ -113,7 +113,7 @@ fn others(store: &Store, range: TimeRange) -> Result<()> {
 
 /// The same questions with ever more days in the store.
 pub(crate) fn growing() -> Result<()> {
-    let shape = Shape { hosts: 1, samples_per_second: 200, window_ms: 10_000, every_ms: 100_000 };
+    let shape = Shape { hosts: 1, samples_per_second: 200, window_ms: 30_000, every_ms: 900_000 };
     let mut days = Days::open(shape, None, "host-month")?;
     let minutes = shape.minutes_a_day();
     println!(
@@ -140,8 +140,8 @@ pub(crate) fn fleet_month(keep: Option<&Path>) -> Result<()> {
     let shape = Shape {
         hosts: fleet::HOSTS,
         samples_per_second: fleet::SAMPLES_PER_SECOND,
-        window_ms: 10_000,
-        every_ms: 480_000,
+        window_ms: 30_000,
+        every_ms: 4_320_000,
     };
     let mut days = Days::open(shape, keep, "fleet-month")?;
     days.grow_to(30)?;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cache::Depth;
 use crate::catalog::Skipped;
 use crate::error::Result;
 use crate::handle::Store;
@@ -84,7 +85,7 @@ impl Export<'_> {
     }
 
     fn add(&mut self, segment: &SegmentInfo) -> std::result::Result<(), CopyError> {
-        let tables = self.from.tables(segment).map_err(CopyError::Input)?;
+        let tables = self.from.tables(segment, Depth::Stacks).map_err(CopyError::Input)?;
         let selected = Selected::new(&tables, self.selector);
         if selected.by_series().iter().all(|decided| *decided == Some(false)) {
             return Ok(());

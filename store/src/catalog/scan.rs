@@ -65,20 +65,34 @@ impl Catalog {
         Ok(())
     }
 
-    /// The segments to read: all that no other one replaces, oldest first.
+    /// The segments to read: all that no other one replaces, oldest first. What was written twice (a window that was sent
+    /// again, a folder that was copied) is there once.
     pub(crate) fn live(&self) -> Vec<Arc<SegmentInfo>> {
         let replaced: HashSet<Ulid> =
             self.segments().flat_map(|segment| segment.manifest.replaces.iter().copied()).collect();
         let mut live: Vec<_> =
             self.segments().filter(|segment| !replaced.contains(&segment.id)).cloned().collect();
         live.sort_by_key(|segment| (segment.manifest.min_ms, segment.id));
+        let mut seen = HashSet::new();
+        live.retain(|segment| segment.manifest.content().is_none_or(|content| seen.insert(content)));
         live
     }
 
     /// Segments that another one replaces and that are still there.
     pub(crate) fn replaced(&self) -> Vec<Arc<SegmentInfo>> {
-        let live: BTreeSet<Ulid> = self.live().iter().map(|segment| segment.id).collect();
-        self.segments().filter(|segment| !live.contains(&segment.id)).cloned().collect()
+        let replaced: HashSet<Ulid> =
+            self.segments().flat_map(|segment| segment.manifest.replaces.iter().copied()).collect();
+        self.segments().filter(|segment| replaced.contains(&segment.id)).cloned().collect()
+    }
+
+    /// The ids of all segments that are the same as one of these, which are among them: whoever replaces one replaces all.
+    pub(crate) fn same_as(&self, segments: &[Arc<SegmentInfo>]) -> BTreeSet<Ulid> {
+        let contents: HashSet<_> = segments.iter().filter_map(|segment| segment.manifest.content()).collect();
+        let is_same = |segment: &&Arc<SegmentInfo>| {
+            segment.manifest.content().is_some_and(|content| contents.contains(&content))
+        };
+        let same = self.segments().filter(is_same).map(|segment| segment.id);
+        segments.iter().map(|segment| segment.id).chain(same).collect()
     }
 
     /// The segment that replaces what has this id.

@@ -45,20 +45,47 @@ impl Keep {
 
 /// Samples of one key: those with exact times apart from those without, so that a row never claims to know
 /// the times of samples it does not know.
-#[derive(Clone, Default)]
+#[derive(Clone, Copy, Default)]
 struct Sum {
     samples: u64,
     value: i64,
-    exact: Vec<Exact>,
     exact_value: i64,
+    /// Place of the last of its exact times, from 1 on; 0 if there are none.
+    last: u32,
+}
+
+/// Exact times of all sums, in chains: most sums have a single one, which is worth no allocation.
+#[derive(Clone, Default)]
+struct Chains(Vec<(Exact, u32)>);
+
+impl Chains {
+    fn push(&mut self, last: &mut u32, exact: Exact) {
+        self.0.push((exact, *last));
+        *last = self.0.len() as u32;
+    }
+
+    /// Takes the times of a chain out to the end of `to`.
+    fn collect(&self, last: u32, to: &mut Vec<Exact>) {
+        let mut at = last;
+        while let Some((exact, before)) = at.checked_sub(1).and_then(|at| self.0.get(at as usize)) {
+            to.push(*exact);
+            at = *before;
+        }
+    }
 }
 
 impl Sum {
-    fn add(&mut self, samples: u64, value: i64, exact: impl ExactSizeIterator<Item = Exact>) {
+    fn add(
+        &mut self,
+        chains: &mut Chains,
+        samples: u64,
+        value: i64,
+        exact: impl ExactSizeIterator<Item = Exact>,
+    ) {
         // Saturating: sums of stored values may be hostile.
         if exact.len() as u64 == samples && samples > 0 {
             self.exact_value = self.exact_value.saturating_add(value);
-            self.exact.extend(exact);
+            exact.for_each(|exact| chains.push(&mut self.last, exact));
         } else {
             self.samples = self.samples.saturating_add(samples);
             self.value = self.value.saturating_add(value);
@@ -66,15 +93,16 @@ impl Sum {
     }
 
     /// At most two rows: the samples without exact times, then those with.
-    fn into_rows(mut self, key: RowKey, exact: &mut Vec<Exact>, rows: &mut Vec<Row>) {
+    fn into_rows(self, key: RowKey, chains: &Chains, exact: &mut Vec<Exact>, rows: &mut Vec<Row>) {
         let first = exact.len() as u32;
-        if self.samples > 0 || self.value != 0 || self.exact.is_empty() {
+        if self.samples > 0 || self.value != 0 || self.last == 0 {
             rows.push(Row { key, samples: self.samples, value: self.value, exact: first..first });
         }
-        if !self.exact.is_empty() {
-            self.exact.sort_unstable();
-            exact.extend_from_slice(&self.exact);
-            let samples = self.exact.len() as u64;
+        if self.last > 0 {
+            chains.collect(self.last, exact);
+            let own = &mut exact[first as usize..];
+            own.sort_unstable();
+            let samples = own.len() as u64;
             rows.push(Row { key, samples, value: self.exact_value, exact: first..exact.len() as u32 });
         }
     }
@@ -89,40 +117,17 @@ pub(crate) struct Who {
     pub(crate) status: String,
 }
 
-/// Samples counted by the handles of a profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Counted {
-    pub(crate) series: SeriesId,
-    /// Place among the [`Who`]s.
-    pub(crate) who: u32,
-    pub(crate) node: NodeId,
-    pub(crate) samples: u64,
-    pub(crate) value: i64,
-}
-
-/// What becomes of counted samples.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CountedKeep<'a> {
-    /// The bucket of all rows.
-    pub(crate) time_ms: i64,
-    /// The only label that series keep beside `event`; none keeps all.
-    pub(crate) only_label: Option<&'a str>,
-    /// Accounts within these Unix milliseconds.
-    pub(crate) accounts: &'a Range<i64>,
-}
-
 /// A profile under construction. Handles given out stay valid until [`ProfileBuilder::finish`], except node
 /// handles, which `finish` renumbers into preorder.
 #[derive(Clone, Default)]
 pub struct ProfileBuilder {
-    strings: StringTable,
-    binaries: Interner<Binary>,
-    frames: Interner<Frame>,
-    stacks: StackTreeBuilder,
+    pub(super) strings: StringTable,
+    pub(super) binaries: Interner<Binary>,
+    pub(super) frames: Interner<Frame>,
+    pub(super) stacks: StackTreeBuilder,
     series: Interner<Series>,
     rows: FxHashMap<RowKey, Sum>,
-    /// Exact times of all rows.
-    exact: usize,
+    exact: Chains,
     accounts: FxHashMap<(i64, StringId, StringId), u64>,
     /// What was added since it was last logged; none if nobody logs it.
     journal: Option<Journal>,
@@ -219,11 +224,10 @@ impl ProfileBuilder {
         value: i64,
         exact: impl ExactSizeIterator<Item = Exact> + Clone,
     ) {
-        self.exact += exact.len();
         if let Some(journal) = &mut self.journal {
             journal.add(key, samples, value, exact.clone());
         }
-        self.rows.entry(key).or_default().add(samples, value, exact);
+        self.rows.entry(key).or_default().add(&mut self.exact, samples, value, exact);
     }
 
     /// Adds to a counter of a window.
@@ -300,27 +304,28 @@ impl ProfileBuilder {
         self.merge_accounts(&mut import, range);
     }
 
-    /// Adds what was counted by the stacks of `other`, of which only the tables are used, and its accounts.
-    pub(crate) fn merge_counted(
+    /// Adds series of `other`, with `event` and this label as their only ones where one is given. Returns the builder's
+    /// handles of them.
+    pub(crate) fn add_series(
         &mut self,
         other: &Profile,
-        whos: &[Who],
-        rows: &[Counted],
-        keep: CountedKeep<'_>,
-    ) {
+        series: impl Iterator<Item = SeriesId>,
+        only_label: Option<&str>,
+    ) -> Vec<SeriesId> {
         let mut import = Import::new(other);
         let label = |name: &str| other.strings.find(name).unwrap_or(StringId::EMPTY);
-        import.only_labels = keep.only_label.map(|by| [label(by), label("event")]);
-        let mut who = |who: &Who| (who.pid, who.tid, self.string(&who.thread), self.string(&who.status));
-        let whos: Vec<_> = whos.iter().map(&mut who).collect();
-        for row in rows {
-            let (pid, tid, thread, status) = whos[row.who as usize];
-            let series = import.series(self, row.series);
-            let node = import.node(self, row.node);
-            let key = RowKey { series, node, pid, tid, thread, status, time_ms: keep.time_ms };
-            self.count(key, row.samples, row.value, std::iter::empty());
-        }
-        self.merge_accounts(&mut import, keep.accounts);
+        import.only_labels = only_label.map(|by| [label(by), label("event")]);
+        series.map(|id| import.series(self, id)).collect()
+    }
+
+    /// Adds the accounts of `other` within `range` (Unix milliseconds).
+    pub(crate) fn add_accounts(&mut self, other: &Profile, range: &Range<i64>) {
+        self.merge_accounts(&mut Import::new(other), range);
+    }
+
+    /// Number of stack nodes, the root included.
+    pub(crate) fn nodes(&self) -> usize {
+        self.stacks.len()
     }
 
     /// About how much memory it takes, bytes.
@@ -332,7 +337,7 @@ impl ProfileBuilder {
         let frames = self.frames.items.len() * 3 * size_of::<Frame>();
         let series = self.series.items.len() * 2 * (size_of::<Series>() + 64);
         let strings = self.strings.bytes() + self.strings.len() * 128;
-        let exact = self.exact * 2 * size_of::<Exact>();
+        let exact = self.exact.0.capacity() * size_of::<(Exact, u32)>();
         let accounts = self.accounts.capacity() * 32;
         (rows + stacks + frames + series + strings + exact + accounts) as u64
     }
@@ -388,7 +393,7 @@ impl ProfileBuilder {
         sums.sort_unstable_by_key(|(key, _)| *key);
         let (mut rows, mut exact) = (Vec::with_capacity(sums.len()), Vec::new());
         for (key, sum) in sums {
-            sum.into_rows(key, &mut exact, &mut rows);
+            sum.into_rows(key, &self.exact, &mut exact, &mut rows);
         }
         let mut accounts: Vec<_> = self
             .accounts
@@ -414,8 +419,8 @@ impl ProfileBuilder {
 
 /// Each distinct item once, by integer handle.
 #[derive(Clone)]
-struct Interner<T> {
-    items: Vec<T>,
+pub(super) struct Interner<T> {
+    pub(super) items: Vec<T>,
     index: FxHashMap<T, u32>,
 }
 

@@ -4,6 +4,7 @@
 //! profile, so that a row of samples is a few integers, and merging profiles is one pass over each table.
 
 mod builder;
+mod extract;
 mod frames;
 mod import;
 mod journal;
@@ -12,7 +13,7 @@ mod profile;
 mod stack_tree;
 mod strings;
 
-pub(crate) use builder::{Counted, CountedKeep, Who};
+pub(crate) use builder::Who;
 pub use builder::{Keep, ProfileBuilder};
 pub use frames::{Binary, BinaryId, Frame, FrameId, FrameKind, Unwound};
 pub(crate) use journal::Entry;

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Binary, BinaryId, Frame, FrameId, NodeId, Profile, Series, SeriesId};
+use super::{Account, Binary, BinaryId, Frame, FrameId, NodeId, Profile, Series, SeriesId};
 
 /// The label that comes last in the order of series: the same stacks on other hosts are neighbours.
 const HOST: &str = "host";
@@ -19,7 +19,7 @@ pub(crate) struct Moves {
 }
 
 impl Profile {
-    /// Puts binaries, frames, stacks and series in order. Rows keep their old handles; the caller translates them.
+    /// Puts binaries, frames, stacks, series and accounts in order. Rows keep their old handles; the caller translates them.
     pub(crate) fn put_tables_in_order(&mut self) -> Moves {
         let binaries =
             order(self.binaries.len(), |a, b| self.order_of_binaries(&self.binaries[a], &self.binaries[b]));
@@ -36,6 +36,11 @@ impl Profile {
 
         let series = order(self.series.len(), |a, b| self.order_of_series(&self.series[a], &self.series[b]));
         self.series = series.iter().map(|old| self.series[*old].clone()).collect();
+        let strings = &self.strings;
+        let texts = |account: &Account| [strings.get(account.host), strings.get(account.counter)];
+        let order =
+            |a: &Account, b: &Account| (a.time_ms, texts(a), a.value).cmp(&(b.time_ms, texts(b), b.value));
+        self.accounts.sort_by(order);
         Moves { series: moves(&series, SeriesId), nodes }
     }
 
@@ -50,6 +55,22 @@ impl Profile {
             groups.push(group);
         }
         groups
+    }
+
+    /// For each series the first one of its group.
+    pub(crate) fn firsts_of_series(&self) -> Vec<SeriesId> {
+        let groups = self.groups_of_series();
+        let mut firsts: Vec<SeriesId> = Vec::with_capacity(groups.len());
+        for (series, group) in groups.iter().enumerate() {
+            let is_same = series > 0 && groups[series - 1] == *group;
+            firsts.push(if is_same { firsts[series - 1] } else { SeriesId(series as u32) });
+        }
+        firsts
+    }
+
+    /// Whether some series differ in their host only.
+    pub(crate) fn has_groups_of_series(&self) -> bool {
+        self.groups_of_series().last().is_some_and(|last| *last as usize + 1 < self.series.len())
     }
 
     fn order_of_binaries(&self, a: &Binary, b: &Binary) -> Ordering {

@@ -164,6 +164,30 @@ impl Profile {
         }
     }
 
+    /// Its series and accounts alone, with the handles of series that they have.
+    pub(crate) fn series_only(&self) -> Self {
+        let mut strings = StringTable::default();
+        let mut own = |id: StringId| strings.intern(self.strings.get(id));
+        let series = self.series.iter().map(|series| Series {
+            labels: series.labels.iter().map(|(name, value)| (own(*name), own(*value))).collect(),
+            unit: own(series.unit),
+            period: Period {
+                every: series.period.every,
+                event: own(series.period.event),
+                unit: own(series.period.unit),
+            },
+        });
+        let series = series.collect();
+        let accounts = self.accounts.iter();
+        let accounts = accounts.map(|account| Account {
+            host: own(account.host),
+            counter: own(account.counter),
+            ..*account
+        });
+        let accounts = accounts.collect();
+        Self { start_ms: self.start_ms, end_ms: self.end_ms, strings, series, accounts, ..Self::default() }
+    }
+
     /// The text of a handle.
     pub fn text(&self, id: StringId) -> &str {
         self.strings.get(id)

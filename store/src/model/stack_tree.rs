@@ -3,8 +3,6 @@
 //! Preorder makes a flame graph arithmetic: with self counts in an array by node and a running sum `P`, the
 //! total of node `v` is `P[v + subtree(v)] - P[v]`, and any subtree is one contiguous range of ids.
 
-use rustc_hash::FxHashMap;
-
 use super::FrameId;
 
 /// Handle of a node: its place in preorder. `NodeId::ROOT` is the root, which has no frame.
@@ -21,19 +19,69 @@ impl NodeId {
 pub struct StackTreeBuilder {
     /// (parent, frame) of node i + 1; the root is implicit.
     nodes: Vec<(NodeId, FrameId)>,
-    index: FxHashMap<(NodeId, FrameId), NodeId>,
+    index: Index,
+}
+
+/// Nodes by parent and frame. Building and merging trees is one look into it after the other, each of which finds its
+/// place in memory that is not in the CPU's cache; here it is one place, and next to it the answer.
+#[derive(Clone, Debug, Default)]
+struct Index {
+    /// Each at the place of its hash or after it; where the node is 0 there is none, since the root is nobody's child. The
+    /// length is a power of two, or 0.
+    slots: Vec<(u64, u32)>,
+    len: usize,
+}
+
+/// Slots of an index at first.
+const FIRST_SLOTS: usize = 64;
+
+impl Index {
+    fn key(parent: NodeId, frame: FrameId) -> u64 {
+        u64::from(parent.0) << 32 | u64::from(frame.0)
+    }
+
+    /// The slot of a key, or the one where it would be. There are slots.
+    fn slot(slots: &[(u64, u32)], key: u64) -> usize {
+        let mask = slots.len() - 1;
+        // Fibonacci hashing: the middle of the product hangs on all bits of the key.
+        let hash = (key ^ (key >> 29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut at = (hash >> 32) as usize & mask;
+        while slots[at].1 != 0 && slots[at].0 != key {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    /// The node of a key; `next` from now on, if it has none.
+    fn node_or(&mut self, key: u64, next: u32) -> u32 {
+        // At most two thirds are taken, so that a search ends soon.
+        if self.len * 3 >= self.slots.len() * 2 {
+            let mut slots = vec![(0, 0); (self.slots.len() * 2).max(FIRST_SLOTS)];
+            for slot in self.slots.iter().filter(|slot| slot.1 != 0) {
+                let at = Self::slot(&slots, slot.0);
+                slots[at] = *slot;
+            }
+            self.slots = slots;
+        }
+        let at = Self::slot(&self.slots, key);
+        if self.slots[at].1 == 0 {
+            self.slots[at] = (key, next);
+            self.len += 1;
+        }
+        self.slots[at].1
+    }
 }
 
 impl StackTreeBuilder {
     /// The child of `parent` with this frame, which is added if it is new. Stacks grow from the root
     /// (outermost caller) to the leaf.
     pub fn child(&mut self, parent: NodeId, frame: FrameId) -> NodeId {
-        let next = NodeId(self.nodes.len() as u32 + 1);
-        let node = *self.index.entry((parent, frame)).or_insert(next);
+        let next = self.nodes.len() as u32 + 1;
+        let node = self.index.node_or(Index::key(parent, frame), next);
         if node == next {
             self.nodes.push((parent, frame));
         }
-        node
+        NodeId(node)
     }
 
     /// Number of nodes, the root included.
@@ -82,7 +130,10 @@ impl StackTree {
 
     /// The tree of (node, parent, frame), parents before their children and siblings in the order they are to
     /// have, and for each node its handle in the tree. `subtree` has the sizes of the nodes' subtrees.
-    fn placed(subtree: &[u32], nodes: impl Iterator<Item = (usize, usize, FrameId)>) -> (Self, Vec<NodeId>) {
+    pub(super) fn placed(
+        subtree: &[u32],
+        nodes: impl Iterator<Item = (usize, usize, FrameId)>,
+    ) -> (Self, Vec<NodeId>) {
         let n = subtree.len();
         // `next[v]`: where v's next child goes. Parents come first, so their place is known in time.
         let mut place = vec![NodeId::ROOT; n];
@@ -107,8 +158,10 @@ impl StackTree {
     /// and for each node its new handle.
     pub(crate) fn reordered(&self, moved: &[FrameId]) -> (Self, Vec<NodeId>) {
         let frame = |v: usize| self.frame[v].map_or(FrameId(0), |frame| moved[frame.0 as usize]);
-        let mut order: Vec<usize> = (1..self.len()).collect();
-        order.sort_unstable_by_key(|v| (self.depth[*v], frame(*v), *v));
+        // By depth, then frame: parents come first. Both are small numbers, so nothing needs to be compared.
+        let by_frame = sorted(1..self.len(), moved.len(), |v| frame(v).0 as usize);
+        let depths = self.depth.iter().max().map_or(0, |deepest| *deepest as usize + 1);
+        let order = sorted(by_frame.into_iter(), depths, |v| self.depth[v] as usize);
         let nodes = order.into_iter().map(|v| (v, self.parent[v].0 as usize, frame(v)));
         Self::placed(&self.subtree, nodes)
     }
@@ -179,6 +232,26 @@ impl StackTree {
         }
         self.nodes().map(|v| sum[(v.0 + self.subtree(v)) as usize] - sum[v.0 as usize]).collect()
     }
+}
+
+/// Sorts by a number below `limit`; equal ones stay in their order.
+fn sorted(
+    items: impl ExactSizeIterator<Item = usize> + Clone,
+    limit: usize,
+    key: impl Fn(usize) -> usize,
+) -> Vec<usize> {
+    let mut next = vec![0; limit + 1];
+    items.clone().for_each(|item| next[key(item) + 1] += 1);
+    for i in 1..next.len() {
+        next[i] += next[i - 1];
+    }
+    let mut sorted = vec![0; items.len()];
+    for item in items {
+        let place = &mut next[key(item)];
+        sorted[*place] = item;
+        *place += 1;
+    }
+    sorted
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Two queries side by side.
 
-use super::engine::{Columns, Merged, Query, StackCounts};
+use super::engine::{Columns, Merged, Need, Query, Rough, StackCounts, Tables};
 use super::groups::Groups;
 use super::{Selector, TimeRange};
 use crate::catalog::Skipped;
@@ -53,10 +53,13 @@ impl Store {
         let mut union = ProfileBuilder::default();
         let mut skipped = Vec::new();
         for ((side, time_ms), (selector, range)) in Side::TIMES.into_iter().zip([before, after]) {
-            let query = Query { store: self, selector, range, columns };
-            let new = |tables: &Profile| StackCounts::new(tables, columns, Some(by));
-            let (merged, reading) = query.run(new, || Merged::new(range.as_range(), Some(by)).at(time_ms))?;
-            let own = merged.builder.finish(range.from_ms, range.until_ms);
+            let dictionary = self.dictionary();
+            let (need, rough) = (Need::Places(dictionary.clone()), Rough::without_times(by != "host"));
+            let query = Query { store: self, selector, range, columns, need, rough };
+            let new = |tables: &Tables| StackCounts::new(tables, columns, Some(by));
+            let whole = || Merged::new(dictionary.clone(), range.as_range(), Some(by)).at(time_ms);
+            let (merged, reading) = query.run(new, whole)?;
+            let own = merged.finish(range.from_ms, range.until_ms);
             // Accounts are of ranges, not of stacks: those of the second alone.
             let accounts = if side == Side::After { range.as_range() } else { 0..0 };
             union.merge(&own, Keep { exact: false, ..Keep::ALL }, accounts, |_| true);

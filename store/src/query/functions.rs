@@ -4,7 +4,7 @@ use regex::Regex;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use super::engine::{Batch, Columns, Count, Fault, Merge, Query, Reading};
+use super::engine::{Batch, Columns, Count, Fault, Merge, Need, Query, Reading, Tables};
 use super::timeline::Buckets;
 use super::{Selector, TimeRange, parse};
 use crate::catalog::Skipped;
@@ -96,8 +96,9 @@ impl Store {
     ) -> Result<FunctionHistory> {
         let buckets = Buckets::new(range, step_ms);
         let columns = Columns { node: true, time: true, ..Columns::default() };
-        let query = Query { store: self, selector, range, columns };
-        let new = |tables: &Profile| FunctionCounts::new(tables, name, buckets);
+        let (need, rough) = (Need::Stacks, buckets.rough(true));
+        let query = Query { store: self, selector, range, columns, need, rough };
+        let new = |tables: &Tables| FunctionCounts::new(tables, name, buckets);
         let (merged, reading) = query.run(new, || Merged::new(buckets))?;
         Ok(merged.finish(top, reading))
     }
@@ -280,7 +281,7 @@ impl Merged {
 }
 
 impl Merge<FunctionCounts> for Merged {
-    fn merge(&mut self, tables: &Profile, part: FunctionCounts) {
+    fn merge(&mut self, tables: &Tables, part: FunctionCounts) {
         let mut ours = |key: &Key| {
             let next = self.keys.len() as u32;
             *self.keys.entry(key.clone()).or_insert(next)

@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::{Batch, Columns, Count, Fault, Merge, Query};
+use super::engine::{Batch, Columns, Count, Fault, Merge, Need, Query, Rough, Tables};
 use super::{MAX_TIME_MS, Selector, TimeRange};
 use crate::catalog::Skipped;
 use crate::error::Result;
 use crate::handle::Store;
-use crate::model::Profile;
 
 /// At most this many columns: an hour of seconds.
 const MAX_COLUMNS: i64 = 3_600;
@@ -48,7 +47,7 @@ impl Store {
     ) -> Result<HeatMap> {
         let grid = Grid::new(range, column_ms, row_ms);
         let columns = Columns { time: true, ..Columns::default() };
-        let query = Query { store: self, selector, range, columns };
+        let query = Query { store: self, selector, range, columns, need: Need::Series, rough: Rough::NO };
         let (cells, reading) = query.run(|_| Cells::new(grid), || Cells::new(grid))?;
         Ok(HeatMap {
             from_ms: grid.from_ms,
@@ -129,7 +128,7 @@ impl Count for Cells {
 }
 
 impl Merge<Cells> for Cells {
-    fn merge(&mut self, _tables: &Profile, other: Cells) {
+    fn merge(&mut self, _tables: &Tables, other: Cells) {
         for (sum, samples) in self.cells.iter_mut().zip(other.cells) {
             *sum = sum.saturating_add(samples);
         }

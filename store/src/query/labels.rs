@@ -3,12 +3,11 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::ROW_LABELS;
-use super::engine::{Batch, Columns, Count, Fault, Merge, Query};
+use super::engine::{Batch, Columns, Count, Fault, Merge, Need, Query, Rough, Tables};
 use super::groups::Groups;
 use super::{Selector, TimeRange};
 use crate::error::Result;
 use crate::handle::Store;
-use crate::model::Profile;
 
 impl Store {
     /// Names of the labels that the selected samples of a range have, sorted.
@@ -16,7 +15,9 @@ impl Store {
     /// # Errors
     /// As [`Store::query`].
     pub fn label_names(&self, selector: &Selector, range: TimeRange) -> Result<Vec<String>> {
-        let query = Query { store: self, selector, range, columns: Columns::default() };
+        // Of series that differ in their host, one may have none.
+        let (columns, need, rough) = (Columns::default(), Need::Series, Rough::without_times(false));
+        let query = Query { store: self, selector, range, columns, need, rough };
         let (found, _) = query.run(|tables| Met(vec![false; tables.series.len()]), Names::default)?;
         let mut names: Vec<_> = found.names.into_iter().collect();
         names.sort_unstable();
@@ -34,8 +35,9 @@ impl Store {
         selector: &Selector,
         range: TimeRange,
     ) -> Result<Vec<(String, u64)>> {
-        let query = Query { store: self, selector, range, columns: Groups::columns(name) };
-        let new = |tables: &Profile| {
+        let (columns, rough) = (Groups::columns(name), Rough::without_times(name != "host"));
+        let query = Query { store: self, selector, range, columns, need: Need::Series, rough };
+        let new = |tables: &Tables| {
             let groups = Groups::new(tables, name);
             let samples = vec![0; groups.names().len()];
             ByValue { groups, samples }
@@ -67,7 +69,7 @@ struct Names {
 }
 
 impl Merge<Met> for Names {
-    fn merge(&mut self, tables: &Profile, met: Met) {
+    fn merge(&mut self, tables: &Tables, met: Met) {
         for (series, _) in tables.series.iter().zip(&met.0).filter(|(_, met)| **met) {
             for (name, _) in &series.labels {
                 if !self.names.contains(tables.text(*name)) {
@@ -114,7 +116,7 @@ impl Count for ByValue {
 struct Sums(FxHashMap<String, u64>);
 
 impl Merge<ByValue> for Sums {
-    fn merge(&mut self, _tables: &Profile, counts: ByValue) {
+    fn merge(&mut self, _tables: &Tables, counts: ByValue) {
         for (name, samples) in counts.groups.names().iter().zip(counts.samples) {
             if samples > 0 {
                 add(&mut self.0, name, samples);

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use super::engine::{Batch, Columns, Count, Fault, Merge, Query, Reading};
+use super::engine::{Batch, Columns, Count, Fault, Merge, Need, Query, Reading, Rough, Tables};
 use super::timeline::Buckets;
 use super::{Selector, TimeRange};
 use crate::catalog::Skipped;
@@ -118,8 +118,9 @@ impl Store {
         let buckets = Buckets::new(range, step_ms);
         let is_cpu = by == LanesBy::Cpu;
         let columns = Columns { time: true, threads: !is_cpu, cpus: is_cpu, ..Columns::default() };
-        let query = Query { store: self, selector, range, columns };
-        let new = |tables: &Profile| LaneCounts::new(tables, by, buckets);
+        let (need, rough) = (Need::Series, Rough::NO);
+        let query = Query { store: self, selector, range, columns, need, rough };
+        let new = |tables: &Tables| LaneCounts::new(tables, by, buckets);
         let (merged, reading) = query.run(new, || Merged::new(buckets))?;
         Ok(merged.finish(by, top, reading))
     }
@@ -283,7 +284,7 @@ impl Merged {
 }
 
 impl Merge<LaneCounts> for Merged {
-    fn merge(&mut self, tables: &Profile, part: LaneCounts) {
+    fn merge(&mut self, tables: &Tables, part: LaneCounts) {
         let mut ours = Vec::with_capacity(part.lanes.len());
         for (Place { owner, pid, tid, cpu }, name) in part.lanes {
             let (host, process) = part.owners[owner as usize].clone();

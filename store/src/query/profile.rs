@@ -1,6 +1,6 @@
 //! The samples of a range as one profile.
 
-use super::engine::{Budget, Columns, Merged, Query, Reading, StackCounts};
+use super::engine::{Budget, Columns, Merged, Need, Query, Reading, Rough, StackCounts, Tables};
 use super::groups::Groups;
 use super::{Selected, Selector, TimeRange};
 use crate::catalog::Skipped;
@@ -20,15 +20,17 @@ pub struct Answer {
     pub profile: Profile,
     /// Segments read.
     pub segments_read: usize,
-    /// Rows of samples read: those that could not be passed by.
+    /// Rows of samples and rollups read: those that could not be passed by.
     pub rows_read: u64,
+    /// How many of them are of rollups.
+    pub rollup_rows_read: u64,
     /// Segments left out.
     pub skipped: Vec<Skipped>,
 }
 
 impl Answer {
-    fn new(profile: Profile, Reading { segments, rows, skipped }: Reading) -> Self {
-        Self { profile, segments_read: segments, rows_read: rows, skipped }
+    fn new(profile: Profile, Reading { segments, rows, rollup_rows, skipped }: Reading) -> Self {
+        Self { profile, segments_read: segments, rows_read: rows, rollup_rows_read: rollup_rows, skipped }
     }
 }
 
@@ -69,10 +71,13 @@ impl Store {
         columns: Columns,
         by: Option<&str>,
     ) -> Result<Answer> {
-        let query = Query { store: self, selector, range, columns };
-        let new = |tables: &Profile| StackCounts::new(tables, columns, by);
-        let (merged, reading) = query.run(new, || Merged::new(range.as_range(), by))?;
-        Ok(Answer::new(merged.builder.finish(range.from_ms, range.until_ms), reading))
+        let dictionary = self.dictionary();
+        let rough = Rough::without_times(by.is_some_and(|by| by != "host"));
+        let need = Need::Places(dictionary.clone());
+        let query = Query { store: self, selector, range, columns, need, rough };
+        let new = |tables: &Tables| StackCounts::new(tables, columns, by);
+        let (merged, reading) = query.run(new, || Merged::new(dictionary.clone(), range.as_range(), by))?;
+        Ok(Answer::new(merged.finish(range.from_ms, range.until_ms), reading))
     }
 
     /// Every selected row of a range, each segment decoded whole.

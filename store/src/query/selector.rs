@@ -63,6 +63,12 @@ impl Selector {
         self.expr.as_ref().is_some_and(|expr| expr.asks_for(label))
     }
 
+    /// Whether any samples may be selected whose labels have one of the values that `values` lists; none where it does not
+    /// know them.
+    pub(crate) fn may_select<'a>(&self, values: &dyn Fn(&str) -> Option<&'a [String]>) -> bool {
+        self.expr.as_ref().is_none_or(|expr| expr.may_select(values))
+    }
+
     /// Whether samples with these labels are selected; none when that hangs on labels `lookup` does not know.
     pub(super) fn eval<'a>(&self, lookup: &mut dyn FnMut(&str) -> Option<Label<'a>>) -> Option<bool> {
         self.expr.as_ref().map_or(Some(true), |expr| expr.eval(lookup))
@@ -94,18 +100,30 @@ impl Expr {
         }
     }
 
-    fn eval<'a>(&self, lookup: &mut dyn FnMut(&str) -> Option<Label<'a>>) -> Option<bool> {
+    fn may_select<'a>(&self, values: &dyn Fn(&str) -> Option<&'a [String]>) -> bool {
         match self {
             Self::Match { label, test, negated } => {
-                let value = lookup(label)?;
-                let hit = match test {
-                    Test::Equals(text) => *text == *value,
-                    Test::Matches(regex) => regex.is_match(&value),
-                };
-                Some(hit != *negated)
+                values(label).is_none_or(|values| values.iter().any(|value| test.hits(value) != *negated))
             }
+            Self::All(parts) => parts.iter().all(|part| part.may_select(values)),
+            Self::Any(parts) => parts.iter().any(|part| part.may_select(values)),
+        }
+    }
+
+    fn eval<'a>(&self, lookup: &mut dyn FnMut(&str) -> Option<Label<'a>>) -> Option<bool> {
+        match self {
+            Self::Match { label, test, negated } => Some(test.hits(&lookup(label)?) != *negated),
             Self::All(parts) => decide(parts, false, lookup),
             Self::Any(parts) => decide(parts, true, lookup),
+        }
+    }
+}
+
+impl Test {
+    fn hits(&self, value: &str) -> bool {
+        match self {
+            Self::Equals(text) => text == value,
+            Self::Matches(regex) => regex.is_match(value),
         }
     }
 }
@@ -200,6 +218,30 @@ mod tests {
             (r#"pid="1" or process="y""#, None),
         ] {
             assert_eq!(eval(selector, &labels), expected, "{selector}");
+        }
+    }
+
+    #[test]
+    fn what_no_value_of_a_label_matches_is_not_selected() {
+        let lists: &[(&str, &[&str])] = &[("process", &["a", "b"]), ("zone", &[""])];
+        let lists: Vec<(&str, Vec<String>)> =
+            lists.iter().map(|(n, v)| (*n, v.iter().map(|v| (*v).to_owned()).collect())).collect();
+        let values =
+            |label: &str| lists.iter().find(|(name, _)| *name == label).map(|(_, values)| values.as_slice());
+        for (text, expected) in [
+            ("", true),
+            (r#"process="a""#, true),
+            (r#"process="c""#, false),
+            (r#"process!="a""#, true),
+            (r#"process!~"a|b""#, false),
+            (r#"process=~"c|b""#, true),
+            (r#"zone="", process="c""#, false),
+            (r#"zone="x" or process="b""#, true),
+            (r#"zone="x" or process="c""#, false),
+            (r#"pid="1", process="a""#, true),
+            (r#"pid="1", process="c""#, false),
+        ] {
+            assert_eq!(Selector::parse(text).unwrap().may_select(&values), expected, "{text}");
         }
     }
 

@@ -3,13 +3,14 @@
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
-use super::engine::{Batch, Columns, Count, Fault, Merge, Query, Reading};
+use super::engine::{Batch, Columns, Count, Fault, Merge, Need, Query, Reading, Rough, Tables};
 use super::groups::Groups;
 use super::{Selector, TimeRange};
 use crate::catalog::Skipped;
 use crate::error::Result;
 use crate::handle::Store;
 use crate::model::{Profile, STATUS_COMPLETE, SeriesId, StringId};
+use crate::segment::ROLLUPS;
 
 /// At most this many buckets: more than a screen has columns.
 pub(crate) const MAX_BUCKETS: i64 = 2000;
@@ -86,8 +87,16 @@ impl Buckets {
 
     /// The bucket of a time within the range.
     pub(crate) fn place(self, time_ms: i64) -> usize {
-        // Within the range, hence among the at most MAX_BUCKETS buckets.
-        usize::try_from((time_ms - self.range.from_ms) / self.step_ms).unwrap_or(0)
+        // Steps of damaged rollups may lie anywhere.
+        let place = time_ms.saturating_sub(self.range.from_ms) / self.step_ms;
+        usize::try_from(place).unwrap_or(0).min(self.len() - 1)
+    }
+
+    /// Rollups do where their steps never lie in two buckets.
+    pub(crate) fn rough(self, hosts: bool) -> Rough {
+        let fits = |step: &i64| self.step_ms % step == 0 && self.range.from_ms % step == 0;
+        let steps = ROLLUPS.into_iter().map(|(_, step)| step).filter(fits);
+        Rough { step_ms: steps.max().unwrap_or(0), hosts }
     }
 }
 
@@ -107,8 +116,9 @@ impl Store {
     ) -> Result<Timeline> {
         let buckets = Buckets::new(range, step_ms);
         let columns = Columns { time: true, status: true, ..Groups::columns(by) };
-        let query = Query { store: self, selector, range, columns };
-        let new = |tables: &Profile| TimeCounts::new(tables, by, buckets);
+        let rough = buckets.rough(by != "host");
+        let query = Query { store: self, selector, range, columns, need: Need::Series, rough };
+        let new = |tables: &Tables| TimeCounts::new(tables, by, buckets);
         let (merged, reading) = query.run(new, || Merged::new(buckets))?;
         Ok(merged.finish(by, top, reading))
     }
@@ -213,7 +223,7 @@ impl Merged {
 }
 
 impl Merge<TimeCounts> for Merged {
-    fn merge(&mut self, tables: &Profile, part: TimeCounts) {
+    fn merge(&mut self, tables: &Tables, part: TimeCounts) {
         let mut ours = vec![None; part.groups.names().len()];
         for ((group, bucket), samples) in part.counts {
             let place = &mut ours[group as usize];

@@ -64,6 +64,16 @@ pub(super) fn decode_all_but_samples(
     Ok(profile)
 }
 
+/// Series and accounts of a segment, and nothing else.
+pub(super) fn decode_series(manifest: &Manifest, bytes: impl Fn(Table) -> Bytes) -> Checked<Profile> {
+    let open = |table| TableFile::open(table, bytes(table));
+    let mut profile = Profile { start_ms: manifest.start_ms, end_ms: manifest.end_ms, ..Profile::default() };
+    series(&mut profile, &open(Table::Series)?)?;
+    accounts(&mut profile, &open(Table::Accounts)?, manifest)?;
+    profile.accounts.sort_unstable();
+    Ok(profile)
+}
+
 fn binaries(profile: &mut Profile, file: &TableFile) -> Checked<()> {
     file.read(|done, rows| {
         check_ids(rows, "binary", done)?;

@@ -129,6 +129,12 @@ pub(crate) fn load_rollup(
     guarded(|| decode::decode_rollup(manifest, table, |table| bytes_of(&files, table))).map(Some)
 }
 
+/// Reads a segment's series and accounts: who was sampled, without any stacks.
+pub(crate) fn load_series(folder: &Path, manifest: &Manifest) -> std::result::Result<Profile, LoadError> {
+    let files = read_tables(folder, manifest, &[Table::Series, Table::Accounts])?;
+    guarded(|| decode::decode_series(manifest, |table| bytes_of(&files, table)))
+}
+
 /// Reads a segment without the rows of its samples.
 pub(crate) fn load_all_but_samples(
     folder: &Path,
@@ -138,18 +144,19 @@ pub(crate) fn load_all_but_samples(
     guarded(|| decode::decode_all_but_samples(manifest, |table| bytes_of(&files, table)))
 }
 
-/// Opens a segment's samples. `is_verified` says that their checksum has been found right before.
+/// Opens a segment's samples, or a rollup. `is_verified` says that its checksum has been found right before.
 pub(crate) fn open_samples(
     folder: &Path,
+    table: Table,
     manifest: &Manifest,
     is_verified: bool,
 ) -> std::result::Result<SamplesFile, LoadError> {
-    let name = Table::Samples.file_name();
+    let name = table.file_name();
     if !is_verified {
         let sum = file_sum(&folder.join(name)).map_err(|error| refused(folder, name, &error))?;
-        compare_sums(manifest, Table::Samples, sum).map_err(LoadError::Bad)?;
+        compare_sums(manifest, table, sum).map_err(LoadError::Bad)?;
     }
-    let opened = catch_unwind(|| SamplesFile::open(folder, manifest));
+    let opened = catch_unwind(|| SamplesFile::open(folder, table, manifest));
     let opened = opened.unwrap_or_else(|_| Ok(Err(GAVE_UP.to_owned())));
     opened.map_err(|error| refused(folder, name, &error))?.map_err(LoadError::Bad)
 }

@@ -49,7 +49,7 @@ fn is_zero(value: &i64) -> bool {
 }
 
 /// Length and checksum of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct FileSum {
     pub(crate) bytes: u64,
     /// CRC-32 (IEEE).
@@ -126,6 +126,14 @@ impl Manifest {
         };
         manifest.check()?;
         Ok(manifest)
+    }
+
+    /// What tells its content from that of other segments: its span, and the sums of all of its files. Two segments of the
+    /// same content are one that was written twice, since samples of different windows have different times, and those of
+    /// different hosts other labels. None where the sums are not known.
+    pub(crate) fn content(&self) -> Option<(i64, i64, Vec<FileSum>)> {
+        let is_known = !self.files.is_empty();
+        is_known.then(|| (self.start_ms, self.end_ms, self.files.values().copied().collect()))
     }
 
     /// Whether this version can read the segment.

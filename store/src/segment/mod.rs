@@ -23,8 +23,8 @@ pub(crate) use columns::schema as schema_of;
 #[cfg(feature = "sql")]
 pub(crate) use encode::{SampleColumns, encode};
 pub(crate) use folder::{
-    CopyError, LoadError, copy, is_of_later_version, load, load_all_but_samples, load_rollup, open_samples,
-    read_manifest, sync_folder, write_file,
+    CopyError, LoadError, copy, is_of_later_version, load, load_all_but_samples, load_rollup, load_series,
+    open_samples, read_manifest, sync_folder, write_file,
 };
 pub(crate) use manifest::Manifest;
 pub use manifest::SegmentInfo;

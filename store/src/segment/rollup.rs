@@ -1,4 +1,5 @@
-//! Rollups: samples by series, stack and status in steps of five minutes, an hour and a day, for long ranges.
+//! Rollups: samples by group of series, stack and status in steps of five minutes, an hour and a day, for long ranges. Series
+//! of a group differ in their host only, and are taken together: their rows have the first of them.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +11,11 @@ use crate::model::{Exact, NodeId, Profile, Row, RowKey, SeriesId, StringId};
 pub(crate) const STEPS: [(Table, i64); 3] =
     [(Table::Rollup5m, CHUNK_MS), (Table::Rollup1h, 3_600_000), (Table::Rollup1d, 86_400_000)];
 
-/// Samples of a series, stack and status in one step.
+/// Samples of a group of series, stack and status in one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RollupRow {
     pub(super) node: NodeId,
+    /// The first one of the group.
     pub(super) series: SeriesId,
     pub(super) status: StringId,
     /// Start of the step, Unix milliseconds.
@@ -33,6 +35,8 @@ impl RollupRow {
 pub(super) struct Rollups {
     resolution_ms: i64,
     groups: Vec<u32>,
+    /// By series, the first one of its group.
+    firsts: Vec<SeriesId>,
     kinds: Vec<usize>,
     functions: Functions,
     group: u32,
@@ -47,6 +51,7 @@ impl Rollups {
         Self {
             resolution_ms,
             groups: tables.groups_of_series(),
+            firsts: tables.firsts_of_series(),
             kinds,
             functions: Functions::new(tables),
             group: 0,
@@ -92,7 +97,8 @@ impl Rollups {
     }
 
     fn add(&mut self, key: &RowKey, time_ms: i64, sum: Sum) {
-        let row = RollupRow { node: key.node, series: key.series, status: key.status, time_ms, sum };
+        let series = self.firsts.get(key.series.0 as usize).copied().unwrap_or(key.series);
+        let row = RollupRow { node: key.node, series, status: key.status, time_ms, sum };
         match &mut self.last {
             Some(last) if last.key() == row.key() => last.sum.add(sum),
             _ => {

@@ -1,4 +1,4 @@
-//! The samples of a segment, read by column and by the part that a query needs.
+//! The samples of a segment, or a rollup of them, read by column and by the part that a query needs.
 //!
 //! The file stays on disk: what is read are its footer, once, and the pages of the columns asked for.
 
@@ -33,8 +33,9 @@ const BATCH: usize = 32 * 1024;
 /// Texts that repeat from row to row; read as small numbers and the texts behind them.
 const TEXTS: [&str; 2] = ["thread", "status"];
 
-/// An opened samples file; nothing but its footer has been read.
+/// An opened file of samples or of a rollup; nothing but its footer has been read.
 pub(crate) struct SamplesFile {
+    table: Table,
     file: SharedFile,
     metadata: ArrowReaderMetadata,
 }
@@ -56,22 +57,32 @@ pub(crate) struct Page {
 }
 
 impl SamplesFile {
-    /// Opens the samples of a segment's folder. The inner error says what is wrong with the file, its name first.
-    pub(super) fn open(folder: &Path, manifest: &Manifest) -> io::Result<Result<Self, String>> {
-        let name = Table::Samples.file_name();
+    /// Opens samples, or a rollup, of a segment's folder. The inner error says what is wrong with the file, its name first.
+    pub(super) fn open(folder: &Path, table: Table, manifest: &Manifest) -> io::Result<Result<Self, String>> {
+        let name = table.file_name();
         let file = SharedFile::open(&folder.join(name))?;
-        Ok(Self::read_footer(file, manifest).map_err(|reason| format!("{name}: {reason}")))
+        Ok(Self::read_footer(file, table, manifest).map_err(|reason| format!("{name}: {reason}")))
     }
 
-    fn read_footer(file: SharedFile, manifest: &Manifest) -> Result<Self, String> {
+    fn read_footer(file: SharedFile, table: Table, manifest: &Manifest) -> Result<Self, String> {
         let options = ArrowReaderOptions::new()
             .with_skip_arrow_metadata(true)
             .with_page_index_policy(PageIndexPolicy::Optional);
         let plain = ArrowReaderMetadata::load(&file, options.clone()).map_err(|error| one_line(&error))?;
-        check(&plain, manifest)?;
+        check(&plain, table, manifest)?;
         let schema = options.with_schema(Arc::new(with_dictionaries(plain.schema())));
         let metadata = ArrowReaderMetadata::try_new(plain.metadata().clone(), schema);
-        Ok(Self { file, metadata: metadata.map_err(|error| one_line(&error))? })
+        Ok(Self { table, file, metadata: metadata.map_err(|error| one_line(&error))? })
+    }
+
+    /// The name of the file.
+    pub(crate) fn name(&self) -> &'static str {
+        self.table.file_name()
+    }
+
+    /// Whether its rows may have samples later than the start of their buckets, by times of their own.
+    pub(crate) fn has_exact_times(&self) -> bool {
+        self.table == Table::Samples
     }
 
     /// Number of row groups.
@@ -139,8 +150,7 @@ impl SamplesFile {
         mut each: impl FnMut(&RecordBatch) -> Result<(), E>,
         bad: impl Fn(String) -> E,
     ) -> Result<(), E> {
-        let failed =
-            |error: &ParquetError| bad(format!("{}: {}", Table::Samples.file_name(), one_line(error)));
+        let failed = |error: &ParquetError| bad(format!("{}: {}", self.name(), one_line(error)));
         let mask = ProjectionMask::columns(self.metadata.parquet_schema(), columns.iter().copied());
         let mut builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
@@ -158,12 +168,14 @@ impl SamplesFile {
 }
 
 /// Whether the footer says the same as the manifest.
-fn check(metadata: &ArrowReaderMetadata, manifest: &Manifest) -> Result<(), String> {
+fn check(metadata: &ArrowReaderMetadata, table: Table, manifest: &Manifest) -> Result<(), String> {
     let footer = metadata.metadata().file_metadata();
     let rows = u64::try_from(footer.num_rows()).map_err(|_| "a negative number of rows")?;
+    // The manifest knows how many rows the samples have.
+    let known = if table == Table::Samples { rows } else { manifest.rows };
     let pairs = footer.key_value_metadata();
     let value = |key: &str| pairs?.iter().find(|pair| pair.key == key)?.value.clone();
-    let own = Manifest::from_metadata(value, rows)?;
+    let own = Manifest::from_metadata(value, known)?;
     if own != (Manifest { files: own.files.clone(), ..manifest.clone() }) {
         return Err("its metadata contradicts the manifest".to_owned());
     }

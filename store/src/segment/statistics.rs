@@ -26,6 +26,17 @@ pub(crate) struct Statistics {
     pub(crate) labels: BTreeMap<String, LabelStatistics>,
 }
 
+impl Statistics {
+    /// The values that a label of series has; none where they are too many to be listed.
+    pub(crate) fn values_of(&self, label: &str) -> Option<&[String]> {
+        static MISSING: [String; 1] = [String::new()];
+        match self.labels.get(label) {
+            Some(label) => label.values.as_deref(),
+            None => (self.labels.len() < MAX_LABELS).then_some(&MISSING),
+        }
+    }
+}
+
 /// Totals of one type of values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ValueStatistics {

@@ -16,7 +16,7 @@ use super::{Manifest, ROLLUPS, Table};
 use crate::model::{NodeId, Profile, SeriesId, StringId, StringTable};
 use crate::query::MAX_TIME_MS;
 
-/// Samples by series, stack and status.
+/// Samples by group of series (its first one), stack and status: rollups do not tell hosts apart.
 type Sums = FxHashMap<(SeriesId, NodeId, StringId), Sum>;
 
 /// Reads all of a segment, a file at a time, and compares.
@@ -78,6 +78,7 @@ fn sums_of(
         let mut decoder = RowDecoder::new(tables.series.len(), tables.stacks.len());
         let (mut batch, mut sums) = (Batch::default(), Sums::default());
         let strings = &mut *strings;
+        let firsts = tables.firsts_of_series();
         file.read(|_, rows| {
             batch.clear();
             decoder.decode(rows, &span, strings, &mut batch)?;
@@ -85,7 +86,8 @@ fn sums_of(
                 if let Some(counter) = &mut counter {
                     counter.add(row, strings.get(row.key.status));
                 }
-                let key = (row.key.series, row.key.node, row.key.status);
+                // The decoder has checked that there is such a series.
+                let key = (firsts[row.key.series.0 as usize], row.key.node, row.key.status);
                 sums.entry(key).or_default().add(Sum { samples: row.samples, value: row.value });
             }
             Ok(())

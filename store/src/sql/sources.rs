@@ -9,12 +9,12 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReser
 use rustc_hash::{FxHashMap, FxHashSet};
 use ulid::Ulid;
 
-use crate::cache::size_of_profile;
+use crate::cache::{Depth, size_of_profile};
 use crate::catalog::Skipped;
 use crate::handle::Store;
 use crate::model::{Frame, FrameKind, NodeId, Profile};
 use crate::query::{FunctionName, TimeRange};
-use crate::segment::{LoadError, MAX_ROWS, SamplesFile, SegmentInfo};
+use crate::segment::{LoadError, MAX_ROWS, SamplesFile, SegmentInfo, Table};
 
 /// The low bits of a stack's id are its node, the others tell the segment. Together they are whole numbers that
 /// JSON and JavaScript keep exact.
@@ -161,13 +161,15 @@ impl Sources {
     pub(super) fn tables(&self, source: &Source) -> Result<Option<Arc<Profile>>> {
         match &source.origin {
             Origin::Window(window) => Ok(Some(window.clone())),
-            Origin::Segment(segment) => self.readable(segment, false, || self.store.tables(segment)),
+            Origin::Segment(segment) => {
+                self.readable(segment, false, || self.store.tables(segment, Depth::Stacks))
+            }
         }
     }
 
     /// The samples of a segment, opened; none if they cannot be read.
     pub(super) fn samples(&self, segment: &SegmentInfo) -> Result<Option<SamplesFile>> {
-        self.readable(segment, false, || self.store.samples(segment))
+        self.readable(segment, false, || self.store.samples(segment, Table::Samples))
     }
 
     /// Runs what reads a segment. None if it cannot be read and nothing of it is in the answer yet.

@@ -25,10 +25,15 @@ impl Random {
 
 /// A window of ten seconds from `start_ms` with about `rows` rows, every field in use.
 pub(crate) fn window(seed: u64, start_ms: i64, rows: usize) -> Profile {
+    window_of("web-01", seed, start_ms, rows)
+}
+
+/// The same of a host.
+pub(crate) fn window_of(host: &str, seed: u64, start_ms: i64, rows: usize) -> Profile {
     let mut random = Random(seed);
     let mut b = ProfileBuilder::default();
     let frames = frames(&mut b);
-    let series: Vec<_> = (0..5).map(|n| series(&mut b, n)).collect();
+    let series: Vec<_> = (0..5).map(|n| series(&mut b, n, host)).collect();
     let statuses = ["complete", "no_frame_pointer", "depth_limit"].map(|s| b.string(s));
     let threads = ["", "main", "worker-1", "tokio-runtime-w", "日本語"].map(|s| b.string(s));
     for _ in 0..rows {
@@ -56,7 +61,7 @@ pub(crate) fn window(seed: u64, start_ms: i64, rows: usize) -> Profile {
         }
         b.add(key, samples, samples as i64 * period, &exact);
     }
-    let host = b.string("web-01");
+    let host = b.string(host);
     for counter in ["samples_taken", "samples_stored", "lost_ring_full", "agent_cpu_ns"] {
         let counter = b.string(counter);
         b.account(start_ms, host, counter, random.below(1000));
@@ -65,11 +70,11 @@ pub(crate) fn window(seed: u64, start_ms: i64, rows: usize) -> Profile {
 }
 
 /// A series and its period. The last is of another type of values.
-fn series(b: &mut ProfileBuilder, n: usize) -> (SeriesId, i64) {
+fn series(b: &mut ProfileBuilder, n: usize, host: &str) -> (SeriesId, i64) {
     let names = ["redis-server", "nginx", "", "name \"with\" quotes\n", "java"];
     let mut labels = vec![
         ("event", if n == 4 { "alloc_space" } else { "cpu-clock" }.to_owned()),
-        ("host", "web-01".to_owned()),
+        ("host", host.to_owned()),
         ("process", names[n].to_owned()),
         ("cgroup", format!("/system.slice/{n}.service")),
     ];

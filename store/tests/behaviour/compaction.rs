@@ -73,10 +73,10 @@ fn compaction_changes_no_answer() {
     let dir = tempfile::tempdir().unwrap();
     let store = filled(dir.path());
     let before = answers(&store);
-    assert_eq!(store.stats().segments, 17);
+    assert_eq!(store.stats().segments, 16, "what was written twice is there once");
 
     let done = store.compact(NOON + 3 * 300_000).unwrap();
-    assert_eq!((done.merged, done.written), (4, 1), "of three finished chunks one has several windows");
+    assert_eq!((done.merged, done.written), (3, 1), "of three finished chunks one has several windows");
     assert_same(&answers(&store), &before);
 
     store.compact(LATER).unwrap();

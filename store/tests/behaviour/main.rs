@@ -19,6 +19,8 @@ mod offsets;
 mod other_readers;
 mod pins;
 mod queries;
+mod rollups;
 #[cfg(feature = "sql")]
 mod sql;
 mod sql_limits;
+mod twice;

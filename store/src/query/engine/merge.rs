@@ -1,49 +1,127 @@
-//! Merging to one profile: counts by stack node of each segment, then one tree of all.
+//! Merging to one profile: counts by stack node of each segment, then sums by the nodes of the tree of all segments.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Batch, Columns, Count, Fault, Merge};
-use crate::model::{Counted, CountedKeep, NodeId, Profile, ProfileBuilder, SeriesId, StringId, Who};
+use super::{Batch, Columns, Count, Fault, Merge, Tables};
+use crate::dictionary::Dictionary;
+use crate::model::{NodeId, Profile, ProfileBuilder, Row, RowKey, SeriesId, StringId, Who};
 
-/// Arrays by node in use at once, each for one lane and status (with `threads`: and thread). Statuses are about ten,
-/// of which few are frequent.
-const MAX_DENSE: usize = 8;
-/// After so many rows arrays are emptied for others; sooner, what has none is counted in a hash table.
-const WORTHWHILE: u64 = 4096;
+/// Rows kept as they come before they are added up by node. Rollups mostly have each stack once.
+const FEWEST_PENDING: usize = 1 << 16;
 
 /// Counts samples by lane, stack and status, and by thread if that is asked for. A lane is a series, or all series
 /// that have the same value of a label, and count the same.
 pub(crate) struct StackCounts {
     columns: Columns,
-    nodes: usize,
     /// By series: its lane, as the first series of it. Rows of a lane mostly stand together.
     lanes: Vec<u32>,
     whos: Whos,
-    dense: Vec<Dense>,
-    /// Rows since arrays were given to others.
-    rows: u64,
-    rest: FxHashMap<Key, Cell>,
-    done: Vec<Counted>,
+    pairs: Pairs,
+    /// Rows as they came, neighbours of the same key added up.
+    pending: Vec<Counted>,
+    most_pending: usize,
+    nodes: usize,
+    sums: Sums,
 }
 
-/// Lane, who and node.
-type Key = (u32, u32, u32);
-
-/// Samples, and their value.
-#[derive(Clone, Copy, Default)]
-struct Cell {
+/// What was counted of a pair (of lane and who) and a node.
+#[derive(Clone, Copy)]
+struct Counted {
+    pair: u32,
+    node: u32,
     samples: u64,
     value: i64,
 }
 
-/// Samples of a lane and a who, by node.
-struct Dense {
-    lane: u32,
-    who: u32,
-    cells: Vec<Cell>,
-    touched: Vec<u32>,
+/// Lanes and whos that came together, by place.
+#[derive(Default)]
+struct Pairs {
+    index: FxHashMap<(u32, u32), u32>,
+    all: Vec<(u32, u32)>,
+    last: Option<((u32, u32), u32)>,
+}
+
+impl Pairs {
+    fn place(&mut self, pair: (u32, u32)) -> u32 {
+        if let Some((last, place)) = self.last
+            && last == pair
+        {
+            return place;
+        }
+        let next = self.all.len() as u32;
+        let place = *self.index.entry(pair).or_insert(next);
+        if place == next {
+            self.all.push(pair);
+        }
+        self.last = Some((pair, place));
+        place
+    }
+}
+
+/// Sums by node. Most nodes have samples of one lane and one status only: those are in an array, all others in a hash
+/// table.
+#[derive(Default)]
+struct Sums {
+    /// By node: pair + 1, samples and value. Three numbers, not a struct: zeros cost nothing until they are used.
+    first: Vec<[u64; 3]>,
+    /// By node, as bits: whether it has any.
+    touched: Vec<u64>,
+    more: FxHashMap<(u32, u32), (u64, i64)>,
+}
+
+impl Sums {
+    fn grow_to(&mut self, nodes: usize) {
+        if self.first.is_empty() {
+            self.first = vec![[0; 3]; nodes];
+        } else if self.first.len() < nodes {
+            self.first.resize(nodes + nodes / 8, [0; 3]);
+        }
+        self.touched.resize(self.first.len().div_ceil(64), 0);
+    }
+
+    /// All nodes are below what it was grown to.
+    fn add(&mut self, Counted { pair, node, samples, value }: Counted) {
+        let cell = &mut self.first[node as usize];
+        let tag = u64::from(pair) + 1;
+        if cell[0] == tag {
+            cell[1] = cell[1].saturating_add(samples);
+            cell[2] = cell[2].cast_signed().saturating_add(value).cast_unsigned();
+        } else if cell[0] == 0 {
+            *cell = [tag, samples, value.cast_unsigned()];
+            self.touched[node as usize / 64] |= 1 << (node % 64);
+        } else {
+            let sum = self.more.entry((node, pair)).or_default();
+            *sum = (sum.0.saturating_add(samples), sum.1.saturating_add(value));
+        }
+    }
+
+    fn each(&self, mut each: impl FnMut(Counted)) {
+        for (at, word) in self.touched.iter().enumerate() {
+            let mut left = *word;
+            while left != 0 {
+                let node = at as u32 * 64 + left.trailing_zeros();
+                left &= left - 1;
+                let [tag, samples, value] = self.first[node as usize];
+                each(Counted { pair: tag as u32 - 1, node, samples, value: value.cast_signed() });
+            }
+        }
+        let mut more: Vec<_> = self.more.iter().collect();
+        more.sort_unstable_by_key(|(key, _)| **key);
+        for ((node, pair), (samples, value)) in more {
+            each(Counted { pair: *pair, node: *node, samples: *samples, value: *value });
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.touched.iter().map(|word| word.count_ones() as usize).sum::<usize>() + self.more.len()
+    }
+
+    fn bytes(&self) -> u64 {
+        (self.first.capacity() * 25 + self.more.capacity() * 25) as u64
+    }
 }
 
 /// Whose rows there are beside their series: texts as handles of the segment's own table.
@@ -52,88 +130,6 @@ struct Whos {
     index: FxHashMap<[u32; 4], u32>,
     all: Vec<Who>,
     last: Option<([u32; 4], u32)>,
-}
-
-impl StackCounts {
-    /// `by`: the label whose values make lanes; none keeps every series apart.
-    pub(crate) fn new(tables: &Profile, columns: Columns, by: Option<&str>) -> Self {
-        let mut first = FxHashMap::default();
-        let mut lane = |id: u32| {
-            let Some(by) = by else { return id };
-            let series = tables.series(SeriesId(id));
-            let label = |name| tables.label(SeriesId(id), name).unwrap_or("");
-            let key = (label(by), label("event"), series.unit, series.period);
-            *first.entry(key).or_insert(id)
-        };
-        Self {
-            columns,
-            nodes: tables.stacks.len(),
-            lanes: (0..tables.series.len() as u32).map(&mut lane).collect(),
-            whos: Whos::default(),
-            dense: Vec::new(),
-            rows: 0,
-            rest: FxHashMap::default(),
-            done: Vec::new(),
-        }
-    }
-
-    /// Empties all arrays.
-    fn flush(&mut self) {
-        for Dense { lane, who, cells, touched } in &mut self.dense {
-            touched.sort_unstable();
-            for node in touched.drain(..) {
-                let cell = std::mem::take(&mut cells[node as usize]);
-                self.done.push(counted((*lane, *who, node), cell));
-            }
-        }
-        self.rows = 0;
-    }
-
-    /// The array of a lane and a who, if it can have one.
-    fn array(&mut self, lane: u32, who: u32) -> Option<usize> {
-        let known = self.dense.iter().position(|dense| (dense.lane, dense.who) == (lane, who));
-        if known.is_some() {
-            return known;
-        }
-        if self.dense.len() < MAX_DENSE {
-            let cells = vec![Cell::default(); self.nodes];
-            self.dense.push(Dense { lane, who, cells, touched: Vec::new() });
-            return Some(self.dense.len() - 1);
-        }
-        if self.rows < WORTHWHILE {
-            return None;
-        }
-        self.flush();
-        // Those of other lanes first: their rows are over.
-        let place = self.dense.iter().position(|dense| dense.lane != lane).unwrap_or(0);
-        (self.dense[place].lane, self.dense[place].who) = (lane, who);
-        Some(place)
-    }
-
-    fn who(&mut self, batch: &Batch<'_>, row: usize) -> Result<u32, Fault> {
-        let status = if self.columns.status { batch.status.get(row) } else { 0 };
-        let key = match self.columns.threads {
-            false => [0, 0, 0, status],
-            true => {
-                let id = |id: i64| {
-                    u32::try_from(id).map_err(|_| Fault::bad(format_args!("id {id} is out of range")))
-                };
-                [id(batch.pid[row])?, id(batch.tid[row])?, batch.thread.get(row), status]
-            }
-        };
-        Ok(self.whos.place(key, batch))
-    }
-}
-
-impl Cell {
-    fn add(&mut self, samples: i64, value: i64) {
-        self.samples = self.samples.saturating_add(samples.cast_unsigned());
-        self.value = self.value.saturating_add(value);
-    }
-}
-
-fn counted((lane, who, node): Key, Cell { samples, value }: Cell) -> Counted {
-    Counted { series: SeriesId(lane), who, node: NodeId(node), samples, value }
 }
 
 impl Whos {
@@ -155,87 +151,182 @@ impl Whos {
     }
 }
 
+impl StackCounts {
+    /// `by`: the label whose values make lanes; none keeps every series apart.
+    pub(crate) fn new(tables: &Tables, columns: Columns, by: Option<&str>) -> Self {
+        let mut first = FxHashMap::default();
+        let mut lane = |id: u32| {
+            let Some(by) = by else { return id };
+            let series = tables.series(SeriesId(id));
+            let label = |name| tables.label(SeriesId(id), name).unwrap_or("");
+            let key = (label(by), label("event"), series.unit, series.period);
+            *first.entry(key).or_insert(id)
+        };
+        Self {
+            columns,
+            lanes: (0..tables.series.len() as u32).map(&mut lane).collect(),
+            whos: Whos::default(),
+            pairs: Pairs::default(),
+            pending: Vec::new(),
+            most_pending: tables.nodes.max(FEWEST_PENDING),
+            nodes: tables.nodes,
+            sums: Sums::default(),
+        }
+    }
+
+    fn who(&mut self, batch: &Batch<'_>, row: usize) -> Result<u32, Fault> {
+        let status = if self.columns.status { batch.status.get(row) } else { 0 };
+        let key = match self.columns.threads {
+            false => [0, 0, 0, status],
+            true => {
+                let id = |id: i64| {
+                    u32::try_from(id).map_err(|_| Fault::bad(format_args!("id {id} is out of range")))
+                };
+                [id(batch.pid[row])?, id(batch.tid[row])?, batch.thread.get(row), status]
+            }
+        };
+        Ok(self.whos.place(key, batch))
+    }
+
+    /// Adds up what is pending.
+    fn flush(&mut self) {
+        self.sums.grow_to(self.nodes);
+        self.pending.drain(..).for_each(|counted| self.sums.add(counted));
+    }
+}
+
 impl Count for StackCounts {
     fn add(&mut self, batch: &Batch<'_>) -> Result<(), Fault> {
-        let mut last = None;
         for run in batch.runs {
             let lane = self.lanes[run.series.0 as usize];
             for row in run.rows.clone() {
                 let who = self.who(batch, row)?;
-                let array = match last {
-                    Some((key, array)) if key == (lane, who) => array,
-                    _ => {
-                        let array = self.array(lane, who);
-                        last = Some(((lane, who), array));
-                        array
-                    }
-                };
-                let (samples, node) = (batch.samples[row], batch.node[row].cast_unsigned());
+                let pair = self.pairs.place((lane, who));
+                let (samples, node) = (batch.samples[row].cast_unsigned(), batch.node[row].cast_unsigned());
                 let value = if self.columns.value { batch.value[row] } else { 0 };
-                match array {
-                    Some(array) => {
-                        let Dense { cells, touched, .. } = &mut self.dense[array];
-                        // The scan has checked that all nodes are of the tree.
-                        let cell = &mut cells[node as usize];
-                        if cell.samples == 0 {
-                            touched.push(node);
-                        }
-                        cell.add(samples, value);
+                match self.pending.last_mut() {
+                    Some(last) if (last.pair, last.node) == (pair, node) => {
+                        last.samples = last.samples.saturating_add(samples);
+                        last.value = last.value.saturating_add(value);
                     }
-                    None => self.rest.entry((lane, who, node)).or_default().add(samples, value),
+                    _ => {
+                        if self.pending.len() >= self.most_pending {
+                            self.flush();
+                        }
+                        self.pending.push(Counted { pair, node, samples, value });
+                    }
                 }
-                self.rows += 1;
             }
         }
         Ok(())
     }
 
     fn finish(&mut self) {
+        if self.sums.first.is_empty() {
+            return;
+        }
         self.flush();
-        let mut rest: Vec<_> = self.rest.drain().collect();
-        rest.sort_unstable_by_key(|(key, _)| *key);
-        self.done.extend(rest.into_iter().map(|(key, cell)| counted(key, cell)));
-        (self.dense, self.rest, self.whos.index) = (Vec::new(), FxHashMap::default(), FxHashMap::default());
+        let sums = std::mem::take(&mut self.sums);
+        sums.each(|counted| self.pending.push(counted));
     }
 
     fn bytes(&self) -> u64 {
-        let dense = self.dense.len() * self.nodes * size_of::<Cell>()
-            + self.dense.iter().map(|dense| dense.touched.capacity() * 4).sum::<usize>();
-        let rest = self.rest.capacity() * (size_of::<(Key, Cell)>() + 1);
-        let whos = self.whos.all.len() * (size_of::<Who>() + 64);
-        (dense + rest + whos + self.done.capacity() * size_of::<Counted>()) as u64
+        let whos = self.whos.all.len() * (size_of::<Who>() + 64) + self.pairs.all.len() * 32;
+        (whos + self.pending.capacity() * size_of::<Counted>()) as u64 + self.sums.bytes()
     }
 }
 
-/// The one profile.
+/// Sums of all segments by stack, lane and who.
 pub(crate) struct Merged {
-    pub(crate) builder: ProfileBuilder,
+    dictionary: Arc<Dictionary>,
+    /// Texts, series and accounts; no rows.
+    head: ProfileBuilder,
+    /// The keys of rows but for their nodes, by place.
+    keys: Vec<RowKey>,
+    index: FxHashMap<RowKey, u32>,
+    sums: Sums,
     range: Range<i64>,
-    /// Start of the rows' bucket: tells apart what is merged into one builder.
+    /// Start of the rows' bucket: tells apart what is merged into one profile.
     time_ms: i64,
     /// The only label that series keep, where lanes are of its values.
     by: Option<String>,
 }
 
 impl Merged {
-    pub(crate) fn new(range: Range<i64>, by: Option<&str>) -> Self {
-        Self { builder: ProfileBuilder::default(), range, time_ms: 0, by: by.map(str::to_owned) }
+    pub(crate) fn new(dictionary: Arc<Dictionary>, range: Range<i64>, by: Option<&str>) -> Self {
+        Self {
+            dictionary,
+            head: ProfileBuilder::default(),
+            keys: Vec::new(),
+            index: FxHashMap::default(),
+            sums: Sums::default(),
+            range,
+            time_ms: 0,
+            by: by.map(str::to_owned),
+        }
     }
 
     /// The same with another bucket for its rows.
     pub(crate) fn at(self, time_ms: i64) -> Self {
         Self { time_ms, ..self }
     }
+
+    /// The profile of all, covering `start_ms..end_ms`.
+    pub(crate) fn finish(self, start_ms: i64, end_ms: i64) -> Profile {
+        let mut rows = Vec::with_capacity(self.sums.len());
+        self.sums.each(|Counted { pair, node, samples, value }| {
+            let key = RowKey { node: NodeId(node), ..self.keys[pair as usize] };
+            rows.push(Row { key, samples, value, exact: 0..0 });
+        });
+        drop(self.sums);
+        let all = self.dictionary.read();
+        self.head.finish_over(&all.all, rows, start_ms, end_ms)
+    }
+
+    /// The places of a segment's pairs among the keys of rows.
+    fn places_of(&mut self, tables: &Tables, counts: &StackCounts) -> Vec<u32> {
+        let lanes = counts.pairs.all.iter().map(|(lane, _)| SeriesId(*lane));
+        let series = self.head.add_series(tables, lanes, self.by.as_deref());
+        let whos: Vec<_> = counts
+            .whos
+            .all
+            .iter()
+            .map(|who| (who.pid, who.tid, self.head.string(&who.thread), self.head.string(&who.status)))
+            .collect();
+        let mut place = |(series, (_, who)): (SeriesId, &(u32, u32))| {
+            let (pid, tid, thread, status) = whos[*who as usize];
+            let key = RowKey { series, node: NodeId::ROOT, pid, tid, thread, status, time_ms: self.time_ms };
+            let next = self.keys.len() as u32;
+            let place = *self.index.entry(key).or_insert(next);
+            if place == next {
+                self.keys.push(key);
+            }
+            place
+        };
+        series.into_iter().zip(&counts.pairs.all).map(&mut place).collect()
+    }
 }
 
 impl Merge<StackCounts> for Merged {
-    fn merge(&mut self, tables: &Profile, counts: StackCounts) {
-        let keep =
-            CountedKeep { time_ms: self.time_ms, only_label: self.by.as_deref(), accounts: &self.range };
-        self.builder.merge_counted(tables, &counts.whos.all, &counts.done, keep);
+    fn merge(&mut self, tables: &Tables, counts: StackCounts) {
+        self.head.add_accounts(tables, &self.range);
+        if counts.pending.is_empty() {
+            return;
+        }
+        let pairs = self.places_of(tables, &counts);
+        let known = tables.known(&self.dictionary);
+        self.sums.grow_to(self.dictionary.read().all.nodes());
+        let mut hint = 0;
+        for counted in counts.pending {
+            let pair = pairs[counted.pair as usize];
+            // The scan has checked that all nodes are of the segment's tree.
+            let node = known.places.get(counted.node, &mut hint);
+            self.sums.add(Counted { pair, node, ..counted });
+        }
     }
 
     fn bytes(&self) -> u64 {
-        self.builder.bytes()
+        let keys = self.keys.len() * (2 * size_of::<RowKey>() + 8);
+        self.sums.bytes() + self.head.bytes() + keys as u64 + self.dictionary.beyond_its_share()
     }
 }

@@ -5,12 +5,14 @@
 //! cuts rows, or where the question is about times.
 
 mod batch;
+mod cover;
 mod limits;
 mod merge;
 mod plan;
 mod scan;
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,12 +27,16 @@ pub(crate) use plan::{Wanted, pieces};
 pub(crate) use scan::Fault;
 use scan::{Request, scan_head, scan_segment};
 
-use super::{Selector, TimeRange};
+use self::cover::Shape;
+
+use super::{ROW_LABELS, Selector, TimeRange};
+use crate::cache::Depth;
 use crate::catalog::Skipped;
+use crate::dictionary::{Dictionary, Known};
 use crate::error::{Error, Result};
 use crate::handle::{Snapshot, Store};
 use crate::model::Profile;
-use crate::segment::{LoadError, SegmentInfo};
+use crate::segment::{LoadError, SegmentInfo, Table};
 
 /// A query starts over when a segment vanishes under it (merged or past its retention), at most this often.
 const MAX_TRIES: usize = 8;
@@ -49,10 +55,69 @@ pub(crate) trait Count: Send {
 
 /// What becomes of the counts of all segments.
 pub(crate) trait Merge<C>: Send {
-    /// Takes in the counts of one segment; `tables` are its series, stacks, frames and accounts.
-    fn merge(&mut self, tables: &Profile, counts: C);
+    /// Takes in the counts of one segment.
+    fn merge(&mut self, tables: &Tables, counts: C);
     /// Memory that it takes, bytes.
     fn bytes(&self) -> u64;
+}
+
+/// What a question needs of a segment's tables.
+#[derive(Clone)]
+pub(crate) enum Need {
+    /// Series and accounts.
+    Series,
+    /// How many nodes there are, and for merging their places in the tree of all.
+    Places(Arc<Dictionary>),
+    /// Stacks, frames and all.
+    Stacks,
+}
+
+/// How far rollups may stand for samples.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rough {
+    /// The longest steps that times may be rounded down to, milliseconds.
+    pub(crate) step_ms: i64,
+    /// Whether samples of different hosts may be taken together.
+    pub(crate) hosts: bool,
+}
+
+impl Rough {
+    /// Nothing but samples will do.
+    pub(crate) const NO: Self = Self { step_ms: 0, hosts: false };
+    /// A question that does not ask when.
+    pub(crate) fn without_times(hosts: bool) -> Self {
+        Self { step_ms: i64::MAX, hosts }
+    }
+}
+
+/// The tables of a segment, or of a window in memory, as far as a question needs them.
+pub(crate) struct Tables {
+    /// Series and accounts at least.
+    profile: Arc<Profile>,
+    /// Number of stack nodes; none are allowed where they are not needed.
+    pub(crate) nodes: usize,
+    /// Its segment; none for windows in memory.
+    id: Option<ulid::Ulid>,
+    known: Option<Arc<Known>>,
+}
+
+impl Deref for Tables {
+    type Target = Profile;
+
+    fn deref(&self) -> &Profile {
+        &self.profile
+    }
+}
+
+impl Tables {
+    /// The places of its nodes in a tree of all, in which it is taken in now if it was not before.
+    pub(crate) fn known(&self, dictionary: &Dictionary) -> Arc<Known> {
+        self.known.clone().unwrap_or_else(|| dictionary.add(self.id, &self.profile))
+    }
+
+    fn of(profile: Arc<Profile>, id: Option<ulid::Ulid>) -> Self {
+        Self { nodes: profile.stacks.len(), profile, id, known: None }
+    }
 }
 
 /// What was read for an answer.
@@ -60,8 +125,10 @@ pub(crate) trait Merge<C>: Send {
 pub struct Reading {
     /// Segments read.
     pub segments: usize,
-    /// Rows of samples read: those that could not be passed by as a whole.
+    /// Rows of samples and rollups read: those that could not be passed by as a whole.
     pub rows: u64,
+    /// How many of them are of rollups.
+    pub rollup_rows: u64,
     /// Segments left out.
     pub skipped: Vec<Skipped>,
 }
@@ -72,13 +139,15 @@ pub(crate) struct Query<'a> {
     pub(crate) selector: &'a Selector,
     pub(crate) range: TimeRange,
     pub(crate) columns: Columns,
+    pub(crate) need: Need,
+    pub(crate) rough: Rough,
 }
 
 impl Query<'_> {
     /// Counts all selected samples: `new` makes the counter of a segment, `whole` what all are merged into.
     pub(crate) fn run<C: Count, M: Merge<C>>(
         &self,
-        new: impl Fn(&Profile) -> C + Sync,
+        new: impl Fn(&Tables) -> C + Sync,
         whole: impl Fn() -> M,
     ) -> Result<(M, Reading)> {
         for tries in 1.. {
@@ -104,7 +173,7 @@ impl Query<'_> {
     fn work<C: Count, M: Merge<C>>(
         &self,
         line: &Line<'_, C, M>,
-        new: &(impl Fn(&Profile) -> C + Sync),
+        new: &(impl Fn(&Tables) -> C + Sync),
         is_last_try: bool,
         threads: usize,
     ) {
@@ -128,36 +197,116 @@ impl Query<'_> {
         &self,
         snapshot: &Snapshot,
         place: usize,
-        new: &impl Fn(&Profile) -> C,
+        new: &impl Fn(&Tables) -> C,
         share: &mut Share<'_>,
     ) -> std::result::Result<Counted<C>, Fault> {
-        let (selector, columns) = (self.selector, self.columns);
-        let cancel = &self.store.limits().cancel;
-        cancel.check()?;
-        let offsets = self.store.offsets();
-        let request = Request { selector, range: self.range.as_range(), offsets, columns, cancel };
-        let segment = snapshot.segments.get(place);
-        let tables = match segment {
-            Some(segment) => self.store.tables(segment).map_err(Fault::Load)?,
-            None => snapshot.heads[place - snapshot.segments.len()].clone(),
+        self.store.limits().cancel.check()?;
+        let Some(segment) = snapshot.segments.get(place) else {
+            let head = snapshot.heads[place - snapshot.segments.len()].clone();
+            return self.count_parts(None, Tables::of(head, None), new, share).map_err(|(fault, _)| fault);
         };
+        let tables = self.tables(segment).map_err(Fault::Load)?;
+        match self.count_parts(Some((segment, self.rough)), tables, new, share) {
+            // The samples are still there.
+            Err((
+                Fault::Load(LoadError::Bad(reason)),
+                Table::Rollup5m | Table::Rollup1h | Table::Rollup1d,
+            )) => {
+                self.store.mark_bad_rollups(segment, &reason);
+                let tables = self.tables(segment).map_err(Fault::Load)?;
+                let again = self.count_parts(Some((segment, Rough::NO)), tables, new, share);
+                again.map_err(|(fault, _)| fault)
+            }
+            counted => counted.map_err(|(fault, _)| fault),
+        }
+    }
+
+    /// Whether a segment may have samples that are selected, by its statistics.
+    fn may_select(&self, segment: &SegmentInfo) -> bool {
+        let Some(statistics) = &segment.manifest.statistics else { return true };
+        let values = |label: &str| match ROW_LABELS.contains(&label) {
+            true => None,
+            false => statistics.values_of(label),
+        };
+        self.selector.may_select(&values)
+    }
+
+    fn tables(&self, segment: &SegmentInfo) -> std::result::Result<Tables, LoadError> {
+        if !self.may_select(segment) {
+            // For its accounts alone.
+            return Ok(Tables::of(self.store.tables(segment, Depth::Series)?, None));
+        }
+        let depth = match &self.need {
+            Need::Series => Depth::Series,
+            Need::Stacks => Depth::Stacks,
+            Need::Places(dictionary) => match self.store.known(segment, dictionary)? {
+                Some(known) => {
+                    let (profile, nodes) = (known.series.clone(), known.places.len());
+                    return Ok(Tables { profile, nodes, id: Some(segment.id), known: Some(known) });
+                }
+                None => Depth::Stacks,
+            },
+        };
+        Ok(Tables::of(self.store.tables(segment, depth)?, Some(segment.id)))
+    }
+
+    /// Counts a segment, or a window in memory. With a fault comes the table that it is of.
+    fn count_parts<C: Count>(
+        &self,
+        segment: Option<(&SegmentInfo, Rough)>,
+        tables: Tables,
+        new: &impl Fn(&Tables) -> C,
+        share: &mut Share<'_>,
+    ) -> std::result::Result<Counted<C>, (Fault, Table)> {
+        let request = |range| Request {
+            selector: self.selector,
+            range,
+            offsets: self.store.offsets(),
+            columns: self.columns,
+            cancel: &self.store.limits().cancel,
+        };
+        let of_samples = |fault: Fault| (fault, Table::Samples);
         let of_tables = crate::cache::size_of_profile(&tables) as u64;
-        share.set(of_tables)?;
+        share.set(of_tables).map_err(|error| of_samples(error.into()))?;
         let mut counts = new(&tables);
         let mut take = |batch: &Batch<'_>| {
             counts.add(batch)?;
             Ok(share.set(of_tables + counts.bytes())?)
         };
-        let rows = match segment {
-            Some(segment) => {
-                let samples = self.store.samples(segment).map_err(Fault::Load)?;
-                scan_segment(&request, &tables, &samples, &mut take)?
-            }
-            None => scan_head(&request, &tables, &mut take)?,
+        let (mut rows, mut rollup_rows) = (0, 0);
+        let Some((segment, rough)) = segment else {
+            let rows = scan_head(&request(self.range.as_range()), &tables, &mut take).map_err(of_samples)?;
+            counts.finish();
+            return Ok(Counted { tables, counts, rows, rollup_rows, is_segment: false });
         };
+        for (table, range) in self.cover(segment, rough, &tables) {
+            let of_table = |fault: Fault| (fault, table);
+            let file = self.store.samples(segment, table).map_err(|error| of_table(Fault::Load(error)))?;
+            let read = scan_segment(&request(range), &tables, &file, &mut take).map_err(of_table)?;
+            rows += read;
+            rollup_rows += if table == Table::Samples { 0 } else { read };
+        }
         counts.finish();
-        share.set(of_tables + counts.bytes())?;
-        Ok(Counted { tables, counts, rows, is_segment: segment.is_some() })
+        share.set(of_tables + counts.bytes()).map_err(|error| of_samples(error.into()))?;
+        Ok(Counted { tables, counts, rows, rollup_rows, is_segment: true })
+    }
+
+    /// Which tables of a segment answer for which part of the range.
+    fn cover(&self, segment: &SegmentInfo, rough: Rough, tables: &Profile) -> Vec<cover::Part> {
+        if !self.may_select(segment) {
+            return Vec::new();
+        }
+        let asks_for = |label: &&str| self.selector.asks_for(label);
+        let asks_for_times = self.store.offsets().is_some() || self.columns.cpus;
+        let asks_for_threads = self.columns.threads || ["pid", "tid", "thread"].iter().any(asks_for);
+        let tells_hosts = !rough.hosts || self.selector.asks_for("host");
+        // Rows of rollups are of all hosts that share the rest of a series.
+        let has_no_rollups =
+            asks_for_times || asks_for_threads || (tells_hosts && tables.has_groups_of_series());
+        let step_ms = if has_no_rollups { 0 } else { rough.step_ms };
+        let has = |table| self.store.has_rollup(segment, table);
+        let span = segment.min_ms()..segment.max_ms().max(segment.min_ms() + 1);
+        Shape::new(span, step_ms, has).cover(&self.range.as_range())
     }
 
     fn reason(&self, snapshot: &Snapshot, place: usize, error: LoadError) -> Option<Skipped> {
@@ -176,9 +325,10 @@ impl Query<'_> {
 
 /// The counts of one segment.
 struct Counted<C> {
-    tables: Arc<Profile>,
+    tables: Tables,
     counts: C,
     rows: u64,
+    rollup_rows: u64,
     is_segment: bool,
 }
 
@@ -277,7 +427,7 @@ impl<'a, C, M: Merge<C>> Line<'a, C, M> {
 
 impl<C, M: Merge<C>> Merging<'_, C, M> {
     fn merge(&mut self, outcome: Outcome<'_, C>) -> Result<()> {
-        let (Counted { tables, counts, rows, is_segment }, _share) = match outcome {
+        let (Counted { tables, counts, rows, rollup_rows, is_segment }, _share) = match outcome {
             Outcome::Counted(counted, share) => (counted, share),
             Outcome::Skipped(skipped) => {
                 self.reading.skipped.extend(skipped);
@@ -287,6 +437,7 @@ impl<C, M: Merge<C>> Merging<'_, C, M> {
         self.whole.merge(&tables, counts);
         self.reading.segments += usize::from(is_segment);
         self.reading.rows += rows;
+        self.reading.rollup_rows += rollup_rows;
         self.share.set(self.whole.bytes())
     }
 }

@@ -33,8 +33,11 @@ pub(crate) fn pieces(
     if samples.bounds(group, "series").is_some_and(|bounds| !wanted.any_within(bounds)) {
         return Vec::new();
     }
-    let reach = samples.bounds(group, "offsets_ms.list.element");
-    let reach = reach.map_or(MAX_OFFSET_MS, |(_, max)| max.clamp(0, MAX_OFFSET_MS));
+    let reach = match samples.has_exact_times() {
+        true => samples.bounds(group, "offsets_ms.list.element").map_or(MAX_OFFSET_MS, |(_, max)| max),
+        false => 0,
+    };
+    let reach = reach.clamp(0, MAX_OFFSET_MS);
     let place_of = |bounds: Option<(i64, i64)>| place(bounds, reach, range);
     let whole = place_of(samples.bounds(group, "time"));
     let series = samples.pages(group, "series");

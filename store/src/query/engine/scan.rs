@@ -6,11 +6,12 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array, RecordBatch};
 
+use super::Tables;
 use super::batch::{Batch, Codes, Columns, Lists, Run};
 use super::limits::Cancel;
 use super::plan::{self, Piece, Wanted};
 use crate::error::Error;
-use crate::model::{Profile, Row, SeriesId, StringTable};
+use crate::model::{Row, SeriesId, StringTable};
 use crate::query::{Offsets, RowLabels, Selected, Selector};
 use crate::segment::{LoadError, SamplesFile};
 
@@ -57,7 +58,7 @@ pub(crate) type Take<'a> = dyn FnMut(&Batch<'_>) -> Result<(), Fault> + 'a;
 /// Feeds the selected rows of a segment to `take`. Returns the rows that were read for it.
 pub(crate) fn scan_segment(
     request: &Request<'_>,
-    tables: &Profile,
+    tables: &Tables,
     samples: &SamplesFile,
     take: &mut Take<'_>,
 ) -> Result<u64, Fault> {
@@ -71,7 +72,7 @@ pub(crate) fn scan_segment(
         for Piece { part, is_edge } in plan::pieces(samples, group, &Wanted::new(&decided), &request.range) {
             let is_edge = is_edge || request.offsets.is_some();
             let known = Known::of(samples, group, &mut scan.texts);
-            let columns = scan.columns(is_edge, &known);
+            let columns = scan.columns(is_edge, samples.has_exact_times(), &known);
             let each = |batch: &RecordBatch| {
                 request.cancel.check()?;
                 rows += batch.num_rows() as u64;
@@ -84,7 +85,7 @@ pub(crate) fn scan_segment(
 }
 
 /// Feeds the selected rows of a window in memory to `take`.
-pub(crate) fn scan_head(request: &Request<'_>, head: &Profile, take: &mut Take<'_>) -> Result<u64, Fault> {
+pub(crate) fn scan_head(request: &Request<'_>, head: &Tables, take: &mut Take<'_>) -> Result<u64, Fault> {
     request.cancel.check()?;
     let mut scan = Scan::new(request, head);
     let rows = &head.rows;
@@ -160,7 +161,7 @@ struct Raw<'a> {
 
 struct Scan<'a> {
     request: &'a Request<'a>,
-    tables: &'a Profile,
+    tables: &'a Tables,
     selected: Selected<'a>,
     /// Whether rows must be looked at to know whether they are selected.
     by_row: bool,
@@ -168,14 +169,14 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn new(request: &'a Request<'a>, tables: &'a Profile) -> Self {
+    fn new(request: &'a Request<'a>, tables: &'a Tables) -> Self {
         let selected = Selected::new(tables, request.selector);
         let by_row = selected.by_series().contains(&None);
         Self { request, tables, selected, by_row, texts: StringTable::default() }
     }
 
     /// The columns to read.
-    fn columns(&self, is_edge: bool, known: &Known) -> Vec<&'static str> {
+    fn columns(&self, is_edge: bool, has_exact_times: bool, known: &Known) -> Vec<&'static str> {
         let Columns { node, value, threads, status, time, cpus } = self.request.columns;
         let asked = |label| self.by_row && self.request.selector.asks_for(label);
         let mut columns = vec!["samples"];
@@ -188,7 +189,7 @@ impl<'a> Scan<'a> {
         need("thread", (threads || asked("thread")) && known.thread.is_none());
         need("status", (status || asked("status")) && known.status.is_none());
         need("time", time || is_edge);
-        need("offsets_ms", time || is_edge);
+        need("offsets_ms", has_exact_times && (time || is_edge));
         need("cpus", cpus);
         columns
     }
@@ -311,10 +312,10 @@ impl<'a> Scan<'a> {
 }
 
 /// Whether rows can be what they say: lengths, handles and numbers.
-fn check(raw: &Raw<'_>, tables: &Profile) -> Result<(), Fault> {
-    let nodes = tables.stacks.len();
+fn check(raw: &Raw<'_>, tables: &Tables) -> Result<(), Fault> {
+    let nodes = tables.nodes;
     let (least, most) = raw.node.iter().fold((0, 0), |(a, b), node| (a.min(*node), b.max(*node)));
-    if least < 0 || most.cast_unsigned() as usize >= nodes {
+    if least < 0 || (most.cast_unsigned() as usize >= nodes && !raw.node.is_empty()) {
         let node = if least < 0 { least } else { most };
         return Err(bad(format_args!("node {node} is not among the {nodes} there are")));
     }
