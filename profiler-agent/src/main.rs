@@ -6,6 +6,7 @@ mod capture;
 mod cli;
 mod config;
 mod exit;
+mod jit;
 mod keeper;
 mod live;
 mod metrics;

@@ -6,6 +6,7 @@ use ui::truth::reasons;
 
 use crate::{
     account::{self, Totals},
+    jit::JitCounts,
     unwind_tables::TableCounts,
 };
 
@@ -92,6 +93,7 @@ pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
         "Processes forgotten for lack of room.",
         totals.processes.forgotten as f64,
     );
+    jit(&mut text, &totals.processes.jit);
     unwind_tables(&mut text, &totals.tables);
     text.counter(
         "vesta_process_events_lost_total",
@@ -111,6 +113,23 @@ pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
     );
     text.gauge("vesta_uptime_seconds", "Time since the agent started.", uptime_s);
     text.0
+}
+
+fn jit(text: &mut Text, jit: &JitCounts) {
+    for (name, help, value) in [
+        ("vesta_jit_processes", "Processes whose perf maps or jitdump files are read.", jit.followed),
+        ("vesta_jit_names", "Names of code made at run time.", jit.names),
+        ("vesta_jit_name_bytes", "Bytes of these names.", jit.bytes),
+    ] {
+        text.gauge(name, help, value as f64);
+    }
+    for (name, help, value) in [
+        ("vesta_jit_garbage_total", "Lines and records of these files that were skipped.", jit.garbage),
+        ("vesta_jit_files_refused_total", "Times such a file was not a process's own, or none.", jit.refused),
+        ("vesta_jit_names_dropped_total", "Names of such code dropped for lack of room.", jit.dropped),
+    ] {
+        text.counter(name, help, value as f64);
+    }
 }
 
 fn unwind_tables(text: &mut Text, tables: &TableCounts) {

@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     capture::{Batch, CaptureTotals},
+    jit::JitFollower,
     live::LiveInterest,
     processes::{ProcessCounts, ProcessTable, vdso_image},
     unwind_tables::{Built, TableCounts, UnwindTables},
@@ -89,10 +90,11 @@ pub(crate) fn spawn(
     out: SyncSender<ToName>,
     live: Arc<LiveInterest>,
 ) -> std::io::Result<thread::JoinHandle<()>> {
+    let jit = JitFollower::start()?;
     thread::Builder::new().name("vesta-process".into()).spawn(move || {
         let mut processor = Processor {
             options,
-            table: ProcessTable::new(vdso_image()),
+            table: ProcessTable::new(vdso_image(), Some(jit)),
             tables,
             part: Window::default(),
             samples: 0,

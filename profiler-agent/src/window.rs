@@ -9,8 +9,10 @@ use store::model::{Exact, FrameId, NodeId, StackTreeBuilder};
 
 use crate::{
     bpf::{RawSample, StackCopy},
+    jit::JitProcess,
     processes::{
-        BinaryHandle, MappedFile, Place, ProcessCode, ProcessHandle, ProcessLabels, ProcessTable, VDSO,
+        BinaryHandle, CodeBacking, CodeRange, MappedFile, Place, ProcessCode, ProcessHandle, ProcessLabels,
+        ProcessTable, VDSO,
     },
 };
 
@@ -24,8 +26,8 @@ pub(crate) enum RawFrame {
     File { binary: BinaryHandle, file_offset: u64, method: Method },
     /// An offset in the vDSO.
     Vdso { offset: u64, method: Method },
-    /// Code made at run time.
-    Anonymous { address: u64, method: Method },
+    /// Code made at run time, which each process has its own of.
+    Anonymous { process: ProcessHandle, address: u64, method: Method },
     /// An address that no mapping covers.
     Unmapped { address: u64, method: Method },
 }
@@ -159,6 +161,8 @@ pub(crate) struct Window {
     pub(crate) stacks: RawStacks,
     pub(crate) processes: FxHashMap<ProcessHandle, Arc<ProcessLabels>>,
     pub(crate) files: FxHashMap<BinaryHandle, MappedFile>,
+    /// Of processes with code made at run time in their stacks: its names.
+    pub(crate) jit: FxHashMap<ProcessHandle, Arc<JitProcess>>,
     pub(crate) rows: FxHashMap<RawKey, Vec<Exact>>,
     pub(crate) samples: u64,
     /// Samples whose stacks naming walks to their ends.
@@ -185,7 +189,7 @@ impl Window {
         let mut user = std::mem::take(&mut self.scratch);
         user.clear();
         for frame in &sample.user {
-            let frame = self.place(table, sample.pid, *frame);
+            let frame = self.place(table, process, sample.pid, *frame);
             match frame {
                 RawFrame::File { binary, .. } => seen(binary),
                 RawFrame::Vdso { .. } => seen(VDSO),
@@ -211,6 +215,7 @@ impl Window {
             Exact { offset_ms: (time_ms - bucket) as u16, cpu: sample.cpu.min(u32::from(u16::MAX)) as u16 };
         self.samples += 1;
         let code = sample.stack.as_ref().and_then(|_| table.code(sample.pid));
+        self.follow_jit(table, process, sample.pid, &user, code.as_deref());
         if let (Some(stack), Some(code)) = (&sample.stack, code)
             && self.unfinished_bytes < UNFINISHED_BYTES_MAX
         {
@@ -254,7 +259,25 @@ impl Window {
         thread
     }
 
-    fn place(&mut self, table: &mut ProcessTable, pid: u32, tagged: u64) -> RawFrame {
+    /// Has names of code made at run time followed, if the stack goes through some, or may when it is walked again.
+    fn follow_jit(
+        &mut self,
+        table: &mut ProcessTable,
+        process: ProcessHandle,
+        pid: u32,
+        user: &[RawFrame],
+        code: Option<&ProcessCode>,
+    ) {
+        let is_made = |range: &CodeRange| matches!(range.backing, CodeBacking::Anonymous);
+        let in_stack = user.iter().any(|frame| matches!(frame, RawFrame::Anonymous { .. }));
+        if (in_stack || code.is_some_and(|code| code.ranges.iter().any(is_made)))
+            && let Some(jit) = table.jit(pid)
+        {
+            self.jit.entry(process).or_insert(jit);
+        }
+    }
+
+    fn place(&mut self, table: &mut ProcessTable, process: ProcessHandle, pid: u32, tagged: u64) -> RawFrame {
         let address = frame_address(tagged);
         let method = frame_method(tagged).unwrap_or(Method::FramePointer);
         match table.locate(pid, address) {
@@ -263,7 +286,7 @@ impl Window {
                 RawFrame::File { binary, file_offset, method }
             }
             Place::Vdso { offset } => RawFrame::Vdso { offset, method },
-            Place::Anonymous => RawFrame::Anonymous { address, method },
+            Place::Anonymous => RawFrame::Anonymous { process, address, method },
             Place::Unknown => RawFrame::Unmapped { address, method },
         }
     }

@@ -10,6 +10,7 @@
 pub mod all_registers;
 pub mod elf;
 pub mod frame_pointer_rules;
+pub mod jit;
 pub mod kernel;
 pub mod stack_ends;
 pub mod symbolizer;

@@ -30,6 +30,8 @@ pub enum Program {
     Syscalls,
     /// C: code made at run time, named in /tmp/perf-PID.map. `jit [SECONDS=5]`
     Jit,
+    /// C: code made again and again at the same address. `jit_reuse [SECONDS=5]`
+    JitReuse,
     /// C: a signal handler over an interrupted function. `signals [ALTERNATE=0] [SECONDS=5]`
     Signals,
     /// C: calls through the procedure linkage table. `plt [REBIND=0] [SECONDS=5]`
@@ -108,7 +110,7 @@ const BOTH: &[Variant] = &[FramePointers, NoFramePointers];
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Shares,
         Self::Recursion,
         Self::Threads,
@@ -116,6 +118,7 @@ impl Program {
         Self::ShortLived,
         Self::Syscalls,
         Self::Jit,
+        Self::JitReuse,
         Self::Signals,
         Self::Plt,
         Self::Realigned,
@@ -143,6 +146,7 @@ impl Program {
             Self::ShortLived => Facts::new("short_lived", C, PLAIN),
             Self::Syscalls => Facts::new("syscalls", C, PLAIN),
             Self::Jit => Facts::new("jit", C, PLAIN),
+            Self::JitReuse => Facts::new("jit_reuse", C, BOTH),
             Self::Signals => Facts::new("signals", C, BOTH),
             Self::Plt => Facts { flags: &["-Wl,-z,lazy"], ..Facts::new("plt", C, BOTH) },
             Self::Realigned => Facts::new("realigned", C, BOTH),

@@ -140,7 +140,7 @@ pub(super) fn frame(code: &ProcessCode, address: u64, method: Method) -> RawFram
     let Some(range) = find(code, address) else { return RawFrame::Unmapped { address, method } };
     let offset = range.file_offset + (address - range.start);
     match &range.backing {
-        CodeBacking::Anonymous => RawFrame::Anonymous { address, method },
+        CodeBacking::Anonymous => RawFrame::Anonymous { process: code.process, address, method },
         CodeBacking::File(binary, _) if *binary == VDSO => RawFrame::Vdso { offset, method },
         CodeBacking::File(binary, _) => RawFrame::File { binary: *binary, file_offset: offset, method },
     }

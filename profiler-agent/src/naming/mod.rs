@@ -4,6 +4,7 @@
 mod all_registers;
 mod files;
 mod finish;
+mod jit;
 mod names;
 mod open;
 mod truth;
@@ -111,6 +112,7 @@ impl Namer {
         for finished in self.finished.drain(..) {
             finished.count(&mut part);
         }
+        jit::settle(&part);
         self.files.add(&part.files);
         let now = Instant::now();
         self.last_used.extend(part.files.keys().map(|binary| (*binary, now)));

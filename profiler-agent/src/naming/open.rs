@@ -11,6 +11,7 @@ use symbols::symbolizer::unknown_name;
 
 use super::{
     Namer, Tally,
+    jit::{self, Made, Span},
     names::{self, Place},
     truth::{Status, judge},
 };
@@ -20,8 +21,8 @@ use crate::{
 };
 
 /// What a stack's verdict hangs on: its raw node, how its walk ended, by a rule or not, whether the kernel's part failed,
-/// and where it was taken.
-type StackKey = (NodeId, WalkEnd, [bool; 2], Mode);
+/// and where it was taken; and which names its code made at run time had.
+type StackKey = (NodeId, WalkEnd, [bool; 2], Mode, Vec<u64>);
 
 /// The open window as far as it has names. What has been seen in it before costs a look-up.
 #[derive(Default)]
@@ -29,8 +30,8 @@ pub(super) struct OpenWindow {
     pub(super) builder: ProfileBuilder,
     raw: RawStacks,
     series: FxHashMap<ProcessHandle, SeriesId>,
-    /// Frames of each raw frame, innermost first.
-    frames: FxHashMap<FrameId, Vec<FrameId>>,
+    /// Frames of each raw frame, innermost first; of code made at run time by which name it had.
+    frames: FxHashMap<(FrameId, u64), Vec<FrameId>>,
     named_stacks: FxHashMap<StackKey, (NodeId, Status)>,
 }
 
@@ -47,20 +48,23 @@ impl OpenWindow {
         let mut tally = Tally::default();
         for (key, exact) in part.rows {
             let key = RawKey { node: nodes[key.node.0 as usize], ..key };
-            let samples = exact.len() as u64;
             let series = self.series(key.process, &part.processes, namer);
-            let (node, status) = self.stack(&key, namer);
-            tally.count(&key, status, samples);
-            let row = RowKey {
-                series,
-                node,
-                pid: key.pid,
-                tid: key.tid,
-                thread: self.builder.string(&key.thread),
-                status: self.builder.string(status.name()),
-                time_ms: key.bucket_ms,
-            };
-            self.builder.add(row, samples, samples as i64 * namer.origin.period_ns, &exact);
+            let frames = self.raw.leaf_to_root(key.node).map(|id| self.raw.frame(id));
+            for Span { made, exact } in jit::spans(&part.jit, &key, frames, exact) {
+                let samples = exact.len() as u64;
+                let (node, status) = self.stack(&key, &made, namer);
+                tally.count(&key, status, samples);
+                let row = RowKey {
+                    series,
+                    node,
+                    pid: key.pid,
+                    tid: key.tid,
+                    thread: self.builder.string(&key.thread),
+                    status: self.builder.string(status.name()),
+                    time_ms: key.bucket_ms,
+                };
+                self.builder.add(row, samples, samples as i64 * namer.origin.period_ns, &exact);
+            }
         }
         tally
     }
@@ -92,9 +96,10 @@ impl OpenWindow {
         series
     }
 
-    /// The named stack of a row, and its status.
-    fn stack(&mut self, key: &RawKey, namer: &mut Namer) -> (NodeId, Status) {
-        let cached = (key.node, key.walk_end, [key.end_by_rule, key.kernel_stack_failed], key.mode);
+    /// The named stack of a row, whose code made at run time had these names, and its status.
+    fn stack(&mut self, key: &RawKey, made: &Made, namer: &mut Namer) -> (NodeId, Status) {
+        let flags = [key.end_by_rule, key.kernel_stack_failed];
+        let cached = (key.node, key.walk_end, flags, key.mode, made.versions());
         if let Some(known) = self.named_stacks.get(&cached) {
             return *known;
         }
@@ -111,25 +116,33 @@ impl OpenWindow {
                 node = self.mark(node, verdict.status);
             }
             if i > 0 {
-                node = self.push(node, ids[kernel + i - 1], &raw[kernel + i - 1], namer);
+                node = self.push(node, ids[kernel + i - 1], &raw[kernel + i - 1], made, namer);
             }
         }
         if let Some(reason) = kernel_gap {
             node = self.mark(node, reason);
         }
         for i in (0..kernel).rev() {
-            node = self.push(node, ids[i], &raw[i], namer);
+            node = self.push(node, ids[i], &raw[i], made, namer);
         }
         self.named_stacks.insert(cached, (node, status));
         (node, status)
     }
 
-    fn push(&mut self, parent: NodeId, id: FrameId, raw: &RawFrame, namer: &Namer) -> NodeId {
-        let frames = match self.frames.get(&id) {
+    fn push(
+        &mut self,
+        parent: NodeId,
+        id: FrameId,
+        raw: &RawFrame,
+        made: &Made,
+        namer: &Namer,
+    ) -> NodeId {
+        let version = made.version(raw);
+        let frames = match self.frames.get(&(id, version)) {
             Some(frames) => frames.clone(),
             None => {
-                let frames = self.frames_of(raw, namer);
-                self.frames.insert(id, frames.clone());
+                let frames = self.frames_of(raw, made, namer);
+                self.frames.insert((id, version), frames.clone());
                 frames
             }
         };
@@ -152,7 +165,7 @@ impl OpenWindow {
     }
 
     /// The frames of a place: inlined functions, innermost first, then the function itself.
-    fn frames_of(&mut self, raw: &RawFrame, namer: &Namer) -> Vec<FrameId> {
+    fn frames_of(&mut self, raw: &RawFrame, made: &Made, namer: &Namer) -> Vec<FrameId> {
         let (kind, binary_path, build_id, method) = match raw {
             RawFrame::Kernel { leaf, .. } => {
                 let unwound = if *leaf { Unwound::Leaf } else { Unwound::Kernel };
@@ -192,8 +205,9 @@ impl OpenWindow {
         });
         let names = place.map(|place| namer.names.get(place)).filter(|names| !names.is_empty());
         let Some(names) = names else {
+            let made = made.name(raw);
             let function = match raw {
-                RawFrame::Anonymous { .. } => "[jit]".to_owned(),
+                RawFrame::Anonymous { .. } => made.map_or("[jit]", |name| &name.function).to_owned(),
                 RawFrame::Unmapped { .. } => unknown_name(None, address),
                 _ => unknown_name(Some(&binary_path), address),
             };
@@ -202,9 +216,9 @@ impl OpenWindow {
                 kind,
                 unwound: method,
                 function,
-                system_name: StringId::EMPTY,
-                file: StringId::EMPTY,
-                line: 0,
+                system_name: self.builder.string(made.map_or("", |name| &name.raw)),
+                file: self.builder.string(made.map_or("", |name| &name.file)),
+                line: made.map_or(0, |name| name.line),
                 binary,
                 address,
             };

@@ -212,7 +212,7 @@ fn method(frame: &RawFrame) -> Option<Method> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::processes::BinaryHandle;
+    use crate::processes::{BinaryHandle, ProcessHandle};
 
     /// The offset says what is known of a frame: its hundreds digit the rule, its tens digit whether it is a root,
     /// its ones digit whether a call stands before it.
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(judged(&[(1, Leaf)], WalkEnd::UnsupportedRule).0, Status::UnsupportedRule);
         assert_eq!(judged(&[(1, Leaf)], WalkEnd::DepthLimit).0, Status::DepthLimit);
         // Code made at run time has no file that could tell.
-        let made = [RawFrame::Anonymous { address: 7, method: Leaf }];
+        let made = [RawFrame::Anonymous { process: ProcessHandle(0), address: 7, method: Leaf }];
         let verdict = judge(&made, WalkEnd::UnreadableStack, false, &mut ByOffset);
         assert_eq!(verdict.status, Status::UnreadableStack);
     }

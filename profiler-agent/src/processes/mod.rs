@@ -21,6 +21,7 @@ pub(crate) use binaries::{BinaryHandle, MappedFile, VDSO};
 pub(crate) use sideband::{ProcessEvent, Sideband};
 pub(crate) use vdso::vdso_image;
 
+use crate::jit::{self, JitCounts, JitFollower, JitProcess};
 use binaries::{Binaries, MappedAt};
 use mappings::{Backing, FileKey, Mapping, Mappings};
 use sideband::Change;
@@ -113,6 +114,10 @@ struct Process {
     code: Option<Arc<ProcessCode>>,
     /// Binaries already asked for, by start of their mapping.
     resolved: Resolved,
+    /// Names of its code made at run time, once a sample went through such code.
+    jit: Option<Arc<JitProcess>>,
+    /// Where it has mapped a jitdump file that nobody was told of.
+    dump: Option<Mapping>,
 }
 
 impl Process {
@@ -130,6 +135,14 @@ impl Process {
             ended: None,
             code: None,
             resolved: FxHashMap::default(),
+            jit: None,
+            dump: None,
+        }
+    }
+
+    fn note_dump(&mut self, mapping: &Mapping) {
+        if matches!(&mapping.backing, Backing::File { path, .. } if jit::is_dump(path)) {
+            self.dump = Some(mapping.clone());
         }
     }
 }
@@ -141,6 +154,7 @@ pub(crate) struct ProcessCounts {
     pub(crate) maps_reads: u64,
     pub(crate) unopened_files: u64,
     pub(crate) forgotten: u64,
+    pub(crate) jit: JitCounts,
 }
 
 /// All processes.
@@ -149,6 +163,7 @@ pub(crate) struct ProcessTable {
     by_pid: FxHashMap<u32, Process>,
     binaries: Binaries,
     vdso: Option<MappedFile>,
+    jit: Option<JitFollower>,
     cgroups: FxHashMap<u64, String>,
     next: u32,
     maps_reads: u64,
@@ -156,9 +171,9 @@ pub(crate) struct ProcessTable {
 }
 
 impl ProcessTable {
-    /// A table without any process. `vdso` is the image of the kernel's vDSO.
-    pub(crate) fn new(vdso: Option<MappedFile>) -> Self {
-        Self { vdso, ..Self::default() }
+    /// A table without any process. `vdso` is the image of the kernel's vDSO; `jit` has names of code made at run time.
+    pub(crate) fn new(vdso: Option<MappedFile>, jit: Option<JitFollower>) -> Self {
+        Self { vdso, jit, ..Self::default() }
     }
 
     /// Takes in what happened.
@@ -185,6 +200,7 @@ impl ProcessTable {
                 // Of a process that is not known yet all maps are read when a sample needs them.
                 if let Some(process) = self.by_pid.get_mut(&event.pid) {
                     process.resolved.retain(|start, _| *start >= mapping.end || *start < mapping.start);
+                    process.note_dump(&mapping);
                     process.mappings.insert(mapping);
                     process.version += 1;
                 }
@@ -252,6 +268,7 @@ impl ProcessTable {
             if let Some(mappings) = maps_file::read(pid).ok().map(Mappings::from_list)
                 && mappings.find(address).is_some()
             {
+                mappings.iter().for_each(|mapping| process.note_dump(mapping));
                 process.mappings = mappings;
                 process.complete = true;
                 process.resolved.clear();
@@ -269,6 +286,23 @@ impl ProcessTable {
                 Place::File { binary, file, file_offset }
             }
         }
+    }
+
+    /// Names of the code that a process has made at run time. The process must have been asked for by
+    /// [`ProcessTable::process`]. From the first call on they are followed.
+    pub(crate) fn jit(&mut self, pid: u32) -> Option<Arc<JitProcess>> {
+        let process = self.by_pid.get_mut(&pid)?;
+        if process.jit.is_none() {
+            process.jit = self.jit.as_ref()?.follow(pid, process.identity?);
+        }
+        let jit = process.jit.clone()?;
+        if let Some(mapping) = process.dump.take()
+            && let Backing::File { key, path } = &mapping.backing
+        {
+            let (_, file) = resolve(&mut self.binaries, &mut process.resolved, pid, &mapping, *key, path);
+            file.file.into_iter().for_each(|file| jit.set_dump(file));
+        }
+        Some(jit)
     }
 
     /// The version of a process's mappings, and which process it is.
@@ -332,6 +366,7 @@ impl ProcessTable {
             maps_reads: self.maps_reads,
             unopened_files: self.binaries.unopened,
             forgotten: self.forgotten,
+            jit: self.jit.as_ref().map(JitFollower::counts).unwrap_or_default(),
         }
     }
 }

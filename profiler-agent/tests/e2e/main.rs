@@ -6,6 +6,7 @@ mod errors;
 mod formats;
 mod full_disk;
 mod help;
+mod jit;
 mod kernel_stacks;
 mod known_stacks;
 mod objects;

@@ -233,7 +233,7 @@ fn code_made_at_run_time_is_walked_through() {
     let _quiet = quiet();
     let recording = record(FAST, &[&program(Program::Jit, FramePointers), "1"]);
     let through = recording.samples(|stack| {
-        stack.is_whole() && stack.has("main") && stack.has("run_emitted") && stack.has("[jit]")
+        stack.is_whole() && stack.has("main") && stack.has("run_emitted") && stack.has("emitted_outer")
     });
     assert!(through > ENOUGH, "{}", recording.show());
 }
