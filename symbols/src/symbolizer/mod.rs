@@ -1,5 +1,5 @@
-//! The names of addresses: in files, by DWARF debug info with inlined functions or by symbol table, in linkage tables
-//! by relocations; in the kernel, by `/proc/kallsyms`.
+//! The names of addresses: in files, by DWARF debug info with inlined functions, by symbol table, by the one packed into
+//! `.gnu_debugdata`, by Go's table of functions, in linkage tables by relocations; in the kernel, by `/proc/kallsyms`.
 //!
 //! Only this module knows blazesym. A [`Symbolizer`] is not `Send`: the thread that makes it owns it.
 //!
@@ -10,7 +10,9 @@
 
 mod compressed;
 mod demangle;
+mod go_names;
 mod linkage_tables;
+mod mini_debug_info;
 mod sources;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -184,6 +186,14 @@ impl Symbolizer {
             self.qualify(&mut names, &debug_info, vaddrs, identity);
         }
         self.fill(&mut names, &sources::path_of(&file), false, vaddrs, identity);
+        if let Some(mini) =
+            self.plans.get(&identity).and_then(|plan| plan.mini.as_ref()).map(sources::path_of)
+        {
+            self.fill(&mut names, &mini, false, vaddrs, identity);
+        }
+        if self.plans.get(&identity).is_some_and(|plan| plan.is_go) {
+            go_names::fill(&file, path, vaddrs, &mut names);
+        }
         if let Some(plan) = self.plans.get_mut(&identity) {
             plan.linkage_tables.rename(&file, path, vaddrs, &mut names);
         }

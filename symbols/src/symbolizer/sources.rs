@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::compressed;
 use super::linkage_tables::LinkageTables;
+use super::{go_names, mini_debug_info};
 use crate::elf::image::{self, Image};
 use crate::elf::sections::{Section, Sections};
 use crate::elf::{ElfError, FileFacts, Headers};
@@ -59,6 +60,10 @@ pub(super) struct Plan {
     /// Whether there is debug info that is left alone because it costs too much.
     pub(super) too_costly: bool,
     pub(super) linkage_tables: LinkageTables,
+    /// The symbol table that was packed into it.
+    pub(super) mini: Option<File>,
+    /// Whether it has Go's table of functions.
+    pub(super) is_go: bool,
 }
 
 impl Plan {
@@ -73,7 +78,11 @@ impl Plan {
         let image = Image::new(file, path)?;
         let sections = Headers::read(&image)?.sections(&image)?;
         let linkage_tables = LinkageTables::of(&sections);
-        let symbols = cost_of_symbols(&image, &sections)?;
+        let is_go = go_names::is_there(&sections);
+        let mini = mini_debug_info::unpack(&image, &sections);
+        let of_mini =
+            mini.as_ref().and_then(|mini| mini.metadata().ok()).map_or(0, |metadata| 2 * metadata.len());
+        let symbols = cost_of_symbols(&image, &sections)?.saturating_add(of_mini);
         if symbols > cost_at_most {
             let (path, what) = (path.to_owned(), "symbol table");
             return Err(ElfError::TooLarge { path, what, size: symbols, limit: cost_at_most });
@@ -88,12 +97,12 @@ impl Plan {
         let cost = symbols.saturating_add(cost);
         if cost > cost_at_most {
             let debug_info = DebugInfo::None;
-            return Ok(Self { debug_info, cost: symbols, too_costly: true, linkage_tables });
+            return Ok(Self { debug_info, cost: symbols, too_costly: true, linkage_tables, mini, is_go });
         }
         // Decompressing takes time, so that it is tried last.
         let is_sound = !matches!(debug_info, DebugInfo::Own) || unpacks_as_claimed(&image, &sections);
         let debug_info = if is_sound { debug_info } else { DebugInfo::None };
-        Ok(Self { debug_info, cost, too_costly: false, linkage_tables })
+        Ok(Self { debug_info, cost, too_costly: false, linkage_tables, mini, is_go })
     }
 
     /// Of a file that turned out to be unreadable in this way.

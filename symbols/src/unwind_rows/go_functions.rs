@@ -1,4 +1,4 @@
-//! Go's own table of functions, as a source of rows.
+//! Go's own table of functions, as a source of rows, and of names.
 //!
 //! Go's linker leaves call frame information out of stripped programs, and those are the usual ones. What it always
 //! keeps is `.gopclntab`, since Go's runtime walks stacks by it: for each instruction of each function, how far the
@@ -44,13 +44,17 @@ struct Layout {
 }
 
 /// The table of one file.
-pub(super) struct GoFunctions<'a> {
+pub(crate) struct GoFunctions<'a> {
     bytes: &'a [u8],
     layout: Layout,
     /// Functions; one more entry of the list says where the last one ends.
     count: usize,
     text_start: u64,
     names: usize,
+    /// Of compilation units, numbers of files; then the names of files.
+    units: usize,
+    files: usize,
+    /// All tables by address, those of stack pointers among them.
     stack_tables: usize,
     /// The list of functions; offsets of functions are from here.
     list: usize,
@@ -59,7 +63,7 @@ pub(super) struct GoFunctions<'a> {
 impl<'a> GoFunctions<'a> {
     /// Reads the header. None if it is of no version that is known, or broken. `text_start`: where the text starts, for
     /// programs whose header does not say it (position-independent ones).
-    pub(super) fn parse(bytes: &'a [u8], text_start: Option<u64>) -> Option<Self> {
+    pub(crate) fn parse(bytes: &'a [u8], text_start: Option<u64>) -> Option<Self> {
         let version = u32::from_le_bytes(*bytes.first_chunk()?);
         // Two zeros, the least size of an instruction, and the size of a pointer.
         if *bytes.get(4..8)? != [0, 0, 1, 8] {
@@ -88,6 +92,8 @@ impl<'a> GoFunctions<'a> {
             count: usize::try_from(field(0)?.min(FUNCTIONS_AT_MOST)).ok()?,
             text_start,
             names: offset(first)?,
+            units: offset(first + 1)?,
+            files: offset(first + 2)?,
             stack_tables: offset(first + 3)?,
             list: offset(first + 4)?,
         })
@@ -146,6 +152,46 @@ impl<'a> GoFunctions<'a> {
         (size - pairs.len(), at.min(within.end))
     }
 
+    /// The function that an address lies in: its name, and the source file and line of the address; empty and 0 where
+    /// they are not known.
+    pub(crate) fn name_at(&self, address: u64) -> Option<(&'a [u8], &'a [u8], u32)> {
+        let is_after = |number: usize| self.start(number).is_none_or(|start| start > address);
+        let (mut from, mut to) = (0, self.count);
+        while from < to {
+            let middle = from + (to - from) / 2;
+            (from, to) = if is_after(middle) { (from, middle) } else { (middle + 1, to) };
+        }
+        let number = from.checked_sub(1)?;
+        if !is_after(number + 1) {
+            return None;
+        }
+        let (start, function) = (self.start(number)?, self.function(number)?);
+        let name = text(function.name).filter(|name| !name.is_empty())?;
+        let line =
+            self.value_at(function.line_table, start, address).and_then(|line| u32::try_from(line).ok());
+        let file = self.value_at(function.file_table, start, address).and_then(|file| {
+            let file = usize::try_from(file).ok()?.checked_add(function.unit)?.checked_mul(4)?;
+            let at = u32::from_le_bytes(*self.bytes.get(self.units..)?.get(file..)?.first_chunk()?);
+            text(self.bytes.get(self.files..)?.get(at as usize..)?)
+        });
+        Some((name, file.unwrap_or_default(), line.unwrap_or_default()))
+    }
+
+    /// What a table of a function that starts at `at` says of an address.
+    fn value_at(&self, table: usize, mut at: u64, address: u64) -> Option<i64> {
+        let mut pairs = self.bytes.get(self.stack_tables..)?.get(table..)?;
+        let (mut value, mut is_first) = (-1i64, true);
+        while is_first || pairs.first() != Some(&0) {
+            is_first = false;
+            let (change, bytes) = pair(&mut pairs)?;
+            (value, at) = (value.wrapping_add(change), at.saturating_add(bytes));
+            if address < at {
+                return Some(value);
+            }
+        }
+        None
+    }
+
     /// Where a function starts; of the number after the last one, where that ends.
     fn start(&self, number: usize) -> Option<u64> {
         let size = self.layout.address_bytes;
@@ -156,7 +202,7 @@ impl<'a> GoFunctions<'a> {
         }
     }
 
-    fn function(&self, number: usize) -> Option<Function<'_>> {
+    fn function(&self, number: usize) -> Option<Function<'a>> {
         let size = self.layout.address_bytes;
         let at = self.bytes.get(self.list.checked_add((number * 2 + 1) * size)?..)?;
         let offset = match size {
@@ -168,6 +214,9 @@ impl<'a> GoFunctions<'a> {
         let name = self.bytes.get(self.names..)?.get(word(self.layout.name)?..)?;
         Some(Function {
             stack_table: word(self.layout.stack_table)?,
+            file_table: word(self.layout.stack_table + 4)?,
+            line_table: word(self.layout.stack_table + 8)?,
+            unit: word(self.layout.stack_table + 16)?,
             flags: *bytes.get(self.layout.flags)?,
             name,
         })
@@ -178,6 +227,10 @@ impl<'a> GoFunctions<'a> {
 struct Function<'a> {
     /// Offset of its table of stack pointers.
     stack_table: usize,
+    /// Of its tables of files and lines; and where the files of its compilation unit start.
+    file_table: usize,
+    line_table: usize,
+    unit: usize,
     flags: u8,
     /// Its name, and what follows behind a zero.
     name: &'a [u8],
@@ -215,6 +268,11 @@ impl Function<'_> {
         };
         Rule { rbp, rbp_operand, ..Rule::register(7, offset) }
     }
+}
+
+/// Text that a zero ends.
+fn text(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.get(..bytes.iter().position(|byte| *byte == 0)?)
 }
 
 /// One pair: how the value changes, and for how many bytes of code it holds.

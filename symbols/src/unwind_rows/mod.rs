@@ -18,7 +18,7 @@ mod blocks;
 mod bytes;
 mod entries;
 mod evaluate;
-mod go_functions;
+pub(crate) mod go_functions;
 mod rows;
 mod rules;
 mod sections;

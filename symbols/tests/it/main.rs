@@ -14,6 +14,7 @@ mod perf_agreement;
 mod perf_lists;
 mod split_debug_info;
 mod stack_ends;
+mod stripped_names;
 mod symbolizer;
 mod unwind_agreement;
 mod unwind_framehop;
