@@ -149,9 +149,59 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR", env = "VESTA_SOURCE_DIR", value_delimiter = ',')]
     pub(crate) source_dir: Vec<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
+
     /// Print the address as one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What samples are labelled with.
+#[derive(Debug, Args)]
+pub(crate) struct LabelArgs {
+    /// A label for all samples, e.g. env=prod; may be given several times. `host` takes the place of the host's name
+    #[arg(long, value_name = "NAME=VALUE", value_parser = own_label)]
+    pub(crate) label: Vec<(String, String)>,
+
+    /// Label processes with their command lines (`command`), secrets replaced
+    #[arg(long, env = "VESTA_COMMAND_LINE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) command_line: bool,
+
+    /// Also replace the values of options and variables with this word in their names; several with commas
+    #[arg(long, value_name = "WORD", env = "VESTA_REDACT", value_delimiter = ',')]
+    pub(crate) redact: Vec<String>,
+}
+
+/// Labels that the agent gives itself; a user's would say two things.
+const OWN_LABELS: [&str; 17] = [
+    "event",
+    "process",
+    "exe",
+    "cgroup",
+    "pid",
+    "tid",
+    "thread",
+    "status",
+    "cpu",
+    "container",
+    "container_runtime",
+    "container_name",
+    "pod_uid",
+    "pod",
+    "namespace",
+    "unit",
+    "command",
+];
+
+/// A label that the agent does not give itself.
+pub(crate) fn own_label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = label(text)?;
+    match OWN_LABELS.contains(&&*name) {
+        true => Err(format!("`{name}` is a label that Vesta gives itself")),
+        false if value.is_empty() => Err(format!("the label `{name}` has no value")),
+        false => Ok((name, value)),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -188,6 +238,9 @@ pub(crate) struct RecordArgs {
     /// Print the summary as JSON on standard output
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) labels: LabelArgs,
 
     /// Measure what the parts of the kernel program take; costs it some 0.2 µs a sample
     #[arg(long)]

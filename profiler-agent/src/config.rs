@@ -10,7 +10,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
-    cli::{self, Bytes, ObjectStoreArgs, RunArgs},
+    cli::{self, Bytes, LabelArgs, ObjectStoreArgs, RunArgs},
+    processes::LabelOptions,
     unwind_tables::CacheOptions,
 };
 
@@ -59,6 +60,9 @@ struct File {
     source_dir: Option<Vec<PathBuf>>,
     store: Option<String>,
     store_cache_bytes: Option<String>,
+    label: Option<Vec<String>>,
+    command_line: Option<bool>,
+    redact: Option<Vec<String>>,
 }
 
 /// Longer ones make fewer small files; what they hold can be read and is safe all the same.
@@ -102,6 +106,10 @@ pub(crate) struct RunConfig {
     pub(crate) source_dir: Vec<PathBuf>,
     /// Where profiles go beside the data directory, if anywhere.
     pub(crate) objects: Option<ObjectStoreConfig>,
+    /// Labels of all samples.
+    pub(crate) label: Vec<(String, String)>,
+    /// What is asked of processes beside their names.
+    pub(crate) labels: LabelOptions,
 }
 
 impl RunConfig {
@@ -136,6 +144,10 @@ impl RunConfig {
         let origins = file.allow_origin.unwrap_or_default();
         let origins: Result<Vec<_>, _> = origins.iter().map(|text| cli::origin(text)).collect();
         let origins = origins.map_err(|message| value("allow_origin", message))?;
+        let labels = file.label.unwrap_or_default();
+        let labels: Result<Vec<_>, _> = labels.iter().map(|text| cli::own_label(text)).collect();
+        let labels = labels.map_err(|message| value("label", message))?;
+        let (command_line, redact) = (file.command_line.unwrap_or(false), file.redact.unwrap_or_default());
         let listen = args.listen.clone().or(file.listen).unwrap_or_else(|| "127.0.0.1:7171".into());
         let window = args.window.or(window).map_or(DEFAULT_WINDOW, |span| span.0);
         if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&window) {
@@ -159,6 +171,8 @@ impl RunConfig {
             unwind_table_bytes: table_bytes_or_default(args.unwind_table_bytes.or(table_bytes)),
             unwind_cache,
             objects,
+            label: if args.labels.label.is_empty() { labels } else { args.labels.label.clone() },
+            labels: label_options(&args.labels, command_line, redact),
             allow_origin: if args.allow_origin.is_empty() { origins } else { args.allow_origin.clone() },
             source_dir: match &args.source_dir[..] {
                 [] => file.source_dir.unwrap_or_default(),
@@ -166,6 +180,14 @@ impl RunConfig {
             },
         })
     }
+}
+
+/// What is asked of processes, by flags, which win, and by the file.
+pub(crate) fn label_options(args: &LabelArgs, command_line: bool, redact: Vec<String>) -> LabelOptions {
+    let redact = if args.redact.is_empty() { redact } else { args.redact.clone() };
+    // An empty word is in every name.
+    let words = redact.iter().map(|word| word.trim().to_lowercase()).filter(|word| !word.is_empty());
+    LabelOptions { command_line: args.command_line || command_line, redact: words.collect() }
 }
 
 /// Bytes that unwind tables may take in the kernel, unless someone said.
@@ -312,6 +334,12 @@ mod tests {
         assert_eq!(objects(&[], Some(file)), expected("s3://a/b", 1 << 30));
         assert_eq!(objects(&["--store", "s3://c"], Some(file)), expected("s3://c", 1 << 30));
         assert_eq!(objects(&["--store", "", "--store-cache-bytes", "0"], Some(file)), None);
+        let file = "label = [\"env=prod\"]\ncommand_line = true\nredact = [\"PIN\"]\n";
+        let config = run(&[], Some(file)).unwrap();
+        assert_eq!(config.label, [("env".to_owned(), "prod".to_owned())]);
+        assert_eq!(config.labels, LabelOptions { command_line: true, redact: vec!["pin".to_owned()] });
+        assert_eq!(run(&["--label", "env=test"], Some(file)).unwrap().label[0].1, "test");
+        assert_eq!(run(&[], None).unwrap().labels, LabelOptions::default());
         let coarsen = |flags: &[&str], file| run(flags, file).unwrap().coarsen;
         assert_eq!(coarsen(&[], None), "24h=10s,7d=1m,90d=1h".parse().unwrap());
         assert_eq!(coarsen(&[], Some("coarsen = \"2d=1m\"")), "2d=1m".parse().unwrap());
@@ -322,6 +350,7 @@ mod tests {
     fn mistakes_in_the_file_are_named() {
         let message = |file: &str| run(&[], Some(file)).unwrap_err().to_string();
         assert!(message("frequenzy = 9").contains("frequenzy"));
+        assert!(message("label = [\"pid=1\"]").contains("pid"));
         assert!(message("retention = \"soon\"").contains("retention"));
         assert!(message("coarsen = \"1d=7s\"").contains("coarsen"));
         assert!(message("frequency = 0").contains("frequency"));

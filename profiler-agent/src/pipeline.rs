@@ -20,6 +20,7 @@ use crate::{
     keeper::Keeper,
     live::LiveInterest,
     naming::{Namer, Origin},
+    processes::LabelOptions,
     processor::{self, PARTS_MAX, ProcessorOptions, ToName, ToProcess},
     sink::Sink,
     unwind_tables::{CacheOptions, TableSource, UnwindTables},
@@ -45,6 +46,8 @@ pub(crate) struct PipelineOptions {
     /// Where they are kept on disk, if at all.
     pub(crate) table_cache: Option<CacheOptions>,
     pub(crate) origin: Origin,
+    /// What is asked of processes beside their names.
+    pub(crate) labels: LabelOptions,
 }
 
 /// A pipeline at work.
@@ -82,7 +85,7 @@ impl Pipeline {
                 name_windows(&windows_out, Namer::new(origin, source, is_logged), keeper);
             })?
         };
-        let window = ProcessorOptions { window: options.window, part: options.log };
+        let window = ProcessorOptions { window: options.window, part: options.log, labels: options.labels };
         let built_in = work_in.clone();
         let built = move |built| built_in.send(ToProcess::Built(built)).map_err(|_| ());
         let tables = UnwindTables::new(program.tables()?, options.table_bytes, source, built)?;

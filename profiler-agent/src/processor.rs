@@ -13,7 +13,7 @@ use crate::{
     capture::{Batch, CaptureTotals},
     jit::JitFollower,
     live::LiveInterest,
-    processes::{ProcessCounts, ProcessTable, vdso_image},
+    processes::{LabelOptions, ProcessCounts, ProcessTable, vdso_image},
     unwind_tables::{Built, TableCounts, UnwindTables},
     window::{ClockOffset, Unfinished, Window},
 };
@@ -59,12 +59,13 @@ pub(crate) enum ToProcess {
 }
 
 /// Settings of the processor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ProcessorOptions {
     /// Length of a window, and of a row's time bucket.
     pub(crate) window: Duration,
     /// How often what was sampled goes to naming before its window closes, if at all.
     pub(crate) part: Option<Duration>,
+    pub(crate) labels: LabelOptions,
 }
 
 struct Processor {
@@ -93,8 +94,8 @@ pub(crate) fn spawn(
     let jit = JitFollower::start()?;
     thread::Builder::new().name("vesta-process".into()).spawn(move || {
         let mut processor = Processor {
+            table: ProcessTable::new(vdso_image(), Some(jit)).with_labels(options.labels.clone()),
             options,
-            table: ProcessTable::new(vdso_image(), Some(jit)),
             tables,
             part: Window::default(),
             samples: 0,
@@ -156,6 +157,9 @@ impl Processor {
     fn take(&mut self, mut batch: Batch) -> Result<(), Gone> {
         let (clock, bucket_ms, now) = (ClockOffset::now(), self.bucket_ms(), Instant::now());
         batch.samples.sort_by_key(|sample| sample.time_ns);
+        if batch.totals.process_events_lost > self.account.after.process_events_lost {
+            self.table.events_lost();
+        }
         let mut events = batch.events.into_iter().peekable();
         for sample in &batch.samples {
             // What happened before the sample, and nothing after it: the addresses are those of its moment.

@@ -183,6 +183,7 @@ impl Window {
         bucket_ms: i64,
         seen: &mut dyn FnMut(BinaryHandle),
     ) {
+        table.sampled(sample.pid, sample.tid);
         let (process, labels) =
             table.process(sample.pid, sample.identity, &sample.process_comm, sample.cgroup_id);
         self.processes.entry(process).or_insert(labels);

@@ -1,8 +1,8 @@
 /* Code made at run time, outside any file.
  *
- * jit [SECONDS=5]
+ * jit [SECONDS=5] [MEMFD=0]
  *
- * Emits two functions with frame pointers into anonymous memory, names them in /tmp/perf-PID.map (left behind,
+ * Emits two functions with frame pointers into anonymous memory, or into a file in memory as .NET does, names them in /tmp/perf-PID.map (left behind,
  * as the runtimes do that write such maps), and calls them. Expected stack, root first:
  *   _start … main; run_emitted; emitted_outer (in the map); emitted_loop (in the map)
  */
@@ -62,7 +62,11 @@ KEPT unsigned long run_emitted(emitted_function *function)
 int main(int argc, char **argv)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    char *code = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int file = number_argument(argc, argv, 2, 0) != 0 ? memfd_create("doublemapper", 0) : -1;
+    if (file >= 0 && ftruncate(file, (off_t)page) != 0)
+        return 1;
+    int flags = file >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+    char *code = mmap(NULL, page, PROT_READ | PROT_WRITE, flags, file, 0);
     if (code == MAP_FAILED)
         return 1;
     char *loop = code + sizeof emitted_outer;

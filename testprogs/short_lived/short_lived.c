@@ -1,6 +1,6 @@
-/* Many processes that live for 30 ms each.
+/* Many processes that live for 30 ms each, or for another time.
  *
- * short_lived [PER_SECOND=40] [SECONDS=5]
+ * short_lived [PER_SECOND=40] [SECONDS=5] [CHILD_SECONDS=0.03]
  *
  * The parent starts PER_SECOND * SECONDS children by fork and exec of this same file, evenly spaced (late when
  * the machine has no CPU left), and prints how many: `children N`. At most 200 live at a time.
@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CHILD_SECONDS 0.030
+#define CHILD_SECONDS "0.030"
 #define LIVE_AT_MOST 200
 
 KEPT unsigned long short_work(unsigned long value)
@@ -25,9 +25,9 @@ KEPT unsigned long short_work(unsigned long value)
     return value;
 }
 
-static void start_child(const char *file)
+static void start_child(const char *file, const char *child_seconds)
 {
-    char *arguments[] = {(char *)file, "child", NULL};
+    char *arguments[] = {(char *)file, "child", (char *)child_seconds, NULL};
     pid_t pid = fork();
     if (pid == 0) {
         execv(file, arguments);
@@ -59,7 +59,7 @@ static void sleep_until(struct timespec *due, double later)
         ;
 }
 
-static int parent(double per_second, double seconds)
+static int parent(double per_second, double seconds, const char *child_seconds)
 {
     /* Not /proc/self/exe: the name of the process would become `exe`. */
     char file[4096];
@@ -72,7 +72,7 @@ static int parent(double per_second, double seconds)
     clock_gettime(CLOCK_MONOTONIC, &due);
     long started = 0, live = 0;
     for (long total = (long)(per_second * seconds); started < total; started++, live++) {
-        start_child(file);
+        start_child(file, child_seconds);
         sleep_until(&due, 1 / per_second);
         while (live > 0 && reap(live < LIVE_AT_MOST ? WNOHANG : 0))
             live--;
@@ -85,11 +85,12 @@ static int parent(double per_second, double seconds)
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && strcmp(argv[1], "child") == 0) {
-        run_for(CHILD_SECONDS);
+    if (argc == 3 && strcmp(argv[1], "child") == 0) {
+        run_for(number_argument(argc, argv, 2, 0));
         volatile unsigned long result = short_work(1);
         (void)result;
         return 0;
     }
-    return parent(number_argument(argc, argv, 1, 40), number_argument(argc, argv, 2, 5));
+    return parent(number_argument(argc, argv, 1, 40), number_argument(argc, argv, 2, 5),
+                  argc > 3 ? argv[3] : CHILD_SECONDS);
 }

@@ -24,14 +24,16 @@ pub enum Program {
     Threads,
     /// Rust: generic and inlined functions. `inlines [SECONDS=5]`
     Inlines,
-    /// C: children by fork and exec that live 30 ms each. `short_lived [PER_SECOND=40] [SECONDS=5]`
+    /// C: children by fork and exec that live 30 ms each. `short_lived [PER_SECOND=40] [SECONDS=5] [CHILD_SECONDS=0.03]`
     ShortLived,
     /// C: system calls in a loop. `syscalls [SECONDS=5]`
     Syscalls,
-    /// C: code made at run time, named in /tmp/perf-PID.map. `jit [SECONDS=5]`
+    /// C: code made at run time, named in /tmp/perf-PID.map. `jit [SECONDS=5] [MEMFD=0]`
     Jit,
     /// C: code made again and again at the same address. `jit_reuse [SECONDS=5]`
     JitReuse,
+    /// C: a process whose first thread has ended. `headless [SECONDS=5]`
+    Headless,
     /// C: a signal handler over an interrupted function. `signals [ALTERNATE=0] [SECONDS=5]`
     Signals,
     /// C: calls through the procedure linkage table. `plt [REBIND=0] [SECONDS=5]`
@@ -110,7 +112,7 @@ const BOTH: &[Variant] = &[FramePointers, NoFramePointers];
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Shares,
         Self::Recursion,
         Self::Threads,
@@ -119,6 +121,7 @@ impl Program {
         Self::Syscalls,
         Self::Jit,
         Self::JitReuse,
+        Self::Headless,
         Self::Signals,
         Self::Plt,
         Self::Realigned,
@@ -147,6 +150,7 @@ impl Program {
             Self::Syscalls => Facts::new("syscalls", C, PLAIN),
             Self::Jit => Facts::new("jit", C, PLAIN),
             Self::JitReuse => Facts::new("jit_reuse", C, BOTH),
+            Self::Headless => Facts { flags: &["-pthread"], ..Facts::new("headless", C, BOTH) },
             Self::Signals => Facts::new("signals", C, BOTH),
             Self::Plt => Facts { flags: &["-Wl,-z,lazy"], ..Facts::new("plt", C, BOTH) },
             Self::Realigned => Facts::new("realigned", C, BOTH),

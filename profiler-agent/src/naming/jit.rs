@@ -51,7 +51,8 @@ impl Made {
         // Nearly all stacks have none.
         let address = if self.0.is_empty() { None } else { code_address(frame) };
         let address = address?;
-        self.0.iter().find(|(made, _)| *made == address)?.1.as_ref()
+        let at = self.0.binary_search_by_key(&address, |(made, _)| *made).ok()?;
+        self.0[at].1.as_ref()
     }
 }
 

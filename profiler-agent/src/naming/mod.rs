@@ -34,6 +34,8 @@ pub(crate) struct Origin {
     pub(crate) host: String,
     /// CPU time that one sample stands for.
     pub(crate) period_ns: i64,
+    /// Labels of all samples, as users said.
+    pub(crate) labels: Vec<(String, String)>,
 }
 
 /// How many user stacks there were, and how many of them are whole.

@@ -79,18 +79,18 @@ impl OpenWindow {
             return *series;
         }
         let labels = known.get(&process).cloned().unwrap_or_default();
-        let pairs = [
+        let own = [
             ("event", "cpu"),
-            ("host", &namer.origin.host),
-            ("process", &labels.process),
-            ("exe", &labels.exe),
-            ("cgroup", &labels.cgroup),
+            ("host", namer.origin.host.as_str()),
+            ("process", labels.process.as_str()),
+            ("exe", labels.exe.as_str()),
+            ("cgroup", labels.cgroup.as_str()),
         ];
-        let labels = pairs
-            .iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| (self.builder.string(name), self.builder.string(value)))
-            .collect();
+        let more = labels.more.iter().map(|(name, value)| (*name, value.as_str()));
+        let said = namer.origin.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let all = own.into_iter().chain(more).chain(said).filter(|(_, value)| !value.is_empty());
+        let labels =
+            all.map(|(name, value)| (self.builder.string(name), self.builder.string(value))).collect();
         let series = self.builder.cpu_series(labels, namer.origin.period_ns);
         self.series.insert(process, series);
         series
@@ -129,14 +129,7 @@ impl OpenWindow {
         (node, status)
     }
 
-    fn push(
-        &mut self,
-        parent: NodeId,
-        id: FrameId,
-        raw: &RawFrame,
-        made: &Made,
-        namer: &Namer,
-    ) -> NodeId {
+    fn push(&mut self, parent: NodeId, id: FrameId, raw: &RawFrame, made: &Made, namer: &Namer) -> NodeId {
         let version = made.version(raw);
         let frames = match self.frames.get(&(id, version)) {
             Some(frames) => frames.clone(),

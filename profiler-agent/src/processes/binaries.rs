@@ -4,7 +4,10 @@
 use std::{
     fs::File,
     io,
-    os::{fd::AsFd, unix::fs::MetadataExt},
+    os::{
+        fd::AsFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
     sync::Arc,
 };
 
@@ -29,6 +32,18 @@ pub(crate) struct MappedFile {
     pub(crate) path: Arc<str>,
     /// The file, if it could be opened.
     pub(crate) file: Option<Arc<File>>,
+}
+
+impl MappedFile {
+    /// Whether it is code made at run time all the same: a file in memory that is no ELF file, as .NET has its code in.
+    pub(crate) fn is_made(&self) -> bool {
+        let mut magic = [0; 4];
+        self.path.starts_with("/memfd:")
+            && self
+                .file
+                .as_ref()
+                .is_some_and(|file| file.read_exact_at(&mut magic, 0).is_err() || magic != *b"\x7fELF")
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

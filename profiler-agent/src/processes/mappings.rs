@@ -27,12 +27,17 @@ impl Backing {
         let path = path.strip_suffix(" (deleted)").unwrap_or(path);
         if path == "[vdso]" {
             Self::Vdso
-        } else if path.starts_with('/') && !path.starts_with("//") && key.inode != 0 {
+        } else if path.starts_with('/') && !path.starts_with("//") && !is_memory(path) && key.inode != 0 {
             Self::File { key, path: Arc::from(path) }
         } else {
             Self::Anonymous
         }
     }
+}
+
+/// Memory without content of its own, which the kernel names all the same: shared, or in huge pages.
+fn is_memory(path: &str) -> bool {
+    path == "/dev/zero" || path.starts_with("/SYSV") || path.starts_with("/anon_hugepage")
 }
 
 /// One executable mapping: addresses `start..end` show the file from `file_offset` on.
@@ -147,6 +152,8 @@ mod tests {
     fn names_say_what_stands_behind() {
         let key = FileKey { major: 1, minor: 2, inode: 3 };
         assert_eq!(Backing::of("//anon", key), Backing::Anonymous);
+        assert_eq!(Backing::of("/dev/zero (deleted)", key), Backing::Anonymous);
+        assert_eq!(Backing::of("/SYSV00000000 (deleted)", key), Backing::Anonymous);
         assert_eq!(Backing::of("[vdso]", key), Backing::Vdso);
         assert_eq!(Backing::of("[heap]", FileKey::default()), Backing::Anonymous);
         assert!(matches!(Backing::of("/memfd:jit (deleted)", key), Backing::File { .. }));

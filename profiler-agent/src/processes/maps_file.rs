@@ -13,9 +13,27 @@ use super::mappings::{Backing, FileKey, Mapping};
 /// Bytes read of one maps file: 128,000 mappings of a usual line length. What lies beyond is found by misses.
 const MAPS_BYTES_MAX: u64 = 16 << 20;
 
+/// Threads of a process that are asked, one after the other, when its first one has ended.
+const THREADS_ASKED: usize = 64;
+
+/// What the folder in /proc of a process says, or that of one of its threads: when the first thread has ended and others
+/// go on, that of the process says nothing.
+pub(crate) fn of_any_thread<T>(pid: u32, ask: impl Fn(&str) -> Option<T>) -> Option<T> {
+    if let Some(said) = ask(&format!("/proc/{pid}")) {
+        return Some(said);
+    }
+    let mut threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten().take(THREADS_ASKED);
+    threads.find_map(|thread| ask(thread.path().to_str()?))
+}
+
 /// The executable mappings of a live process.
 pub(crate) fn read(pid: u32) -> io::Result<Vec<Mapping>> {
-    let file = File::open(format!("/proc/{pid}/maps"))?;
+    let mapped = |folder: &str| read_in(folder).ok().filter(|mappings| !mappings.is_empty());
+    of_any_thread(pid, mapped).ok_or_else(|| io::Error::other("the process has no mappings"))
+}
+
+fn read_in(folder: &str) -> io::Result<Vec<Mapping>> {
+    let file = File::open(format!("{folder}/maps"))?;
     let mut reader = BufReader::with_capacity(64 << 10, file.take(MAPS_BYTES_MAX));
     let mut mappings = Vec::new();
     let mut line = Vec::new();

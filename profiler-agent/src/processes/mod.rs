@@ -5,6 +5,7 @@
 //! is another process.
 
 mod binaries;
+mod labels;
 mod mappings;
 mod maps_file;
 mod sideband;
@@ -20,6 +21,8 @@ use rustc_hash::FxHashMap;
 pub(crate) use binaries::{BinaryHandle, MappedFile, VDSO};
 pub(crate) use sideband::{ProcessEvent, Sideband};
 pub(crate) use vdso::vdso_image;
+
+use labels::Label;
 
 use crate::jit::{self, JitCounts, JitFollower, JitProcess};
 use binaries::{Binaries, MappedAt};
@@ -46,6 +49,17 @@ pub(crate) struct ProcessLabels {
     pub(crate) exe: String,
     /// Path of its cgroup (v2).
     pub(crate) cgroup: String,
+    /// What the path says of containers, pods and units; its command line, if it was asked for.
+    pub(crate) more: Vec<Label>,
+}
+
+/// What is asked of processes beside their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LabelOptions {
+    /// Whether command lines are wanted.
+    pub(crate) command_line: bool,
+    /// Words in the names of options whose values are secrets, beside the usual ones; lower case.
+    pub(crate) redact: Vec<String>,
 }
 
 /// Where a user address lies.
@@ -110,6 +124,8 @@ struct Process {
     complete: bool,
     maps_read: Option<Instant>,
     ended: Option<Instant>,
+    /// Its first thread has ended, and others go on.
+    headless: bool,
     /// All its code, as of `version`.
     code: Option<Arc<ProcessCode>>,
     /// Binaries already asked for, by start of their mapping.
@@ -133,6 +149,7 @@ impl Process {
             complete,
             maps_read: None,
             ended: None,
+            headless: false,
             code: None,
             resolved: FxHashMap::default(),
             jit: None,
@@ -164,13 +181,19 @@ pub(crate) struct ProcessTable {
     binaries: Binaries,
     vdso: Option<MappedFile>,
     jit: Option<JitFollower>,
-    cgroups: FxHashMap<u64, String>,
+    label_options: LabelOptions,
+    cgroups: FxHashMap<u64, Cgroup>,
     next: u32,
     maps_reads: u64,
     forgotten: u64,
 }
 
 impl ProcessTable {
+    /// The same, which labels processes so.
+    pub(crate) fn with_labels(self, label_options: LabelOptions) -> Self {
+        Self { label_options, ..self }
+    }
+
     /// A table without any process. `vdso` is the image of the kernel's vDSO; `jit` has names of code made at run time.
     pub(crate) fn new(vdso: Option<MappedFile>, jit: Option<JitFollower>) -> Self {
         Self { vdso, jit, ..Self::default() }
@@ -208,6 +231,24 @@ impl ProcessTable {
         }
     }
 
+    /// Records were lost. What they said, the maps of processes say, too: they are read again, each when a sample needs it.
+    pub(crate) fn events_lost(&mut self) {
+        for process in self.by_pid.values_mut().filter(|process| process.ended.is_none()) {
+            process.complete = false;
+            process.maps_read = None;
+        }
+    }
+
+    /// A thread was sampled. The first one of a process may end before the others: the process goes on.
+    pub(crate) fn sampled(&mut self, pid: u32, tid: u32) {
+        if tid != pid
+            && let Some(process) = self.by_pid.get_mut(&pid)
+            && process.ended.take().is_some()
+        {
+            process.headless = true;
+        }
+    }
+
     /// The process of a sample and its labels. `comm` is its first thread's name as sampled.
     pub(crate) fn process(
         &mut self,
@@ -216,7 +257,12 @@ impl ProcessTable {
         comm: &str,
         cgroup_id: u64,
     ) -> (ProcessHandle, Arc<ProcessLabels>) {
-        let cgroup = self.cgroup(pid, cgroup_id);
+        // Labels are made once; a process that moves to another cgroup keeps the first.
+        let is_new = self.by_pid.get(&pid).is_none_or(|process| {
+            process.identity != Some(identity)
+                || process.labels.as_ref().is_none_or(|labels| labels.process != comm)
+        });
+        let cgroup = if is_new { self.cgroup(pid, cgroup_id) } else { Cgroup::default() };
         let next = &mut self.next;
         let process =
             self.by_pid.entry(pid).or_insert_with(|| Process::new(next, Mappings::default(), false));
@@ -231,7 +277,14 @@ impl ProcessTable {
             previous => {
                 let exe = previous.as_ref().map(|labels| labels.exe.clone()).filter(|exe| !exe.is_empty());
                 let exe = exe.unwrap_or_else(|| exe_of(pid));
-                let labels = Arc::new(ProcessLabels { process: comm.to_owned(), exe, cgroup });
+                let mut more = cgroup.labels;
+                if self.label_options.command_line {
+                    let known = previous.as_ref().and_then(|labels| labels.command_line());
+                    let command = known.or_else(|| labels::command_line(pid, &self.label_options.redact));
+                    more.extend(command.map(|command| ("command", command)));
+                }
+                let labels =
+                    Arc::new(ProcessLabels { process: comm.to_owned(), exe, cgroup: cgroup.path, more });
                 process.labels = Some(labels.clone());
                 labels
             }
@@ -239,18 +292,21 @@ impl ProcessTable {
         (process.handle, labels)
     }
 
-    fn cgroup(&mut self, pid: u32, cgroup_id: u64) -> String {
+    fn cgroup(&mut self, pid: u32, cgroup_id: u64) -> Cgroup {
         // Few cgroups, many processes: the id names the path for all of them.
-        if let Some(path) = self.cgroups.get(&cgroup_id) {
-            return path.clone();
+        if let Some(known) = self.cgroups.get(&cgroup_id) {
+            return known.clone();
         }
-        let Some(path) = cgroup_of(pid) else { return String::new() };
-        // As many as a large host has pods and units, several times over.
-        if self.cgroups.len() >= 65_536 {
-            self.cgroups.clear();
+        let Some(cgroup) = cgroup_of(pid) else { return Cgroup::default() };
+        // With version 1 beside it all processes are in the root of version 2, and tell apart by the others only.
+        if cgroup.path != "/" {
+            // As many as a large host has pods and units, several times over.
+            if self.cgroups.len() >= 65_536 {
+                self.cgroups.clear();
+            }
+            self.cgroups.insert(cgroup_id, cgroup.clone());
         }
-        self.cgroups.insert(cgroup_id, path.clone());
-        path
+        cgroup
     }
 
     /// Where an address of a process lies. The process must have been asked for by [`ProcessTable::process`].
@@ -283,7 +339,10 @@ impl ProcessTable {
             Backing::File { key, path } => {
                 let (binary, file) =
                     resolve(&mut self.binaries, &mut process.resolved, pid, mapping, *key, path);
-                Place::File { binary, file, file_offset }
+                match file.is_made() {
+                    true => Place::Anonymous,
+                    false => Place::File { binary, file, file_offset },
+                }
             }
         }
     }
@@ -333,7 +392,7 @@ impl ProcessTable {
                 Backing::File { key, path } => {
                     let (binary, file) =
                         resolve(&mut self.binaries, &mut process.resolved, pid, mapping, *key, path);
-                    CodeBacking::File(binary, file)
+                    if file.is_made() { CodeBacking::Anonymous } else { CodeBacking::File(binary, file) }
                 }
             };
             let Mapping { start, end, file_offset, .. } = *mapping;
@@ -350,6 +409,12 @@ impl ProcessTable {
 
     /// Forgets processes that have ended. To be called from time to time.
     pub(crate) fn forget_ended(&mut self) {
+        for (pid, process) in self.by_pid.iter_mut().filter(|(_, process)| process.headless) {
+            // No record tells when the last thread ends.
+            if process.ended.is_none() && !std::path::Path::new(&format!("/proc/{pid}")).exists() {
+                process.ended = Some(Instant::now());
+            }
+        }
         self.by_pid.retain(|_, process| process.ended.is_none_or(|at| at.elapsed() < KEEP_ENDED));
         if self.by_pid.len() > PROCESSES_MAX {
             // Whoever is alive and sampled comes back with its next sample.
@@ -387,15 +452,30 @@ fn resolve(
 }
 
 fn exe_of(pid: u32) -> String {
-    let link = std::fs::read_link(format!("/proc/{pid}/exe"));
-    let exe = link.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    let exe = maps_file::of_any_thread(pid, |folder| std::fs::read_link(format!("{folder}/exe")).ok());
+    let exe = exe.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
     exe.strip_suffix(" (deleted)").map_or_else(|| exe.clone(), str::to_owned)
 }
 
-/// The path in the unified hierarchy: the line `0::/path`.
-fn cgroup_of(pid: u32) -> Option<String> {
+/// A cgroup: its path in the unified hierarchy (the line `0::/path`), and what its paths say.
+#[derive(Clone, Debug, Default)]
+struct Cgroup {
+    path: String,
+    labels: Vec<Label>,
+}
+
+fn cgroup_of(pid: u32) -> Option<Cgroup> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?.to_owned();
+    let mut labels = labels::of_cgroups(&text);
+    labels.extend(labels::of_logs(std::path::Path::new("/var/log"), &labels));
+    Some(Cgroup { path, labels })
+}
+
+impl ProcessLabels {
+    fn command_line(&self) -> Option<String> {
+        self.more.iter().find(|(name, _)| *name == "command").map(|(_, command)| command.clone())
+    }
 }
 
 #[cfg(test)]

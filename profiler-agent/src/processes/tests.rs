@@ -90,6 +90,38 @@ fn a_new_mapping_at_an_old_place_names_the_new_file() {
 }
 
 #[test]
+fn after_lost_records_maps_are_read_again_and_correct_what_was_known() {
+    let mut table = ProcessTable::default();
+    let pid = std::process::id();
+    let here = after_lost_records_maps_are_read_again_and_correct_what_was_known as *const () as u64;
+    table.apply(event(pid, Change::Exec));
+    table.apply(event(pid, anonymous(here & !0xfff, (here & !0xfff) + 0x1000)));
+    table.process(pid, born(1), "me", 0);
+    assert!(matches!(table.locate(pid, here), Place::Anonymous), "what the records say");
+    table.events_lost();
+    let Place::File { file, .. } = table.locate(pid, here) else { panic!("not in a file") };
+    assert_eq!(&*file.path, std::env::current_exe().unwrap().to_str().unwrap());
+    assert_eq!(table.counts().maps_reads, 1);
+    table.locate(pid, here);
+    assert_eq!(table.counts().maps_reads, 1, "once, not with each sample");
+}
+
+#[test]
+fn a_process_goes_on_without_its_first_thread_and_ends_with_its_last() {
+    let mut table = ProcessTable::default();
+    table.apply(event(NOBODY, Change::Exec));
+    table.process(NOBODY, born(1), "p", 0);
+    table.apply(event(NOBODY, Change::Exit));
+    let has_ended = |table: &mut ProcessTable| table.code(NOBODY).unwrap().ended;
+    table.sampled(NOBODY, NOBODY);
+    assert!(has_ended(&mut table), "its own last samples do not count");
+    table.sampled(NOBODY, NOBODY + 1);
+    assert!(!has_ended(&mut table));
+    table.forget_ended();
+    assert!(has_ended(&mut table), "there is none in /proc");
+}
+
+#[test]
 fn a_renamed_process_gets_its_new_name_and_keeps_its_executable() {
     let mut table = ProcessTable::default();
     let pid = std::process::id();

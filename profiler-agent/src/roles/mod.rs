@@ -20,11 +20,20 @@ use crate::{
 };
 
 /// The loaded kernel program, and what profiles of it say of themselves.
-fn load(options: SamplingOptions) -> Result<(KernelProgram, Origin), Failure> {
+fn load(
+    options: SamplingOptions,
+    mut labels: Vec<(String, String)>,
+) -> Result<(KernelProgram, Origin), Failure> {
     raise_file_limit();
     let program = KernelProgram::load(options)?;
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Ok((program, Origin { host, period_ns: (1_000_000_000 / options.frequency_hz) as i64 }))
+    let said = labels.iter().rposition(|(name, _)| name == "host").map(|at| labels[at].1.clone());
+    labels.retain(|(name, _)| name != "host");
+    // Of one that is given twice the last holds, as with other options.
+    let last: std::collections::BTreeMap<_, _> = labels.into_iter().collect();
+    let labels = last.into_iter().collect();
+    let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let period_ns = (1_000_000_000 / options.frequency_hz) as i64;
+    Ok((program, Origin { host: said.unwrap_or_else(host), period_ns, labels }))
 }
 
 /// Mapped files are kept open; the soft limit of 1,024 is for programs that use select().

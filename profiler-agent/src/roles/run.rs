@@ -48,8 +48,9 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
     // The cheap refusals first: nothing is changed by a start that fails.
     let listener = bind(config.listen)?;
     let address = listener.local_addr().map_err(Failure::error)?;
-    let (program, origin) =
-        load(SamplingOptions { frequency_hz: config.frequency_hz, watched_only: false, measured: false })?;
+    let sampling =
+        SamplingOptions { frequency_hz: config.frequency_hz, watched_only: false, measured: false };
+    let (program, origin) = load(sampling, config.label.clone())?;
     let store = Store::open_writer(&config.data_dir)?;
     let objects = config.objects.as_ref().map(|objects| Objects::for_writing(&store, objects)).transpose()?;
     let host = origin.host.clone();
@@ -59,6 +60,7 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
         table_bytes: config.unwind_table_bytes,
         table_cache: config.unwind_cache.clone(),
         origin,
+        labels: config.labels.clone(),
     };
     let pipeline = Pipeline::start(program, options, Box::new(StoreSink::new(store.clone())))?;
     let maintenance = maintain(store.clone(), &config, stop.clone())?;

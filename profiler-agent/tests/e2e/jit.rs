@@ -43,7 +43,7 @@ fn code_of_a_process_in_other_namespaces_is_named_by_the_map_in_its_own_tmp() {
     let _quiet = quiet();
     // Its pid is another one inside, and so is its /tmp: nobody else sees the map.
     let script = format!("mount -t tmpfs none /tmp && exec {} 4", program(Program::Jit, FramePointers));
-    let arguments = ["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", &script];
+    let arguments = ["--mount", "--pid", "--kill-child", "--fork", "--mount-proc", "sh", "-c", &script];
     let inside = Background::start("unshare", &arguments);
     let recording = record(&["--frequency", "499", "--duration", "2s"], &[]);
     drop(inside);

@@ -231,11 +231,13 @@ fn the_first_samples_of_processes_that_live_thirty_milliseconds_are_whole() {
 #[test]
 fn code_made_at_run_time_is_walked_through() {
     let _quiet = quiet();
-    let recording = record(FAST, &[&program(Program::Jit, FramePointers), "1"]);
-    let through = recording.samples(|stack| {
-        stack.is_whole() && stack.has("main") && stack.has("run_emitted") && stack.has("emitted_outer")
-    });
-    assert!(through > ENOUGH, "{}", recording.show());
+    for in_memfd in ["0", "1"] {
+        let recording = record(FAST, &[&program(Program::Jit, FramePointers), "1", in_memfd]);
+        let through = recording.samples(|stack| {
+            stack.is_whole() && stack.has("main") && stack.has("run_emitted") && stack.has("emitted_outer")
+        });
+        assert!(through > ENOUGH, "{}", recording.show());
+    }
 }
 
 #[test]

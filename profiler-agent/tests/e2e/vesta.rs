@@ -41,6 +41,8 @@ pub(crate) fn vesta(args: &[&str]) -> Command {
         "ALLOW_ORIGIN",
         "STORE",
         "STORE_CACHE_BYTES",
+        "COMMAND_LINE",
+        "REDACT",
         "LOG",
     ] {
         command.env_remove(format!("VESTA_{name}"));

@@ -55,7 +55,10 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     let stop = StopRequest::listen().map_err(Failure::error)?;
     let frequency_hz = args.frequency.unwrap_or(DEFAULT_FREQUENCY_HZ);
     let watched_only = !args.pid.is_empty() || !args.command.is_empty();
-    let (mut program, origin) = load(SamplingOptions { frequency_hz, watched_only, measured: args.measure })?;
+    let (mut program, origin) = load(
+        SamplingOptions { frequency_hz, watched_only, measured: args.measure },
+        args.labels.label.clone(),
+    )?;
     let part_costs = program.part_costs();
     let mut watched = program.watched()?;
     for pid in &args.pid {
@@ -65,7 +68,8 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     let table_bytes = config::table_bytes_or_default(args.unwind_table_bytes);
     let table_cache = config::unwind_cache(&config::cache_dir(), args.unwind_cache_bytes);
     let window = Duration::from_secs(10);
-    let options = PipelineOptions { window, log: None, table_bytes, table_cache, origin };
+    let labels = config::label_options(&args.labels, false, Vec::new());
+    let options = PipelineOptions { window, log: None, table_bytes, table_cache, origin, labels };
     let start_ms = unix_ms();
     let pipeline = Pipeline::start(program, options, Box::new(merged.clone()))?;
     let mut command = start_command(&args.command, watched)?;
