@@ -80,6 +80,7 @@ pub(super) fn plan(probe: &Probe, scope: Scope) -> Result<Vec<Step>> {
         let why = "`go tool pprof` opens what Vesta exports; test programs in Go";
         need(probe.go, "golang-go", why, Action::Apt(&["golang-go"]));
         need(probe.gdb, "gdb", "walks the test programs' stacks, too", Action::Apt(&["gdb"]));
+        need(probe.xz, "xz-utils", "packs symbol tables into test programs", Action::Apt(&["xz-utils"]));
         let why = "what perf prints is what `vesta convert` reads";
         need(probe.perf, "linux-perf", why, Action::Apt(&["linux-perf"]));
         let venv = Action::Apt(&["python3", "python3-venv"]);
@@ -197,6 +198,7 @@ mod tests {
             chromium: true,
             go: true,
             gdb: true,
+            xz: true,
             perf: true,
             python_venv: true,
             python_packages: true,
@@ -225,6 +227,7 @@ mod tests {
             "chromium",
             "golang-go",
             "gdb",
+            "xz-utils",
             "linux-perf",
             "python3-venv",
             "pyarrow, duckdb, polars, moto",

@@ -40,6 +40,7 @@ pub(super) struct Probe {
     pub(super) chromium: bool,
     pub(super) go: bool,
     pub(super) gdb: bool,
+    pub(super) xz: bool,
     pub(super) perf: bool,
     pub(super) python_venv: bool,
     /// The environment of the tests holds the packages of the current requirements.
@@ -82,6 +83,7 @@ impl Probe {
             chromium: ["chromium", "chromium-browser", "google-chrome"].into_iter().any(has),
             go: has("go"),
             gdb: has("gdb"),
+            xz: has("xz"),
             perf: has("perf"),
             python_venv: python_venv(),
             python_packages: python_packages(),
