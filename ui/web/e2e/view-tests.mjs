@@ -28,6 +28,8 @@ export function viewTests({ base, page, picture }) {
       for (const half of [callers, callees]) {
         await eventually("both halves count the function's samples", async () => Number(await half.getAttribute("data-samples")) === samples);
       }
+      const share = await page.locator(".figures-bar dd").nth(2).textContent();
+      assert.equal(share, percent(samples, answer.samples), "the details tell of the function, not of one place of it");
       await picture("sandwich");
       const box = await callers.boundingBox();
       await page.mouse.move(box.x + 60, box.y + box.height - 30);

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { flameOf } from "../flame/fixture";
 import { matching } from "../flame/transform";
 import { type FlameTree, buildTree, pathTo } from "../flame/tree";
-import { halvesOf } from "./halves";
+import { halvesOf, totalsOf } from "./halves";
 
 const named = (tree: FlameTree) =>
   Object.fromEntries([...tree.self.keys()].filter((node) => tree.self[node]).map((node) =>
@@ -29,4 +29,9 @@ test("both halves count each sample with the function in its stack once", () => 
 
 test("a function that is not there has none", () => {
   expect(halves("nowhere")).toBeUndefined();
+});
+
+test("a function's totals are those of its halves", () => {
+  expect(totalsOf(tree, matching(tree.frames, "write"))).toEqual({ self: 3, total: 10 });
+  expect(totalsOf(tree, matching(tree.frames, "nowhere"))).toEqual({ self: 0, total: 0 });
 });

@@ -46,3 +46,17 @@ export function halvesOf(tree: FlameTree, match: Uint8Array): Halves | undefined
   }
   return widest > 0 ? { callers: grown(callers, tree.frames), callees: grown(callees, tree.frames) } : undefined;
 }
+
+/** Samples that end in a function, and samples with it anywhere in their stack, each once. */
+export function totalsOf({ frame, self, total, end, count }: FlameTree, match: Uint8Array): { self: number; total: number } {
+  const sums = { self: 0, total: 0 };
+  let inside = 0;
+  for (let node = 1; node < count; node++) {
+    if (!match[frame[node] as number]) continue;
+    sums.self += self[node] as number;
+    if (node < inside) continue;
+    inside = end[node] as number;
+    sums.total += total[node] as number;
+  }
+  return sums;
+}

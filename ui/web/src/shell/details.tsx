@@ -1,9 +1,11 @@
 /** The panel about the selected frame. It changes on selection, never on hover. */
 
 import { For, type JSX, Show, createMemo } from "solid-js";
+import { matching, targetOf } from "../flame/transform";
 import { baseName, frameLabel, kindName, sourceOf } from "../flame/names";
 import { childrenOf, frameOf } from "../flame/tree";
 import { cores, count, share } from "../format/number";
+import { totalsOf } from "../sandwich/halves";
 import type { Explore } from "../state/explore";
 import { equalityOf } from "../state/selector";
 import type { ThemeState } from "../state/theme";
@@ -35,8 +37,14 @@ export function Details(props: { explore: Explore; theme: ThemeState }): JSX.Ele
     <aside class="details" aria-label="Selected frame">
       <Show when={shown()}>
         {(at) => {
-          const total = () => at().tree.total[at().node] as number;
-          const self = () => at().tree.self[at().node] as number;
+          // A sandwich is about a function, wherever it was called from; else one place in the tree is selected.
+          const everywhere = createMemo(() => {
+            const { tree, node } = at();
+            return explore.view().tab === "sandwich" && node > 0
+              ? totalsOf(tree, matching(tree.frames, targetOf(tree.frames, tree.frame[node] as number))) : undefined;
+          });
+          const total = () => everywhere()?.total ?? (at().tree.total[at().node] as number);
+          const self = () => everywhere()?.self ?? (at().tree.self[at().node] as number);
           const all = () => (at().tree.total[0] as number) || 1;
           // A group is known for every sample; any truncated stack may have had any frame among its callers.
           const missing = () => (group() ? 0 : 1 - at().answer.complete / (at().answer.samples || 1));
