@@ -19,6 +19,8 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::Statement as Ast;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use futures::StreamExt;
 
 use super::metered::metered;
@@ -33,7 +35,10 @@ use crate::query::Cancel;
 /// A statement starts over when a segment vanishes under it or turns out to be damaged, at most this often.
 const MAX_TRIES: usize = 8;
 /// Of each thread; only what is used takes memory.
-const STACK_BYTES: usize = 32 << 20;
+const STACK_BYTES: usize = 128 << 20;
+/// Words and signs of a statement. Chains such as `1+1+1` become plans half as deep as they have tokens, which are
+/// walked level by level: 128 KiB of stack for each is ten times what they were seen to take.
+const MAX_TOKENS: usize = 2_000;
 /// How deep parentheses and subqueries may nest.
 pub(super) const MAX_NESTING: usize = 50;
 /// How often it is looked whether the statement is still wanted.
@@ -73,8 +78,14 @@ pub(super) fn answer(store: &Store, statement: &str, max_rows: usize) -> crate::
 /// The one statement of a text, if it only reads.
 fn parse(text: &str) -> Result<Statement> {
     let plan_error = |message: &str| Err(DataFusionError::Plan(message.to_owned()));
+    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location();
+    let tokens = tokens.map_err(|error| DataFusionError::SQL(Box::new(error.into()), None))?;
+    let is_word = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
+    if tokens.iter().filter(is_word).count() > MAX_TOKENS {
+        return plan_error("the statement has more than 2000 words and signs");
+    }
     let mut statements =
-        DFParserBuilder::new(text).with_recursion_limit(MAX_NESTING).build()?.parse_statements()?;
+        DFParserBuilder::new(tokens).with_recursion_limit(MAX_NESTING).build()?.parse_statements()?;
     let Some(statement) = statements.pop_front() else { return plan_error("there is no statement") };
     if !statements.is_empty() {
         return plan_error("there are several statements; one is answered at a time");
