@@ -35,8 +35,8 @@ export function createOwnCores(explore: Explore): () => number | undefined {
   };
 }
 
-/** An agent writes a window when the next has begun: this many later, something is slow. */
-const LATE_WINDOWS = 3;
+/** What an agent samples is there when its window has ended at the latest: this much later, something is slow. */
+const LATE_MS = 10_000;
 
 export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () => number | undefined }): JSX.Element {
   const { explore } = props;
@@ -49,7 +49,7 @@ export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () 
     const status = explore.status();
     if (!explore.live() || status?.data.until_ms == null) return 0;
     const age = status.now_ms - status.data.until_ms;
-    return age > LATE_WINDOWS * (status.window_ms ?? 10_000) ? age : 0;
+    return age > (status.window_ms ?? 30_000) + LATE_MS ? age : 0;
   };
   const skipped = () => explore.status()?.data.skipped.length ?? 0;
   return (
