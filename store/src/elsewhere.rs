@@ -1,11 +1,21 @@
 //! What a store has beside its data directory: the border to object storage, which not every build has.
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::catalog::Skipped;
 use crate::pins::Pin;
 use crate::segment::{LoadError, SegmentInfo, Table};
+
+/// What is known of object storage, in the data directory.
+pub(crate) const FOLDER: &str = "remote";
+
+/// Whether segments of a data directory are on object storage, too, as far as that directory knows. What merges them
+/// has to know which.
+pub fn is_on_object_storage(data_dir: &Path) -> bool {
+    data_dir.join(FOLDER).join("ours.json").exists()
+}
 
 /// Files that were brought here stay for as long as this is held.
 pub(crate) type Lease = Option<Box<dyn Any + Send>>;

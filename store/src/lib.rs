@@ -32,6 +32,7 @@ pub use cache::CACHE_BYTES;
 pub use care::{Check, Exported, Leftovers, Usage, leftovers};
 pub use catalog::Skipped;
 pub use compact::Compaction;
+pub use elsewhere::is_on_object_storage;
 pub use error::{Error, Result};
 pub use handle::{Stats, Store};
 pub use log::{LOG_VERSION, Settled, WindowLog};

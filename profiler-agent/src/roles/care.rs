@@ -225,6 +225,14 @@ fn size(bytes: u64) -> String {
 
 fn compact(args: &CompactArgs, file: Option<&Path>) -> Result<(), Failure> {
     let policy = config::coarsen(args.coarsen.clone(), file)?;
+    let dir = data_dir(&args.store, file)?;
+    if store::is_on_object_storage(&dir) {
+        let message = format_args!(
+            "segments of {} are on object storage; `vesta run --store` merges them",
+            dir.display()
+        );
+        return Err(Failure::new(Code::Store, message));
+    }
     let done = writer(&args.store, file)?.compact_by(&policy, &Pace::default(), unix_ms())?;
     if args.store.json {
         return print_json(&json!({

@@ -29,6 +29,10 @@ fn what_one_imports_another_queries_without_a_data_directory() {
     assert_eq!(folded(&[]), all);
     assert_eq!(folded(&["--data-dir", &data]), "app;main 2\napp;main;work 14\n");
 
+    // What is uploaded and what is not must not be merged by one who cannot tell them apart.
+    let refused = text(&run(&["store", "compact", "--data-dir", &data], 4).stderr);
+    assert!(refused.contains("are on object storage"), "{refused}");
+
     let wrong = text(&run(&["query", "--store", "ftp://x"], 2).stderr);
     assert!(wrong.contains("`ftp://x` is no address of a store"), "{wrong}");
     let doctor = text(&crate::vesta::vesta(&["doctor", "--store", &store]).output().unwrap().stdout);

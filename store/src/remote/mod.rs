@@ -30,7 +30,7 @@ use object_store::ObjectStore;
 use ulid::Ulid;
 
 use crate::catalog::Skipped;
-use crate::elsewhere::{Elsewhere, Lease, Party};
+use crate::elsewhere::{Elsewhere, FOLDER, Lease, Party};
 use crate::handle::Store;
 use crate::pins::Pin;
 use crate::segment::{FileSum, LoadError, SegmentInfo, Table};
@@ -178,7 +178,7 @@ impl Remote {
         grace: Duration,
     ) -> Result<Self> {
         let cache = Arc::new(FileCache::open(&options.cache_dir, options.cache_bytes)?);
-        let notes = Notes::new(store.path().join("remote"));
+        let notes = Notes::new(store.path().join(FOLDER));
         let ours = notes.read()?;
         let state = notes.read_state(ours.store).unwrap_or_else(State::empty);
         let mut known = Known {

@@ -93,7 +93,7 @@ fn sample() -> impl Strategy<Value = Sample> {
     let labels = prop::collection::btree_map("(process|exe|host|cgroup|team|k8s\\.pod)", "\\PC{1,10}", 0..5);
     let reason = prop::option::of(prop_oneof![Just("no_frame_pointer"), Just("depth_limit")]);
     let who = (labels, any::<(u32, u32)>(), "\\PC{0,10}", reason);
-    let other = (0..OTHERS.len(), prop_oneof![1i64..1 << 40, Just(1i64 << 60), -1000i64..0]);
+    let other = (0..OTHERS.len(), prop_oneof![1i64..1 << 40, Just(1i64 << 56), -1000i64..0]);
     (prop::collection::vec(place(), 0..8), who, 1u64..1_000_000, prop::option::of(other)).prop_map(
         |(places, (labels, ids, thread, reason), samples, other)| Sample {
             places,

@@ -144,7 +144,7 @@ pub const LOST: [Reason; 6] = [
     Reason {
         code: "store_failed",
         title: "Could not be stored",
-        text: "A window of samples could not be written.",
+        text: "Samples could be neither logged nor written when their window closed.",
         advice: "Is the disk full? The log says why.",
     },
 ];

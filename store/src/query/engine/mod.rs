@@ -35,7 +35,7 @@ use crate::catalog::Skipped;
 use crate::dictionary::{Dictionary, Known};
 use crate::error::{Error, Result};
 use crate::handle::{Snapshot, Store};
-use crate::model::Profile;
+use crate::model::{Profile, StringTable};
 use crate::segment::{LoadError, SegmentInfo, Table};
 
 /// A query starts over when a segment vanishes under it (merged or past its retention), at most this often.
@@ -279,10 +279,12 @@ impl Query<'_> {
             counts.finish();
             return Ok(Counted { tables, counts, rows, rollup_rows, is_segment: false });
         };
+        let mut texts = StringTable::default();
         for (table, range) in self.cover(segment, rough, &tables) {
             let of_table = |fault: Fault| (fault, table);
             let file = self.store.samples(segment, table).map_err(|error| of_table(Fault::Load(error)))?;
-            let read = scan_segment(&request(range), &tables, &file, &mut take).map_err(of_table)?;
+            let read =
+                scan_segment(&request(range), &tables, &file, &mut texts, &mut take).map_err(of_table)?;
             rows += read;
             rollup_rows += if table == Table::Samples { 0 } else { read };
         }

@@ -55,14 +55,16 @@ pub(crate) struct Request<'a> {
 /// Takes rows; `Err` ends the scan.
 pub(crate) type Take<'a> = dyn FnMut(&Batch<'_>) -> Result<(), Fault> + 'a;
 
-/// Feeds the selected rows of a segment to `take`. Returns the rows that were read for it.
+/// Feeds the selected rows of one of a segment's tables to `take`. Returns the rows that were read for it. `texts` goes from
+/// table to table: whoever takes the rows of several knows texts by their handles.
 pub(crate) fn scan_segment(
     request: &Request<'_>,
     tables: &Tables,
     samples: &SamplesFile,
+    texts: &mut StringTable,
     take: &mut Take<'_>,
 ) -> Result<u64, Fault> {
-    let mut scan = Scan::new(request, tables);
+    let mut scan = Scan::new(request, tables, texts);
     let decided = scan.selected.by_series().to_vec();
     if decided.iter().all(|decided| *decided == Some(false)) {
         return Ok(0);
@@ -71,7 +73,7 @@ pub(crate) fn scan_segment(
     for group in 0..samples.groups() {
         for Piece { part, is_edge } in plan::pieces(samples, group, &Wanted::new(&decided), &request.range) {
             let is_edge = is_edge || request.offsets.is_some();
-            let known = Known::of(samples, group, &mut scan.texts);
+            let known = Known::of(samples, group, scan.texts);
             let columns = scan.columns(is_edge, samples.has_exact_times(), &known);
             let each = |batch: &RecordBatch| {
                 request.cancel.check()?;
@@ -87,7 +89,8 @@ pub(crate) fn scan_segment(
 /// Feeds the selected rows of a window in memory to `take`.
 pub(crate) fn scan_head(request: &Request<'_>, head: &Tables, take: &mut Take<'_>) -> Result<u64, Fault> {
     request.cancel.check()?;
-    let mut scan = Scan::new(request, head);
+    let mut texts = StringTable::default();
+    let mut scan = Scan::new(request, head, &mut texts);
     let rows = &head.rows;
     let ints = |of: fn(&Row) -> u32| rows.iter().map(|row| of(row) as i32).collect::<Vec<_>>();
     let longs = |of: fn(&Row) -> i64| rows.iter().map(of).collect::<Vec<_>>();
@@ -165,14 +168,14 @@ struct Scan<'a> {
     selected: Selected<'a>,
     /// Whether rows must be looked at to know whether they are selected.
     by_row: bool,
-    texts: StringTable,
+    texts: &'a mut StringTable,
 }
 
 impl<'a> Scan<'a> {
-    fn new(request: &'a Request<'a>, tables: &'a Tables) -> Self {
+    fn new(request: &'a Request<'a>, tables: &'a Tables, texts: &'a mut StringTable) -> Self {
         let selected = Selected::new(tables, request.selector);
         let by_row = selected.by_series().contains(&None);
-        Self { request, tables, selected, by_row, texts: StringTable::default() }
+        Self { request, tables, selected, by_row, texts }
     }
 
     /// The columns to read.
@@ -256,7 +259,7 @@ impl<'a> Scan<'a> {
             tid: raw.tid,
             thread: raw.thread,
             status: raw.status,
-            texts: &self.texts,
+            texts: self.texts,
             exact: raw.exact,
             cpus: raw.cpus,
             range: &self.request.range,

@@ -40,8 +40,8 @@ fn statements_that_cannot_be_answered_are_explained() {
         let json = reply.json();
         (
             reply.status,
-            json["error"].as_str().unwrap().to_owned(),
-            json["detail"].as_str().unwrap().to_owned(),
+            json["error"].as_str().unwrap_or("no error").to_owned(),
+            json["detail"].as_str().unwrap_or_default().to_owned(),
         )
     };
     let path = "/api/v1/sql";
@@ -70,8 +70,8 @@ fn statements_that_cannot_be_answered_are_explained() {
 #[test]
 fn a_statement_that_takes_too_long_is_ended() {
     let limits = Limits { query_time: Duration::from_millis(300), queries: 1, ..Limits::default() };
-    let server = Server::with(&[crate::support::generated(3, 2000)], limits, None);
-    let endless = "SELECT count(*) FROM samples a, samples b, samples c, samples d WHERE a.time + b.time = c.tid + d.tid";
+    let server = Server::with(&[crate::support::generated(3, 20_000)], limits, None);
+    let endless = "SELECT count(*) FROM samples a, samples b WHERE (a.time * b.time) % 7 = a.tid";
     let reply = server.send("POST", "/api/v1/sql", &[], endless.as_bytes());
     assert_eq!(reply.status, 504, "{}", reply.text());
     // The one that ran has made room.

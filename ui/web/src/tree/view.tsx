@@ -74,7 +74,7 @@ export function CallTree(props: { explore: Explore; theme: ThemeState }): JSX.El
           <span role="columnheader">Total</span>
           <span role="columnheader">Function</span>
         </div>
-        <div class="body" role="rowgroup" ref={body} onScroll={() => setScroll(body.scrollTop)}>
+        <div class="body" role="rowgroup" tabindex="0" ref={body} onScroll={() => setScroll(body.scrollTop)}>
           <div role="presentation" style={{ height: `${first() * ROW}px` }} />
           <For each={seen()}>
             {(node, i) => (
