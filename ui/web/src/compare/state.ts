@@ -163,6 +163,8 @@ async function laneOf(side: Side, now: number, data: Span, signal: AbortSignal):
   const step = bucketStep(window, BUCKETS);
   const everything = fetchTimeline({ query: "", ...window }, "host", step, 1, signal);
   const own = side.query ? fetchTimeline({ query: side.query, ...window }, "host", step, 1, signal) : everything;
-  const series = buildSeries(await own, data, await everything);
+  // Both together: one that nobody waits for would be an error of the page's own when the other is given up.
+  const [ownAnswer, wholeAnswer] = await Promise.all([own, everything]);
+  const series = buildSeries(ownAnswer, data, wholeAnswer);
   return { series, window, watched: watchedMs(side, data, series.gaps), samples: 0 };
 }
