@@ -43,6 +43,7 @@ pub(crate) struct WindowAccount {
 }
 
 /// What goes to naming.
+#[expect(clippy::large_enum_variant, reason = "one a second, and most are the large one")]
 pub(crate) enum ToName {
     /// What came to the open window since its last part; its last one closes it.
     Part { part: Window, account: WindowAccount, closes: bool },

@@ -113,7 +113,8 @@ fn pod_uid(part: &str) -> Option<String> {
     let name = part.split(':').next().unwrap_or(part);
     let name = name.strip_suffix(".slice").unwrap_or(name);
     let (before, uid) = name.rsplit_once("pod")?;
-    if !before.is_empty() && !(before.starts_with("kubepods") && before.ends_with('-')) {
+    let is_of_kubernetes = before.starts_with("kubepods") && before.ends_with('-');
+    if !before.is_empty() && !is_of_kubernetes {
         return None;
     }
     let uid = uid.replace('_', "-");
