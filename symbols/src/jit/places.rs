@@ -59,6 +59,7 @@ mod tests {
     use super::*;
 
     fn parts(raw: &str) -> (String, String, u32) {
+        #[expect(clippy::unnecessary_to_owned, reason = "this is no method of text")]
         let name = split(raw.to_owned());
         assert_eq!(name.raw, raw);
         (name.function, name.file, name.line)
