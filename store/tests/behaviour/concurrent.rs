@@ -93,7 +93,7 @@ const KEPT: i64 = 400;
 fn look(reader: &Store, logged: &AtomicU64, done: &AtomicBool) {
     while !done.load(Ordering::Acquire) {
         let least = logged.load(Ordering::Acquire) as i64;
-        let answer = reader.query(&Selector::all(), TimeRange::ALL, Keep::ALL).unwrap();
+        let answer = reader.query(&Selector::all(), TimeRange::ALL, Keep::ALL).expect("an answer");
         let most = logged.load(Ordering::Acquire) as i64 + PART;
         assert_eq!(answer.skipped, []);
         let profile = &answer.profile;

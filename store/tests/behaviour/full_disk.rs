@@ -23,7 +23,7 @@ fn all(store: &Store) -> Vec<String> {
 
 /// Where no file may grow beyond some kilobytes. Says how many parts were logged.
 fn write_until_full(dir: &Path) {
-    let store = Store::open_writer(&dir.join("data")).expect("opened");
+    let store = Store::open_writer(dir.join("data")).expect("opened");
     let mut window = ProfileBuilder::logged();
     let mut log = store.open_log(NOON).expect("a log");
     let (mut logged, mut refused) = (0, 0);

@@ -64,7 +64,7 @@ fn found(store: &Store) -> Vec<i64> {
 
 /// Goes on where the last one stopped, until it is killed.
 fn write_until_killed(dir: &Path) {
-    let store = Store::open_writer(&dir.join("data")).expect("the lock of the killed writer is gone");
+    let store = Store::open_writer(dir.join("data")).expect("the lock of the killed writer is gone");
     let acknowledged = Acknowledged::open(dir);
     let mut next = found(&store).last().map_or(0, |last| last + 1);
     acknowledged.set(next);

@@ -162,7 +162,7 @@ fn a_window_that_cannot_be_written_stays_in_its_log_until_it_can() {
     let error = open.log.close(&writer, &profile).unwrap_err().to_string();
     assert!(error.contains("cannot create ") && error.contains("tmp"), "{error}");
     assert!(writer.settle().is_err());
-    assert_eq!((all(&writer), writer.stats().segments), (whole.clone(), 0));
+    assert_eq!((all(&writer), writer.stats().segments), (whole, 0));
     fs::create_dir(dir.path().join("tmp")).unwrap();
     // One that is open is left alone.
     let mut next = Open::new(&writer, NOON + 10_000);
