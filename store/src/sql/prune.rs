@@ -279,7 +279,7 @@ mod tests {
             (cast(as_ns(), DataType::Int64).gt(lit(5i64)), all.clone()),
             (cast(as_ns(), DataType::Timestamp(TimeUnit::Second, None)).gt(ns(5)), all.clone()),
             (col("time").gt(lit(5i64)).or(col("pid").eq(lit(1i64))), all.clone()),
-            (col("value").gt(lit(5i64)), all.clone()),
+            (col("value").gt(lit(5i64)), all),
             (col("time").gt(lit(i64::MAX)), i64::MAX..i64::MAX),
         ] {
             assert_eq!(time_range(std::slice::from_ref(&filter)), expected, "{filter}");

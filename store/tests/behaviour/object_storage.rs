@@ -1,5 +1,11 @@
 //! Real S3 servers: s3s-fs, and moto, from which other programs read, too.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::zombie_processes,
+    reason = "helpers of tests; servers are ended when they are dropped"
+)]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};

@@ -321,7 +321,7 @@ proptest! {
         let all = rows(&store, &selector, range);
         for by in [LanesBy::Thread, LanesBy::Cpu] {
             let found = store.lanes(&selector, range, step, by, usize::MAX).unwrap();
-            let mut sums: BTreeMap<(String, u32, u32, Option<u16>), BTreeMap<usize, u64>> = BTreeMap::new();
+            let mut sums: BTreeMap<_, BTreeMap<usize, u64>> = BTreeMap::new();
             let mut add = |row: &Row, cpu, time: i64, n| {
                 let process = all.label(row.key.series, "process").unwrap_or("").to_owned();
                 let key = match by {

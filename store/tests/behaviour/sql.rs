@@ -21,7 +21,7 @@ pub(crate) fn filled(seed: u64) -> (tempfile::TempDir, Store) {
     for n in 0..4 {
         append(&store, NOON - 86_400_000 + n * 10_000, &mut random);
     }
-    store.compact_by(&"1h=10s".parse().unwrap(), &store::Pace::default(), NOON).expect("compacted");
+    store.compact_by(&"1h=10s".parse().expect("a policy"), &store::Pace::default(), NOON).expect("compacted");
     for n in 0..3 {
         append(&store, NOON + n * 10_000, &mut random);
     }

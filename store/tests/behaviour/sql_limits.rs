@@ -87,11 +87,11 @@ fn statements_only_read() {
 /// Every file in a folder with its length.
 fn listing(folder: &std::path::Path) -> Vec<(std::path::PathBuf, u64)> {
     let mut all = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
         match path.is_dir() {
             true => all.extend(listing(&path)),
-            false => all.push((path.clone(), path.metadata().unwrap().len())),
+            false => all.push((path.clone(), path.metadata().expect("a file").len())),
         }
     }
     all.sort();

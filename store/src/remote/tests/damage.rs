@@ -127,7 +127,7 @@ fn damaged_notes_stop_uploads_with_a_sentence() {
         is_writer: true,
         settings: Vec::new(),
     };
-    let client = client_of(Arc::new(bucket.clone()), "s3://test").unwrap();
+    let client = client_of(Arc::new(bucket), "s3://test").unwrap();
     let error = Remote::attach_client(&store, client, &options, GRACE).err().unwrap().to_string();
     assert!(error.contains("ours.json is damaged") && error.contains("remove it if"), "{error}");
 }
