@@ -194,7 +194,7 @@ fn every_view_has_what_the_store_has() {
     let (_dir, store) = filled(3);
     let segments = store.segments().unwrap();
     let memory = "memory-1769860830000";
-    let mut expected: Vec<Value> = segments.iter().map(|segment| json!(segment.id().to_string())).collect();
+    let mut expected: Vec<Value> = segments.iter().map(|segment| json!(segment.id())).collect();
     expected.push(json!(memory));
     let listed = rows(&store, "SELECT segment FROM segments ORDER BY start");
     assert_eq!(listed.concat(), expected);
