@@ -317,6 +317,8 @@ fn stopped_programs_have_the_stacks_that_gdb_finds() {
                 || (program, variant) == (Program::Goroutines, Variant::Stripped);
             // As far as tables go these two differ little from the one without frame pointers.
             let similar = matches!(variant, Variant::FramePointers | Variant::Stripped);
+            // gdb takes a process whose first thread has ended for one that has ended, and does not attach.
+            let unknown = unknown || program == Program::Headless;
             if !unknown && (!similar || matches!(program, Program::Shares | Program::Goroutines)) {
                 check(&mut gdb, &mut files, program, variant, 5);
             }
