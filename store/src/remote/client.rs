@@ -116,7 +116,7 @@ impl Client {
         match read.await {
             Ok(Ok(bytes)) => {
                 count(&self.requests.bytes_down, bytes.len() as u64);
-                *self.down() = None;
+                self.answered();
                 Ok(bytes)
             }
             Ok(Err(size)) => {
@@ -142,7 +142,10 @@ impl Client {
         count(&self.requests.puts, 1);
         count(&self.requests.bytes_up, bytes.len() as u64);
         match self.store.put(&self.path(name), PutPayload::from(bytes)).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.answered();
+                Ok(())
+            }
             Err(error) => Err(self.failed(name, "write", &error)),
         }
     }
@@ -153,7 +156,10 @@ impl Client {
         count(&self.requests.bytes_up, bytes.len() as u64);
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         match self.wait(self.store.put_opts(&self.path(name), PutPayload::from(bytes), options)) {
-            Ok(_) => Ok(Made::Made),
+            Ok(_) => {
+                self.answered();
+                Ok(Made::Made)
+            }
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                 Ok(Made::Exists)
             }
@@ -175,6 +181,7 @@ impl Client {
         // A list comes in pages of a thousand.
         count(&self.requests.lists, objects.as_ref().map_or(1, |objects| objects.len() as u64 / 1000 + 1));
         let objects = objects.map_err(|error| self.failed(folder, "list", &error))?;
+        self.answered();
         let skip = if self.base.as_ref().is_empty() { 0 } else { self.base.as_ref().len() + 1 };
         let mut objects: Vec<_> = objects
             .into_iter()
@@ -223,6 +230,11 @@ impl Client {
             Some(runtime) => runtime.block_on(future),
             None => unreachable!("it is there until this is dropped"),
         }
+    }
+
+    /// The store can be reached, whatever was found before.
+    fn answered(&self) {
+        *self.down() = None;
     }
 
     fn failed(&self, name: &str, action: &str, error: &object_store::Error) -> RemoteError {

@@ -173,6 +173,19 @@ fn segments_that_cannot_be_fetched_are_named_and_soon_given_up() {
 }
 
 #[test]
+fn a_store_that_answers_again_is_asked_again_at_once() {
+    let bucket = Faulty::new();
+    let (_host, all) = day(&bucket);
+    let (_dir, store, remote) = reader(&bucket, 1 << 30);
+    bucket.plan(|_, _| Some(Fault::Unreachable));
+    assert_eq!(times_and_skipped(&store).1.len(), 24);
+    bucket.heal();
+    // Only a list: there are no new commits to get.
+    remote.refresh().unwrap();
+    assert_eq!(times(&store), all);
+}
+
+#[test]
 fn a_reader_of_a_data_directory_in_use_sees_what_is_there_and_what_is_only_here() {
     let bucket = Faulty::new();
     let host = Host::new(&bucket);
