@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ulid::Ulid;
 
@@ -11,6 +13,10 @@ use crate::segment::sync_folder;
 
 /// The layout of data directories this version writes and reads.
 pub const LAYOUT: u32 = 1;
+
+/// How long a lock may be held by what is left of a process that has gone.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 const MARKER: &str = "vesta-data.json";
 
@@ -142,7 +148,7 @@ fn lock(root: &Path) -> Result<File> {
     let mut options = OpenOptions::new();
     let mut file =
         options.read(true).write(true).create(true).truncate(false).open(&path).context("open", &path)?;
-    match file.try_lock() {
+    match locked(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
@@ -160,6 +166,17 @@ fn lock(root: &Path) -> Result<File> {
     file.rewind().context("write", &path)?;
     writeln!(file, "process {} on {host}", std::process::id()).context("write", &path)?;
     Ok(file)
+}
+
+/// Whoever had the lock may have gone just now, and a child that it was about to start has it until it is another program.
+fn locked(file: &File) -> std::result::Result<(), TryLockError> {
+    let begin = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if begin.elapsed() < LOCK_PATIENCE => thread::sleep(LOCK_PAUSE),
+            locked => return locked,
+        }
+    }
 }
 
 fn clear_folder(folder: &Path) -> Result<()> {

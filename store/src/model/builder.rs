@@ -366,7 +366,7 @@ impl ProfileBuilder {
     /// rows. Returns the builder's handles by those of `other`.
     pub(crate) fn add_tables(&mut self, other: &Profile, step_ms: i64) -> (Vec<SeriesId>, Vec<NodeId>) {
         let mut import = Import::new(other);
-        let nodes = other.stacks.nodes().map(|node| import.node(self, node)).collect();
+        let nodes = import.stacks(self);
         let series = (0..other.series.len() as u32).map(|id| import.series(self, SeriesId(id))).collect();
         for account in &other.accounts {
             let time_ms = account.time_ms - account.time_ms.rem_euclid(step_ms.max(1));

@@ -146,8 +146,7 @@ impl ProfileBuilder {
 
     /// Takes over the stacks of a profile; its nodes by place.
     pub(crate) fn add_stacks(&mut self, other: &Profile) -> Vec<NodeId> {
-        let mut import = super::import::Import::new(other);
-        other.stacks.nodes().map(|node| import.node(self, node)).collect()
+        super::import::Import::new(other).stacks(self)
     }
 }
 

@@ -77,6 +77,19 @@ impl<'a> Import<'a> {
         node
     }
 
+    /// All stacks, and the builder's nodes by those of the profile.
+    pub(super) fn stacks(&mut self, to: &mut ProfileBuilder) -> Vec<NodeId> {
+        let tree = &self.from.stacks;
+        let mut is_used = vec![false; self.from.frames.len()];
+        tree.nodes().filter_map(|node| tree.frame(node)).for_each(|frame| is_used[frame.0 as usize] = true);
+        let frames = is_used.iter().enumerate().map(|(id, is_used)| match is_used {
+            true => self.frame(to, FrameId(id as u32)),
+            false => FrameId(0),
+        });
+        let frames: Vec<_> = frames.collect();
+        to.stacks.add_tree(tree, &frames)
+    }
+
     pub(super) fn series(&mut self, to: &mut ProfileBuilder, id: SeriesId) -> SeriesId {
         if let Some(known) = self.series[id.0 as usize] {
             return known;

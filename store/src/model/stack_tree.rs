@@ -19,7 +19,13 @@ impl NodeId {
 pub struct StackTreeBuilder {
     /// (parent, frame) of node i + 1; the root is implicit.
     nodes: Vec<(NodeId, FrameId)>,
-    index: Index,
+    /// By node, its first child and that one's frame; the root where there is none. Four of five nodes are first
+    /// children, and the memory of a stack's nodes is mostly in one piece.
+    first: Vec<(FrameId, NodeId)>,
+    /// By node, its next sibling and its last child; the root where there is none.
+    links: Vec<(NodeId, NodeId)>,
+    /// All children but the first ones.
+    others: Index,
 }
 
 /// Nodes by parent and frame. Building and merging trees is one look into it after the other, each of which finds its
@@ -76,12 +82,59 @@ impl StackTreeBuilder {
     /// The child of `parent` with this frame, which is added if it is new. Stacks grow from the root
     /// (outermost caller) to the leaf.
     pub fn child(&mut self, parent: NodeId, frame: FrameId) -> NodeId {
-        let next = self.nodes.len() as u32 + 1;
-        let node = self.index.node_or(Index::key(parent, frame), next);
-        if node == next {
-            self.nodes.push((parent, frame));
+        let next = NodeId(self.nodes.len() as u32 + 1);
+        if self.first.is_empty() {
+            self.push_links();
         }
-        NodeId(node)
+        let first = &mut self.first[parent.0 as usize];
+        let node = match *first {
+            (_, NodeId::ROOT) => {
+                *first = (frame, next);
+                next
+            }
+            (known, node) if known == frame => node,
+            _ => NodeId(self.others.node_or(Index::key(parent, frame), next.0)),
+        };
+        if node == next {
+            let last = std::mem::replace(&mut self.links[parent.0 as usize].1, node);
+            if last != NodeId::ROOT {
+                self.links[last.0 as usize].0 = node;
+            }
+            self.nodes.push((parent, frame));
+            self.push_links();
+        }
+        node
+    }
+
+    fn push_links(&mut self) {
+        self.first.push((FrameId(0), NodeId::ROOT));
+        self.links.push((NodeId::ROOT, NodeId::ROOT));
+    }
+
+    /// Takes in all stacks of a tree, whose frames have these handles here. Returns the nodes here by those of the tree.
+    ///
+    /// Children mostly come in the order in which an earlier tree had them, so that the next one is where the last one's
+    /// sibling is: trees of the same program are walked side by side.
+    pub(crate) fn add_tree(&mut self, tree: &StackTree, frames: &[FrameId]) -> Vec<NodeId> {
+        let mut places = Vec::with_capacity(tree.len());
+        // By node of the tree: which child of its place was found last.
+        let mut last = vec![NodeId::ROOT; tree.len()];
+        for node in tree.nodes() {
+            let Some(frame) = tree.frame(node) else {
+                places.push(NodeId::ROOT);
+                continue;
+            };
+            let (above, frame) = (tree.parent(node).0 as usize, frames[frame.0 as usize]);
+            let next = match last[above] {
+                NodeId::ROOT => NodeId::ROOT,
+                last => self.links[last.0 as usize].0,
+            };
+            let is_next = next != NodeId::ROOT && self.nodes[next.0 as usize - 1].1 == frame;
+            let place = if is_next { next } else { self.child(places[above], frame) };
+            last[above] = place;
+            places.push(place);
+        }
+        places
     }
 
     /// Number of nodes, the root included.
@@ -169,17 +222,28 @@ impl StackTree {
     /// The tree of nodes given in preorder as (distance to the parent, frame), the root left out; `Err` names
     /// the first node that is not in preorder.
     pub fn from_preorder(nodes: impl IntoIterator<Item = (u32, FrameId)>) -> Result<Self, usize> {
-        let mut builder = StackTreeBuilder::default();
+        let mut tree = Self::with_len(1);
+        // The path to the node before: whatever comes next hangs on it.
+        let mut path = vec![NodeId::ROOT];
         for (i, (distance, frame)) in nodes.into_iter().enumerate() {
-            let id = i as u32 + 1;
-            let parent = id.checked_sub(distance).filter(|_| distance > 0).ok_or(i)?;
-            builder.nodes.push((NodeId(parent), frame));
+            let node = NodeId(i as u32 + 1);
+            let parent = node.0.checked_sub(distance).filter(|_| distance > 0).map(NodeId).ok_or(i)?;
+            while path.last().is_some_and(|last| *last > parent) {
+                path.pop();
+            }
+            if path.last() != Some(&parent) {
+                return Err(i);
+            }
+            tree.depth.push(path.len() as u32);
+            path.push(node);
+            tree.parent.push(parent);
+            tree.frame.push(Some(frame));
+            tree.subtree.push(1);
         }
-        let (tree, place) = builder.finish();
-        match place.iter().enumerate().find(|(i, at)| *i as u32 != at.0) {
-            Some((i, _)) => Err(i - 1),
-            None => Ok(tree),
+        for node in (1..tree.len()).rev() {
+            tree.subtree[tree.parent[node].0 as usize] += tree.subtree[node];
         }
+        Ok(tree)
     }
 
     /// Number of nodes, the root included.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Fields, Schema};
+use parquet::basic::Encoding;
 
 use super::{PROMOTED, Table};
 
@@ -101,17 +102,33 @@ fn map_type() -> DataType {
     DataType::Map(Arc::new(Field::new("key_value", entries, false)), false)
 }
 
-/// Columns that are runs, ramps or noise, for which bit-packed differences beat a dictionary.
-pub(super) fn delta_columns(table: Table) -> &'static [&'static [&'static str]] {
+/// How columns are written that a dictionary does not suit. Only encodings that readers of years ago know.
+pub(super) fn encodings(table: Table) -> &'static [(&'static [&'static str], Encoding)] {
+    use Encoding::{DELTA_BINARY_PACKED as DELTA, DELTA_BYTE_ARRAY as PREFIX, PLAIN};
     match table {
-        Table::Samples => &[&["node"], &["offsets_ms", "list", "element"]],
-        Table::Rollup5m | Table::Rollup1h | Table::Rollup1d => &[&["node"]],
+        // Runs, ramps or noise: bit-packed differences are shortest.
+        Table::Samples => &[(&["node"], DELTA), (&["offsets_ms", "list", "element"], DELTA)],
+        Table::Rollup5m | Table::Rollup1h | Table::Rollup1d => &[(&["node"], DELTA)],
         Table::Functions => &[],
-        Table::Series => &[&["series"]],
-        Table::Stacks => &[&["node"], &["frame"]],
-        Table::Frames => &[&["frame"], &["address"]],
-        Table::Binaries => &[&["binary"]],
-        Table::Accounts => &[&["value"]],
+        Table::Series => &[(&["series"], DELTA)],
+        // Numbers without an order, in which zstd finds what repeats as long as bytes stand where they stood.
+        Table::Stacks => &[(&["node"], DELTA), (&["frame"], PLAIN)],
+        // Names are sorted: each is the beginning of the one before and a rest.
+        Table::Frames => {
+            &[(&["frame"], DELTA), (&["function"], PREFIX), (&["system_name"], PREFIX), (&["address"], PLAIN)]
+        }
+        Table::Binaries => &[(&["binary"], DELTA)],
+        Table::Accounts => &[(&["value"], DELTA)],
+    }
+}
+
+/// The level of zstd for a table of a segment of this level. Segments of level 0 live for minutes. Symbols and stacks are
+/// most of what is stored, and written once for many samples.
+pub(super) fn zstd_level(table: Table, level: u8) -> i32 {
+    match table {
+        _ if level == 0 => 1,
+        Table::Frames | Table::Stacks => 9,
+        _ => 3,
     }
 }
 
@@ -120,6 +137,19 @@ pub(super) fn indexed_columns(table: Table) -> &'static [&'static str] {
     match table {
         Table::Samples | Table::Rollup5m | Table::Rollup1h | Table::Rollup1d => &["series", "node", "time"],
         Table::Functions => &["function", "time"],
+        _ => &[],
+    }
+}
+
+/// Columns whose least and greatest values nobody asks for: finding them takes time with each value.
+pub(super) fn unbounded_columns(table: Table) -> &'static [&'static [&'static str]] {
+    match table {
+        Table::Samples => {
+            &[&["offsets_ms", "list", "element"], &["cpus", "list", "element"], &["samples"], &["value"]]
+        }
+        Table::Rollup5m | Table::Rollup1h | Table::Rollup1d => &[&["samples"], &["value"]],
+        Table::Frames => &[&["system_name"], &["file"], &["line"], &["address"]],
+        Table::Stacks => &[&["parent"], &["subtree"], &["depth"]],
         _ => &[],
     }
 }

@@ -15,13 +15,15 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use super::columns::{REPEATED, delta_columns, indexed_columns, repeated_text, schema};
+use super::columns::{
+    REPEATED, encodings, indexed_columns, repeated_text, schema, unbounded_columns, zstd_level,
+};
 use super::manifest::FileSum;
 use super::{MAX_ROWS, Table};
 use crate::error::{Error, IoContext, Result};
@@ -46,13 +48,13 @@ pub(super) struct TableWriter<'a> {
 }
 
 impl<'a> TableWriter<'a> {
-    /// Makes a table's file in a segment's folder.
-    pub(super) fn create(folder: &Path, table: Table, pace: &'a Pace) -> Result<Self> {
+    /// Makes a table's file in the folder of a segment of this level.
+    pub(super) fn create(folder: &Path, table: Table, level: u8, pace: &'a Pace) -> Result<Self> {
         let path = folder.join(table.file_name());
         let file = File::create_new(&path).context("create", &path)?;
         let file = SummedFile { file, hasher: crc32fast::Hasher::new(), bytes: 0, pace };
         // Without the Arrow schema: other readers see plain Parquet types, and ours trusts nothing else.
-        let writer = properties(table).and_then(|properties| {
+        let writer = properties(table, level).and_then(|properties| {
             let options =
                 ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
             ArrowWriter::try_new_with_options(file, Arc::new(schema(table)), options)
@@ -103,10 +105,10 @@ impl Write for SummedFile<'_> {
     }
 }
 
-fn properties(table: Table) -> std::result::Result<WriterProperties, ParquetError> {
+fn properties(table: Table, level: u8) -> std::result::Result<WriterProperties, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("vesta ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(zstd_level(table, level))?))
         .set_max_row_group_row_count(Some(ROW_GROUP))
         .set_data_page_row_count_limit(PAGE)
         .set_statistics_enabled(EnabledStatistics::Chunk)
@@ -115,11 +117,15 @@ fn properties(table: Table) -> std::result::Result<WriterProperties, ParquetErro
         let path = ColumnPath::new(vec![(*name).to_owned()]);
         properties = properties.set_column_statistics_enabled(path, EnabledStatistics::Page);
     }
-    for path in delta_columns(table) {
-        let path = ColumnPath::new(path.iter().map(|part| (*part).to_owned()).collect());
+    let path = |parts: &[&str]| ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect());
+    for column in unbounded_columns(table) {
+        properties = properties.set_column_statistics_enabled(path(column), EnabledStatistics::None);
+    }
+    for (column, encoding) in encodings(table) {
+        let path = path(column);
         properties = properties
             .set_column_dictionary_enabled(path.clone(), false)
-            .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+            .set_column_encoding(path, *encoding);
     }
     Ok(properties.build())
 }

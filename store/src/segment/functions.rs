@@ -38,16 +38,56 @@ pub(super) struct FunctionRow {
     pub(super) usage: Usage,
 }
 
+/// What functions used in one slot, by their numbers. A series of samples after the other adds to it: what they say of the
+/// same function is added up once in a while, which costs less than finding it each time.
+#[derive(Debug, Default)]
+struct Slot {
+    usages: Vec<(u32, Usage)>,
+    /// So many of the first are added up, and sorted by number.
+    settled: usize,
+}
+
+impl Slot {
+    fn push(&mut self, function: u32, usage: Usage) {
+        self.usages.push((function, usage));
+    }
+
+    fn settle_if_long(&mut self) {
+        if self.usages.len() > 2 * self.settled + 1024 {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        // Sorted runs one after the other, which a stable sort merges.
+        self.usages.sort_by_key(|(function, _)| *function);
+        self.usages.dedup_by(|(function, usage), (kept, sum)| {
+            let is_same = function == kept;
+            if is_same {
+                sum.own.add(usage.own);
+                sum.total.add(usage.total);
+            }
+            is_same
+        });
+        self.settled = self.usages.len();
+    }
+}
+
 /// Sums up samples by function. Samples of one series and slot come in the order of their nodes, so that a node's
 /// total is known when the walk leaves its subtree, and no node is visited twice.
 #[derive(Debug)]
 pub(super) struct Functions {
-    /// By node: its function, and whether it is the outermost of that function in its stack. A recursive function
-    /// counts a sample once.
-    nodes: Vec<(StringId, bool)>,
+    /// By node: the number of its function, and whether it is the outermost of that function in its stack. A recursive
+    /// function counts a sample once.
+    nodes: Vec<(u32, bool)>,
+    /// By number.
+    names: Vec<StringId>,
+    /// By number, what functions used at `at` since it was last changed; and which of them did.
+    usages: Vec<Usage>,
+    used: Vec<u32>,
     ends: Vec<u32>,
     parents: Vec<u32>,
-    slots: BTreeMap<(usize, i64), FxHashMap<StringId, Usage>>,
+    slots: BTreeMap<(usize, i64), Slot>,
     /// Samples without any frame.
     rootless: BTreeMap<(usize, i64), Sum>,
     at: (usize, i64),
@@ -57,28 +97,44 @@ pub(super) struct Functions {
 impl Functions {
     pub(super) fn new(tables: &Profile) -> Self {
         let tree = &tables.stacks;
-        let mut open: Vec<(u32, StringId)> = Vec::new();
-        let mut on_path: FxHashMap<StringId, u32> = FxHashMap::default();
+        let mut open: Vec<(u32, u32)> = Vec::new();
+        let mut numbers: FxHashMap<StringId, u32> = FxHashMap::default();
+        let mut names = vec![StringId::EMPTY];
+        let of_frames: Vec<_> = tables
+            .frames
+            .iter()
+            .map(|frame| {
+                *numbers.entry(frame.function).or_insert_with(|| {
+                    names.push(frame.function);
+                    names.len() as u32 - 1
+                })
+            })
+            .collect();
+        // By number, how often it is on the path.
+        let mut on_path = vec![0u32; names.len()];
         let mut nodes = Vec::with_capacity(tree.len());
         for node in tree.nodes() {
             while let Some((end, function)) = open.last().copied()
                 && end <= node.0
             {
                 open.pop();
-                *on_path.entry(function).or_default() -= 1;
+                on_path[function as usize] -= 1;
             }
             let Some(frame) = tree.frame(node) else {
-                nodes.push((StringId::EMPTY, false));
+                nodes.push((0, false));
                 continue;
             };
-            let function = tables.frame(frame).function;
-            let count = on_path.entry(function).or_default();
+            let function = of_frames[frame.0 as usize];
+            let count = &mut on_path[function as usize];
             nodes.push((function, *count == 0));
             *count += 1;
             open.push((node.0 + tree.subtree(node), function));
         }
         Self {
             nodes,
+            usages: vec![Usage::default(); names.len()],
+            names,
+            used: Vec::new(),
             ends: tree.nodes().map(|node| node.0 + tree.subtree(node)).collect(),
             parents: tree.nodes().map(|node| tree.parent(node).0).collect(),
             slots: BTreeMap::new(),
@@ -93,7 +149,10 @@ impl Functions {
         let last = self.path.last().map_or(0, |(last, _)| *last);
         if self.at != (kind, slot_ms) || node.0 < last {
             self.leave(0);
-            self.at = (kind, slot_ms);
+            if self.at != (kind, slot_ms) {
+                self.keep_usages();
+                self.at = (kind, slot_ms);
+            }
         }
         if node == NodeId::ROOT {
             self.rootless.entry(self.at).or_default().add(sum);
@@ -117,7 +176,29 @@ impl Functions {
             total.add(sum);
         }
         let function = self.nodes[node.0 as usize].0;
-        self.slots.entry(self.at).or_default().entry(function).or_default().own.add(sum);
+        self.usage(function).own.add(sum);
+    }
+
+    /// What a function has used so far.
+    fn usage(&mut self, function: u32) -> &mut Usage {
+        let usage = &mut self.usages[function as usize];
+        if *usage == Usage::default() {
+            self.used.push(function);
+        }
+        usage
+    }
+
+    /// Adds what functions used to their slot.
+    fn keep_usages(&mut self) {
+        if self.used.is_empty() {
+            return;
+        }
+        let slot = self.slots.entry(self.at).or_default();
+        self.used.sort_unstable();
+        for function in self.used.drain(..) {
+            slot.push(function, std::mem::take(&mut self.usages[function as usize]));
+        }
+        slot.settle_if_long();
     }
 
     /// Closes the nodes of the path from `depth` on, the innermost first.
@@ -125,12 +206,11 @@ impl Functions {
         if self.path.len() <= depth {
             return;
         }
-        let slot = self.slots.entry(self.at).or_default();
         while self.path.len() > depth {
             let Some((node, total)) = self.path.pop() else { break };
             let (function, is_outermost) = self.nodes[node as usize];
             if is_outermost {
-                slot.entry(function).or_default().total.add(total);
+                self.usage(function).total.add(total);
             }
             if let Some((_, parent)) = self.path.last_mut() {
                 parent.add(total);
@@ -142,13 +222,16 @@ impl Functions {
     /// samples in sum and the largest total among them. A slot's own samples add up to all there are.
     pub(super) fn finish(mut self) -> Vec<FunctionRow> {
         self.leave(0);
+        self.keep_usages();
         let mut rows = Vec::new();
         for slot in self.rootless.keys() {
             self.slots.entry(*slot).or_default();
         }
-        for (at, functions) in self.slots {
+        for (at, mut slot) in self.slots {
             let (kind, slot_ms) = at;
-            let mut functions: Vec<_> = functions.into_iter().collect();
+            slot.settle();
+            let name = |(number, usage): (u32, Usage)| (self.names[number as usize], usage);
+            let mut functions: Vec<_> = slot.usages.into_iter().map(name).collect();
             let rank = |usage: &Usage| (usage.total.value.unsigned_abs(), usage.total.samples);
             functions.sort_unstable_by_key(|(function, usage)| (std::cmp::Reverse(rank(usage)), *function));
             let rest = functions.split_off(functions.len().min(FUNCTIONS_PER_SLOT));

@@ -110,8 +110,6 @@ impl Rollups {
 
     fn keep_last(&mut self) {
         if let Some(row) = self.last.take() {
-            let kind = self.kinds.get(row.series.0 as usize).copied().unwrap_or(0);
-            self.functions.add(kind, row.time_ms, row.node, row.sum);
             self.hours.entry(floor(row.time_ms, STEPS[1].1)).or_default().push(row);
         }
     }
@@ -137,11 +135,26 @@ impl Rollups {
         self.keep_last();
         let Some((hour, rows)) = self.hours.pop_first() else { return Ok(()) };
         let (rows, sums) = add_up(rows, STEPS[1].1);
+        self.add_functions(&rows);
         if STEPS[0].1 > self.resolution_ms {
             write(Table::Rollup5m, &rows)?;
         }
         self.days.entry(floor(hour, STEPS[2].1)).or_default().extend(sums);
         Ok(())
+    }
+
+    /// Counts an hour's rows by function, one step after the other: within each, nodes come in their order.
+    fn add_functions(&mut self, rows: &[RollupRow]) {
+        let mut steps: BTreeMap<i64, Vec<&RollupRow>> = BTreeMap::new();
+        for row in rows {
+            steps.entry(row.time_ms).or_default().push(row);
+        }
+        for (time_ms, rows) in steps {
+            for row in rows {
+                let kind = self.kinds.get(row.series.0 as usize).copied().unwrap_or(0);
+                self.functions.add(kind, time_ms, row.node, row.sum);
+            }
+        }
     }
 
     fn finish_group<E>(

@@ -53,7 +53,7 @@ impl<'a> SegmentWriter<'a> {
     /// Makes the folder. `tables` are in order.
     pub(super) fn create(folder: &Path, target: Target, tables: &Profile, pace: &'a Pace) -> Result<Self> {
         std::fs::create_dir(folder).context("create", folder)?;
-        let create = |table| TableWriter::create(folder, table, pace);
+        let create = |table| TableWriter::create(folder, table, target.level, pace);
         let rollups = if target.level >= ROLLUP_LEVEL {
             let (kinds, _) = statistics::kinds(tables);
             let rollups = Rollups::new(tables, target.resolution_ms, kinds);
@@ -129,8 +129,7 @@ impl<'a> SegmentWriter<'a> {
         let mut manifest = self.manifest(tables);
         manifest.check().map_err(Error::Unstorable)?;
         let metadata = manifest.to_metadata();
-        let folder = self.folder;
-        let pace = self.pace;
+        let (folder, pace, level) = (self.folder, self.pace, self.target.level);
         let mut finished = vec![(Table::Samples, self.samples)];
         if let Some((rollups, mut writers)) = self.rollups {
             let functions = rollups.finish(|table, rows| write_rollup(&mut writers, table, rows, strings))?;
@@ -138,12 +137,12 @@ impl<'a> SegmentWriter<'a> {
                 writer.write(&columns.take(strings))?;
                 finished.push((table, writer));
             }
-            let mut writer = TableWriter::create(&folder, Table::Functions, pace)?;
+            let mut writer = TableWriter::create(&folder, Table::Functions, level, pace)?;
             writer.write(&functions_batch(functions, tables)?)?;
             finished.push((Table::Functions, writer));
         }
         for table in Table::ALL.into_iter().filter(|table| *table != Table::Samples) {
-            let mut writer = TableWriter::create(&folder, table, pace)?;
+            let mut writer = TableWriter::create(&folder, table, level, pace)?;
             let rows = encode::encode(tables, table);
             writer.write(&rows.map_err(|error| Error::Unstorable(format!("{table:?}: {error}")))?)?;
             finished.push((table, writer));
