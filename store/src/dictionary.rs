@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use ulid::Ulid;
 
 use crate::cache::{DICTIONARY_BYTES, size_of_profile};
-use crate::model::{NodeId, Profile, ProfileBuilder};
+use crate::model::{NodeId, Preorder, Profile, ProfileBuilder};
 
 /// What is known of a segment.
 pub(crate) struct Known {
@@ -81,6 +81,11 @@ pub(crate) struct Inner {
     pub(crate) all: ProfileBuilder,
     segments: FxHashMap<Ulid, Arc<Known>>,
     of_segments: u64,
+    /// Of the tree as it was when a second query had found it unchanged: it costs as much as a query to make, and is of use
+    /// until the tree grows.
+    preorder: Option<Arc<Preorder>>,
+    /// Nodes when a query last asked for it.
+    asked: usize,
 }
 
 impl Dictionary {
@@ -112,10 +117,33 @@ impl Dictionary {
         }
     }
 
+    /// The whole tree in preorder, if it has not grown since it was last asked for.
+    pub(crate) fn preorder(&self) -> Option<Arc<Preorder>> {
+        let is_now =
+            |inner: &Inner| inner.preorder.as_ref().filter(|known| known.len() == inner.all.nodes()).cloned();
+        if let Some(known) = is_now(&self.read()) {
+            return Some(known);
+        }
+        let mut inner = self.write();
+        if let Some(known) = is_now(&inner) {
+            return Some(known);
+        }
+        let nodes = inner.all.nodes();
+        // An old one helps nobody.
+        inner.preorder = None;
+        if std::mem::replace(&mut inner.asked, nodes) != nodes {
+            return None;
+        }
+        let preorder = Arc::new(inner.all.preorder());
+        inner.preorder = Some(preorder.clone());
+        Some(preorder)
+    }
+
     /// Memory that it takes, bytes.
     pub(crate) fn bytes(&self) -> u64 {
         let inner = self.read();
-        inner.all.bytes() + inner.of_segments
+        let preorder = inner.preorder.as_ref().map_or(0, |preorder| preorder.bytes());
+        inner.all.bytes() + inner.of_segments + preorder
     }
 
     /// How much of that is more than its share of the store's memory.

@@ -1,6 +1,6 @@
 //! From sums by the nodes of a large tree to a profile with just the stacks that they need.
 
-use super::{Binary, BinaryId, FrameId, NodeId, Profile, ProfileBuilder, Row, StackTree, StringId};
+use super::{Binary, BinaryId, Frame, FrameId, NodeId, Profile, ProfileBuilder, Row, StackTree, StringId};
 
 /// A set of small numbers, and how many of it are smaller than a given one.
 struct Places {
@@ -33,9 +33,12 @@ impl Places {
         sum as usize
     }
 
-    /// How many members are smaller.
+    /// How many members are smaller; `n` is at most the limit.
     fn rank(&self, n: u32) -> u32 {
         let word = n as usize / 64;
+        if word == self.words.len() {
+            return self.before.last().map_or(0, |before| before + self.words[word - 1].count_ones());
+        }
         self.before[word] + (self.words[word] & ((1 << (n % 64)) - 1)).count_ones()
     }
 
@@ -51,81 +54,115 @@ impl Places {
     }
 }
 
-/// Texts, files and frames of another builder, taken over on first use.
-struct Taken<'a> {
-    from: &'a ProfileBuilder,
-    strings: Vec<Option<StringId>>,
-    binaries: Vec<Option<BinaryId>>,
-    frames: Vec<Option<FrameId>>,
+/// The stacks of a builder in preorder.
+pub(crate) struct Preorder {
+    tree: StackTree,
+    /// By the builder's nodes: those of the tree.
+    places: Vec<NodeId>,
 }
 
-impl<'a> Taken<'a> {
-    fn new(from: &'a ProfileBuilder) -> Self {
-        Self {
-            from,
-            strings: vec![None; from.strings.len()],
-            binaries: vec![None; from.binaries.items.len()],
-            frames: vec![None; from.frames.items.len()],
-        }
+impl Preorder {
+    /// Number of nodes, the root included.
+    pub(crate) fn len(&self) -> usize {
+        self.tree.len()
     }
 
-    fn string(&mut self, to: &mut ProfileBuilder, id: StringId) -> StringId {
-        *self.strings[id.0 as usize].get_or_insert_with(|| to.strings.intern(self.from.strings.get(id)))
+    /// Memory that it takes, bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.len() as u64 * 24
     }
+}
 
-    fn frame(&mut self, to: &mut ProfileBuilder, id: FrameId) -> FrameId {
-        if let Some(known) = self.frames[id.0 as usize] {
-            return known;
+/// By frame of `from`, the ones that are used: their handles in `to`, which takes them over with their texts and files.
+fn take_frames(to: &mut ProfileBuilder, from: &ProfileBuilder, is_used: &[bool]) -> Vec<FrameId> {
+    let used =
+        || from.frames.items.iter().zip(is_used).filter(|(_, is_used)| **is_used).map(|(frame, _)| frame);
+    let mut is_wanted = vec![false; from.strings.len()];
+    let mut want = |id: StringId| is_wanted[id.0 as usize] = true;
+    for frame in used() {
+        [frame.function, frame.system_name, frame.file].into_iter().for_each(&mut want);
+        if let Some(id) = frame.binary {
+            let Binary { path, build_id } = from.binaries.items[id.0 as usize];
+            [path, build_id].into_iter().for_each(&mut want);
         }
-        let mut frame = self.from.frames.items[id.0 as usize];
-        for text in [&mut frame.function, &mut frame.system_name, &mut frame.file] {
-            *text = self.string(to, *text);
-        }
-        frame.binary = frame.binary.map(|binary| self.binary(to, binary));
+    }
+    let strings = to.strings.take_over(&from.strings, &is_wanted);
+    let text = |id: StringId| strings[id.0 as usize];
+    let mut binaries: Vec<Option<BinaryId>> = vec![None; from.binaries.items.len()];
+    let mut frames = Vec::with_capacity(is_used.len());
+    for (frame, is_used) in from.frames.items.iter().zip(is_used) {
         // No two frames of a builder are the same.
-        to.frames.items.push(frame);
-        *self.frames[id.0 as usize].insert(FrameId(to.frames.items.len() as u32 - 1))
-    }
-
-    fn binary(&mut self, to: &mut ProfileBuilder, id: BinaryId) -> BinaryId {
-        if let Some(known) = self.binaries[id.0 as usize] {
-            return known;
+        frames.push(FrameId(to.frames.items.len() as u32));
+        if !is_used {
+            continue;
         }
-        let Binary { path, build_id } = self.from.binaries.items[id.0 as usize];
-        let binary = Binary { path: self.string(to, path), build_id: self.string(to, build_id) };
-        *self.binaries[id.0 as usize].insert(to.binary(binary))
+        let binary = frame.binary.map(|id| {
+            let Binary { path, build_id } = from.binaries.items[id.0 as usize];
+            let binary = Binary { path: text(path), build_id: text(build_id) };
+            *binaries[id.0 as usize].get_or_insert_with(|| to.binary(binary))
+        });
+        let [function, system_name, file] = [frame.function, frame.system_name, frame.file].map(text);
+        to.frames.items.push(Frame { function, system_name, file, binary, ..*frame });
     }
+    frames
+}
+
+/// Into the order of keys. Series and node mostly decide, and are one number; rows are moved once.
+fn sorted(rows: &[Row]) -> Vec<Row> {
+    let place = |row: &Row| u64::from(row.key.series.0) << 32 | u64::from(row.key.node.0);
+    let mut order: Vec<_> = rows.iter().enumerate().map(|(i, row)| (place(row), i as u32)).collect();
+    order.sort_unstable();
+    let mut sorted: Vec<_> = order.iter().map(|(_, i)| rows[*i as usize].clone()).collect();
+    for alike in sorted.chunk_by_mut(|a, b| place(a) == place(b)).filter(|alike| alike.len() > 1) {
+        alike.sort_unstable_by_key(|row| row.key);
+    }
+    sorted
 }
 
 impl ProfileBuilder {
     /// Finishes with these rows, whose nodes are those of another builder, `all`: the stacks that they need are taken
     /// over. Nothing but strings, series and accounts may have been added to this one, no key comes twice, and no row has
-    /// exact times.
+    /// exact times. `preorder` is that of `all` with these nodes at least, where it is known.
     pub(crate) fn finish_over(
         self,
         all: &ProfileBuilder,
+        preorder: Option<&Preorder>,
         rows: Vec<Row>,
         start_ms: i64,
         end_ms: i64,
     ) -> Profile {
+        let (mut to, mut rows) = (self, rows);
+        let stacks = match preorder {
+            Some(preorder) => to.take_in_preorder(all, preorder, &mut rows),
+            None => to.take_stacks(all, &mut rows),
+        };
+        let mut profile = to.finish(start_ms, end_ms);
+        (profile.stacks, profile.rows) = (stacks, sorted(&rows));
+        profile
+    }
+
+    /// The tree of the stacks that rows need, whose nodes are its own then.
+    fn take_stacks(&mut self, all: &ProfileBuilder, rows: &mut [Row]) -> StackTree {
         let nodes = all.stacks.nodes();
         let mut needed = Places::new(nodes.len() + 1);
         needed.insert(0);
-        for row in &rows {
+        for row in rows.iter() {
             let mut at = row.key.node.0;
             while needed.insert(at) {
                 at = nodes[at as usize - 1].0.0;
             }
         }
         let len = needed.close();
-        let (mut to, mut taken) = (self, Taken::new(all));
+        let mut is_used = vec![false; all.frames.items.len()];
+        needed.iter().skip(1).for_each(|node| is_used[nodes[node as usize - 1].1.0 as usize] = true);
+        let frames = take_frames(self, all, &is_used);
         // In the order of arrival: parents before children.
         let kept: Vec<_> = needed
             .iter()
             .skip(1)
             .map(|node| {
                 let (parent, frame) = nodes[node as usize - 1];
-                (needed.rank(parent.0), taken.frame(&mut to, frame))
+                (needed.rank(parent.0), frames[frame.0 as usize])
             })
             .collect();
         let mut subtree = vec![1u32; len];
@@ -134,14 +171,40 @@ impl ProfileBuilder {
         }
         let placed = kept.iter().enumerate().map(|(i, (parent, frame))| (i + 1, *parent as usize, *frame));
         let (stacks, places) = StackTree::placed(&subtree, placed);
-        let mut rows = rows;
-        for row in &mut rows {
+        for row in rows {
             row.key.node = places[needed.rank(row.key.node.0) as usize];
         }
-        rows.sort_unstable_by_key(|row| row.key);
-        let mut profile = to.finish(start_ms, end_ms);
-        (profile.stacks, profile.rows) = (stacks, rows);
-        profile
+        stacks
+    }
+
+    /// The same by a walk along the whole tree.
+    fn take_in_preorder(&mut self, all: &ProfileBuilder, preorder: &Preorder, rows: &mut [Row]) -> StackTree {
+        let tree = &preorder.tree;
+        let mut needed = Places::new(tree.len());
+        needed.insert(0);
+        for row in rows.iter_mut() {
+            row.key.node = preorder.places[row.key.node.0 as usize];
+            let mut at = row.key.node;
+            while needed.insert(at.0) {
+                at = tree.parent(at);
+            }
+        }
+        needed.close();
+        let mut is_used = vec![false; all.frames.items.len()];
+        let frames = needed.iter().filter_map(|node| tree.frame(NodeId(node)));
+        frames.for_each(|frame| is_used[frame.0 as usize] = true);
+        let frames = take_frames(self, all, &is_used);
+        let stacks = tree.picked(needed.iter(), |node| needed.rank(node), |frame| frames[frame.0 as usize]);
+        for row in rows {
+            row.key.node = NodeId(needed.rank(row.key.node.0));
+        }
+        stacks
+    }
+
+    /// Its stacks in preorder.
+    pub(crate) fn preorder(&self) -> Preorder {
+        let (tree, places) = self.stacks.clone().finish();
+        Preorder { tree, places }
     }
 
     /// Takes over the stacks of a profile; its nodes by place.
@@ -154,6 +217,61 @@ impl ProfileBuilder {
 mod tests {
     use super::*;
 
+    /// A builder of many stacks that share their beginnings, and its nodes.
+    fn forest() -> (ProfileBuilder, Vec<NodeId>) {
+        let mut b = ProfileBuilder::default();
+        let mut nodes = vec![NodeId::ROOT];
+        let mut state = 7u64;
+        for _ in 0..2000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let parent = nodes[(state >> 33) as usize % nodes.len()];
+            let function = b.string(&format!("f{}", (state >> 20) % 50));
+            let frame = Frame {
+                kind: crate::model::FrameKind::Native,
+                unwound: crate::model::Unwound::Table,
+                function,
+                system_name: function,
+                file: StringId::EMPTY,
+                line: 0,
+                binary: None,
+                address: 0,
+            };
+            let frame = b.frame(frame);
+            nodes.push(b.child(parent, frame));
+        }
+        (b, nodes)
+    }
+
+    #[test]
+    fn what_rows_need_is_the_same_by_a_walk_along_the_tree() {
+        let (all, nodes) = forest();
+        let preorder = all.preorder();
+        for step in [1, 3, 100, 1999, 5000] {
+            let mut key = crate::model::RowKey::default();
+            let mut chosen: Vec<_> = nodes.iter().step_by(step).copied().collect();
+            chosen.sort_unstable();
+            chosen.dedup();
+            let rows: Vec<_> = chosen
+                .into_iter()
+                .map(|node| {
+                    key.node = node;
+                    Row { key, samples: 1 + u64::from(node.0), value: 5, exact: 0..0 }
+                })
+                .collect();
+            let finish = |preorder| {
+                let mut to = ProfileBuilder::default();
+                to.string("f3");
+                to.finish_over(&all, preorder, rows.clone(), 0, 1)
+            };
+            let (walked, looked_up) = (finish(Some(&preorder)), finish(None));
+            assert_eq!((&walked.stacks, &walked.rows), (&looked_up.stacks, &looked_up.rows));
+            assert_eq!(walked.frames, looked_up.frames);
+            assert!(walked.strings.iter().eq(looked_up.strings.iter()));
+            assert!(walked.rows.is_sorted_by_key(|row| row.key));
+            assert_eq!(walked.samples(), rows.iter().map(|row| row.samples).sum::<u64>());
+        }
+    }
+
     #[test]
     fn places_know_their_rank() {
         let mut places = Places::new(200);
@@ -164,5 +282,8 @@ mod tests {
         assert_eq!(places.iter().collect::<Vec<_>>(), members);
         assert!(members.iter().enumerate().all(|(rank, n)| places.rank(*n) == rank as u32));
         assert_eq!(places.rank(100), 4);
+        let mut full = Places::new(128);
+        assert!((0..128).all(|n| full.insert(n)));
+        assert_eq!((full.close(), full.rank(128), full.rank(64)), (128, 128, 64));
     }
 }

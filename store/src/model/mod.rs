@@ -15,6 +15,7 @@ mod strings;
 
 pub(crate) use builder::Who;
 pub use builder::{Keep, ProfileBuilder};
+pub(crate) use extract::Preorder;
 pub use frames::{Binary, BinaryId, Frame, FrameId, FrameKind, Unwound};
 pub(crate) use journal::Entry;
 pub use profile::{

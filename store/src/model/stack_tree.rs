@@ -62,7 +62,11 @@ impl Index {
     fn node_or(&mut self, key: u64, next: u32) -> u32 {
         // At most two thirds are taken, so that a search ends soon.
         if self.len * 3 >= self.slots.len() * 2 {
-            let mut slots = vec![(0, 0); (self.slots.len() * 2).max(FIRST_SLOTS)];
+            let mut slots = vec![
+                (0, 0);
+                (self.slots.len() * if self.slots.len() < 1 << 14 { 4 } else { 2 })
+                    .max(FIRST_SLOTS)
+            ];
             for slot in self.slots.iter().filter(|slot| slot.1 != 0) {
                 let at = Self::slot(&slots, slot.0);
                 slots[at] = *slot;
@@ -205,6 +209,28 @@ impl StackTree {
             tree.depth[at] = tree.depth[place[parent].0 as usize] + 1;
         }
         (tree, place)
+    }
+
+    /// The tree of some of the nodes, which are given in order, the root and all their callers among them. `rank` has for a node,
+    /// and for the end of a subtree, how many of them are before it.
+    pub(crate) fn picked(
+        &self,
+        nodes: impl Iterator<Item = u32>,
+        rank: impl Fn(u32) -> u32,
+        frame: impl Fn(FrameId) -> FrameId,
+    ) -> Self {
+        let n = rank(self.len() as u32) as usize;
+        let mut parent = Vec::with_capacity(n);
+        let [mut subtree, mut depth] = [(); 2].map(|()| Vec::with_capacity(n));
+        let mut frames = Vec::with_capacity(n);
+        for (place, node) in nodes.enumerate() {
+            let old = node as usize;
+            parent.push(NodeId(rank(self.parent[old].0)));
+            frames.push(self.frame[old].map(&frame));
+            subtree.push(rank(node + self.subtree[old]) - place as u32);
+            depth.push(self.depth[old]);
+        }
+        Self { parent, frame: frames, subtree, depth }
     }
 
     /// The same tree with other handles of frames, `moved` by old handle, siblings in the order of the new ones;

@@ -84,7 +84,12 @@ impl StringTable {
     }
 
     fn grow(&mut self) {
-        let len = self.index.len() * 2;
+        // Where there is little, there will be more.
+        self.index_anew(self.index.len() * if self.index.len() < 1 << 16 { 4 } else { 2 });
+    }
+
+    /// Finds a place for all; `len` is a power of two.
+    fn index_anew(&mut self, len: usize) {
         self.index = vec![0; len];
         for (id, hash) in self.hashes.iter().enumerate() {
             let mut place = *hash as usize & (len - 1);
@@ -93,6 +98,40 @@ impl StringTable {
             }
             self.index[place] = id as u32 + 1;
         }
+    }
+
+    /// Takes over the texts of another table that `is_wanted` says, in their order. Returns their handles here by those there;
+    /// those that are not wanted are the empty one's.
+    pub(crate) fn take_over(&mut self, from: &Self, is_wanted: &[bool]) -> Vec<StringId> {
+        // Those of one table are distinct: they are looked for among what was here before only, which is mostly little.
+        let before = std::mem::take(&mut self.index);
+        let known = |here: &Self, text: &str, hash: u32| {
+            let mask = before.len() - 1;
+            let mut place = hash as usize & mask;
+            loop {
+                let id = before[place].checked_sub(1)?;
+                if here.hashes[id as usize] == hash && here.get(StringId(id)) == text {
+                    return Some(StringId(id));
+                }
+                place = (place + 1) & mask;
+            }
+        };
+        let mut handles = vec![StringId::EMPTY; from.len()];
+        for (id, handle) in handles.iter_mut().enumerate() {
+            if !is_wanted.get(id).copied().unwrap_or(false) {
+                continue;
+            }
+            let (text, hash) = (from.get(StringId(id as u32)), from.hashes[id]);
+            *handle = known(self, text, hash).unwrap_or_else(|| {
+                self.text.push_str(text);
+                self.ends.push(self.text.len());
+                self.hashes.push(hash);
+                StringId(self.ends.len() as u32 - 1)
+            });
+        }
+        let places = (self.ends.len() * 4 / 3 + 1).next_power_of_two().max(before.len());
+        self.index_anew(places);
+        handles
     }
 
     /// The text of a handle of this table; empty for a handle of another one.
@@ -137,5 +176,29 @@ mod tests {
         assert_eq!(table.bytes(), texts.iter().map(String::len).sum::<usize>());
         let listed: Vec<_> = table.iter().skip(1).collect();
         assert_eq!(listed, texts);
+    }
+
+    #[test]
+    fn texts_of_another_table_are_taken_over_once() {
+        let (mut from, mut to) = (StringTable::default(), StringTable::default());
+        let texts: Vec<String> = (0..1000).map(|n| format!("name-{n}")).collect();
+        let ids: Vec<_> = texts.iter().map(|text| from.intern(text)).collect();
+        let known: Vec<_> = texts.iter().step_by(10).map(|text| to.intern(text)).collect();
+        let mut is_wanted = vec![false; from.len()];
+        ids.iter().step_by(5).for_each(|id| is_wanted[id.0 as usize] = true);
+        let handles = to.take_over(&from, &is_wanted);
+        assert_eq!((handles.len(), to.len()), (1001, 201));
+        for (n, (id, text)) in ids.iter().zip(&texts).enumerate() {
+            let handle = handles[id.0 as usize];
+            if n % 10 == 0 {
+                assert_eq!(handle, known[n / 10]);
+            }
+            if n % 5 == 0 {
+                assert_eq!((to.get(handle), to.find(text)), (&**text, Some(handle)));
+            } else {
+                assert_eq!((handle, to.find(text)), (StringId::EMPTY, None));
+            }
+        }
+        assert_eq!(to.intern("another").0, 201);
     }
 }

@@ -279,8 +279,10 @@ impl Merged {
             rows.push(Row { key, samples, value, exact: 0..0 });
         });
         drop(self.sums);
+        // Others may make the tree grow meanwhile; the nodes of these rows are in it by now.
+        let preorder = self.dictionary.preorder();
         let all = self.dictionary.read();
-        self.head.finish_over(&all.all, rows, start_ms, end_ms)
+        self.head.finish_over(&all.all, preorder.as_deref(), rows, start_ms, end_ms)
     }
 
     /// The places of a segment's pairs among the keys of rows.
