@@ -42,20 +42,69 @@ impl Pace {
     /// Called after each piece of work, some milliseconds long; `written` is in bytes. Sleeps for as long as the piece
     /// was too fast.
     pub(crate) fn rest(&self, written: u64) {
-        let (Some(percent), Some(rate)) = (self.cpu_percent, self.bytes_per_second) else { return };
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         let worked = since.map_or(Duration::ZERO, |since| since.elapsed());
-        if self.is_over() {
-            return;
+        let mut left = self.pause(worked, written);
+        while !left.is_zero() && !self.is_over() {
+            let now = left.min(MAX_PAUSE);
+            thread::sleep(now);
+            left -= now;
         }
+        *since = Some(Instant::now());
+    }
+
+    /// How long to rest after a piece of work.
+    fn pause(&self, worked: Duration, written: u64) -> Duration {
+        let (Some(percent), Some(rate)) = (self.cpu_percent, self.bytes_per_second) else {
+            return Duration::ZERO;
+        };
         let for_cpu = worked * (100 - percent) / percent;
         let for_disk = Duration::from_secs_f64(written as f64 / rate as f64).saturating_sub(worked);
-        thread::sleep(for_cpu.max(for_disk).min(MAX_PAUSE));
-        *since = Some(Instant::now());
+        for_cpu.max(for_disk)
     }
 
     /// Work begins: the time since the last piece was not work.
     pub(crate) fn begin(&self) {
         *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn work_rests_for_the_cpu_or_for_the_disk_whichever_takes_longer() {
+        let ms = Duration::from_millis;
+        let pace = Pace::limited(20, 1000);
+        assert_eq!(pace.pause(ms(10), 0), ms(40));
+        assert_eq!(pace.pause(ms(10), 20), ms(40));
+        assert_eq!(pace.pause(ms(10), 3000), ms(2990));
+        assert_eq!(Pace::limited(100, 1000).pause(ms(10), 0), ms(0));
+        assert_eq!(Pace::default().pause(ms(10), 1 << 30), ms(0));
+    }
+
+    #[test]
+    fn a_piece_is_followed_by_its_rest() {
+        let pace = Pace::limited(100, 1000);
+        pace.begin();
+        let begin = Instant::now();
+        // Longer than one pause.
+        pace.rest(700);
+        assert!(begin.elapsed() >= Duration::from_millis(700));
+    }
+
+    #[test]
+    fn whoever_ends_the_program_waits_for_one_pause_at_most() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let own = asked.clone();
+        let pace = Pace::limited(100, 1).until(move || own.fetch_add(1, Ordering::Relaxed) > 0);
+        let begin = Instant::now();
+        pace.rest(1 << 30);
+        assert!(begin.elapsed() < Duration::from_secs(60));
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
     }
 }
