@@ -12,6 +12,7 @@ pub mod elf;
 pub mod frame_pointer_rules;
 pub mod jit;
 pub mod kernel;
+pub mod local_files;
 pub mod stack_ends;
 pub mod symbolizer;
 pub mod unwind_rows;

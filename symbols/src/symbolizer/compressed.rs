@@ -24,11 +24,24 @@ pub(super) fn unpacks_as_claimed(image: &Image<'_>, section: &Section) -> bool {
     unpacks(&bytes).unwrap_or(false)
 }
 
+/// The bytes of a section, unpacked; none if it is no such section, or unpacks to anything but what it says or to more
+/// than `limit` bytes.
+pub(super) fn unpacked(bytes: &[u8], limit: u64) -> Option<Vec<u8>> {
+    let size = size_in(bytes).filter(|size| *size <= limit)?;
+    let mut whole = Vec::new();
+    (unpack(bytes, &mut whole)? == size).then_some(whole)
+}
+
 fn size_in(header: &[u8]) -> Option<u64> {
     header.get(8..16)?.first_chunk().map(|size| u64::from_le_bytes(*size))
 }
 
 fn unpacks(bytes: &[u8]) -> Option<bool> {
+    Some(unpack(bytes, &mut io::sink())? == size_in(bytes)?)
+}
+
+/// Unpacks a section, one byte more than it says at most; how many bytes that were.
+fn unpack(bytes: &[u8], to: &mut impl io::Write) -> Option<u64> {
     let (header, stream) = bytes.split_at_checked(HEADER_BYTES)?;
     let kind = u32::from_le_bytes(*header.first_chunk()?);
     let unpacked: Box<dyn Read> = match kind {
@@ -38,7 +51,7 @@ fn unpacks(bytes: &[u8]) -> Option<bool> {
     };
     let size = size_in(header)?;
     let limit = size.checked_add(1)?;
-    Some(io::copy(&mut unpacked.take(limit), &mut io::sink()).ok()? == size)
+    io::copy(&mut unpacked.take(limit), to).ok()
 }
 
 #[cfg(test)]
@@ -63,7 +76,10 @@ mod tests {
     #[test]
     fn a_section_that_unpacks_to_its_size_is_accepted() {
         for kind in [ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD] {
-            assert_eq!(unpacks(&section(kind, 100_000, &[7; 100_000])), Some(true), "type {kind}");
+            let packed = section(kind, 100_000, &[7; 100_000]);
+            assert_eq!(unpacks(&packed), Some(true), "type {kind}");
+            assert_eq!(unpacked(&packed, 100_000), Some(vec![7; 100_000]), "type {kind}");
+            assert_eq!(unpacked(&packed, 99_999), None, "type {kind}");
         }
     }
 

@@ -12,6 +12,7 @@ mod compressed;
 mod demangle;
 mod go_names;
 mod linkage_tables;
+mod linked;
 mod mini_debug_info;
 mod sources;
 
@@ -58,11 +59,13 @@ pub struct Options {
     pub memory: u64,
     /// Where packages put split-off debug info.
     pub debug_folders: Vec<PathBuf>,
+    /// The same from a server, which is not trusted as packages are.
+    pub fetched: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { memory: 128 * 1024 * 1024, debug_folders: vec!["/usr/lib/debug".into()] }
+        Self { memory: 128 * 1024 * 1024, debug_folders: vec!["/usr/lib/debug".into()], fetched: None }
     }
 }
 
@@ -169,7 +172,7 @@ impl Symbolizer {
         let unreadable = |source| ElfError::Read { path: path.to_owned(), what: "metadata", source };
         let identity = Identity::of(&file).map_err(unreadable)?;
         if !self.plans.contains_key(&identity) {
-            let plan = Plan::of(&file, path, &self.options.debug_folders, self.options.memory)?;
+            let plan = Plan::of(&file, path, &self.options)?;
             self.make_room_for(&plan);
             self.cost += plan.cost;
             self.counters.costly_debug_info += u64::from(plan.too_costly);
@@ -178,14 +181,18 @@ impl Symbolizer {
         let debug_info = match self.plans.get(&identity).map(|plan| &plan.debug_info) {
             Some(DebugInfo::Own) => Some(sources::path_of(&file)),
             Some(DebugInfo::Split(split)) => Some(sources::path_of(split)),
-            Some(DebugInfo::None) | None => None,
+            Some(DebugInfo::Linked(_) | DebugInfo::None) | None => None,
         };
-        let mut names = vec![Vec::new(); vaddrs.len()];
+        let mut names = self.by_linked(vaddrs, identity);
+        let own = sources::path_of(&file);
+        if names.iter().any(|names| !names.is_empty()) {
+            self.qualify(&mut names, &own, vaddrs, identity);
+        }
         if let Some(debug_info) = debug_info {
             self.fill(&mut names, &debug_info, true, vaddrs, identity);
             self.qualify(&mut names, &debug_info, vaddrs, identity);
         }
-        self.fill(&mut names, &sources::path_of(&file), false, vaddrs, identity);
+        self.fill(&mut names, &own, false, vaddrs, identity);
         if let Some(mini) =
             self.plans.get(&identity).and_then(|plan| plan.mini.as_ref()).map(sources::path_of)
         {
@@ -198,6 +205,31 @@ impl Symbolizer {
             plan.linkage_tables.rename(&file, path, vaddrs, &mut names);
         }
         Ok(names)
+    }
+
+    /// Names by debug info in several files, if the file has such; else there are none yet.
+    fn by_linked(&mut self, vaddrs: &[u64], identity: Identity) -> Vec<Vec<Name>> {
+        let nothing = || vec![Vec::new(); vaddrs.len()];
+        let Some(DebugInfo::Linked(linked)) = self.plans.get(&identity).map(|plan| &plan.debug_info) else {
+            return nothing();
+        };
+        let names = guarded(|| Ok(vaddrs.iter().map(|vaddr| linked.names(*vaddr)).collect()));
+        names.unwrap_or_else(|failure| {
+            let reason = self.reason_of(failure);
+            tracing::debug!(reason, "debug info in several files is broken");
+            self.counters.broken_debug_info += 1;
+            if let Some(plan) = self.plans.get_mut(&identity) {
+                plan.without_debug_info();
+            }
+            nothing()
+        })
+    }
+
+    /// Forgets all that is known of files: debug info has come that was not there before.
+    pub fn forget_files(&mut self) {
+        self.files = new_symbolizer(&self.options);
+        self.plans.clear();
+        self.cost = 0;
     }
 
     /// Looks up the addresses that have no names yet.

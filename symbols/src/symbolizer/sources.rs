@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::compressed;
 use super::linkage_tables::LinkageTables;
-use super::{go_names, mini_debug_info};
+use super::linked::LinkedDebugInfo;
+use super::{Options, go_names, mini_debug_info};
 use crate::elf::image::{self, Image};
 use crate::elf::sections::{Section, Sections};
 use crate::elf::{ElfError, FileFacts, Headers};
@@ -48,6 +49,8 @@ pub(super) enum DebugInfo {
     Own,
     /// Split off into this one.
     Split(File),
+    /// In several files, which we read ourselves.
+    Linked(Box<LinkedDebugInfo>),
     /// None, or none that we read: the symbol table has to do.
     None,
 }
@@ -67,14 +70,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The best plan for this file that costs at most `cost_at_most`. Split-off debug info is searched in
-    /// `debug_folders`, then where `.gnu_debuglink` says; it has to have the file's build ID.
-    pub(super) fn of(
-        file: &File,
-        path: &Path,
-        debug_folders: &[PathBuf],
-        cost_at_most: u64,
-    ) -> Result<Self, ElfError> {
+    /// The best plan for this file that costs at most the memory allowed. Split-off debug info is searched in the folders
+    /// for it, then where `.gnu_debuglink` says; it has to have the file's build ID.
+    pub(super) fn of(file: &File, path: &Path, options: &Options) -> Result<Self, ElfError> {
+        let cost_at_most = options.memory;
         let image = Image::new(file, path)?;
         let sections = Headers::read(&image)?.sections(&image)?;
         let linkage_tables = LinkageTables::of(&sections);
@@ -87,13 +86,7 @@ impl Plan {
             let (path, what) = (path.to_owned(), "symbol table");
             return Err(ElfError::TooLarge { path, what, size: symbols, limit: cost_at_most });
         }
-        let (debug_info, cost) = match split(file, &image, &sections, debug_folders) {
-            Some((split, cost)) => (DebugInfo::Split(split), cost),
-            None if has_debug_info(&sections) && !has_links(&sections) => {
-                (DebugInfo::Own, cost_of_debug_info(&image, &sections))
-            }
-            None => (DebugInfo::None, 0),
-        };
+        let (debug_info, cost) = debug_info(file, &image, &sections, options, cost_at_most - symbols);
         let cost = symbols.saturating_add(cost);
         if cost > cost_at_most {
             let debug_info = DebugInfo::None;
@@ -111,26 +104,66 @@ impl Plan {
     }
 }
 
+/// The debug info to use, and what using it costs beside the symbols.
+fn debug_info(
+    file: &File,
+    image: &Image<'_>,
+    sections: &Sections,
+    options: &Options,
+    cost_at_most: u64,
+) -> (DebugInfo, u64) {
+    let linked = |file: &File| {
+        let linked = LinkedDebugInfo::read(file, image.path, &options.debug_folders, cost_at_most)?;
+        Some((linked.cost, DebugInfo::Linked(Box::new(linked))))
+    };
+    let split = split(file, image, sections, options);
+    // What packages have is read by blazesym, links and all.
+    if let Some(split) = split.as_ref().filter(|split| !split.is_packaged).map(|split| &split.file)
+        && let Some((cost, linked)) = linked(split)
+    {
+        return (linked, cost);
+    }
+    match split {
+        Some(split) if split.is_packaged || !split.has_links => (DebugInfo::Split(split.file), split.cost),
+        None if has_debug_info(sections) => match linked(file) {
+            Some((cost, linked)) => (linked, cost),
+            None if has_links(sections) => (DebugInfo::None, 0),
+            None => (DebugInfo::Own, cost_of_debug_info(image, sections)),
+        },
+        _ => (DebugInfo::None, 0),
+    }
+}
+
 /// A path that opens just this open file again, whatever its name stands for by now.
 pub(super) fn path_of(file: &File) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
-/// The file of split-off debug info, and the cost of using it.
-fn split(
-    file: &File,
-    image: &Image<'_>,
-    sections: &Sections,
-    debug_folders: &[PathBuf],
-) -> Option<(File, u64)> {
+/// A file of split-off debug info.
+struct Split {
+    file: File,
+    /// What using it costs, in bytes.
+    cost: u64,
+    /// It comes from the machine's packages.
+    is_packaged: bool,
+    has_links: bool,
+}
+
+fn split(file: &File, image: &Image<'_>, sections: &Sections, options: &Options) -> Option<Split> {
     let build_id = FileFacts::read(file, image.path).ok()?.build_id()?.to_owned();
-    let (start, rest) = build_id.split_at_checked(2)?;
-    let packaged = debug_folders.iter().map(|folder| folder.join(format!(".build-id/{start}/{rest}.debug")));
-    let linked = linked(file, image, sections, debug_folders);
-    let packaged = packaged.map(|path| (path, true));
+    let by_id = |folder: &PathBuf| by_build_id(folder, &build_id);
+    let packaged = options.debug_folders.iter().filter_map(by_id).map(|path| (path, true));
+    let linked = linked(file, image, sections, &options.debug_folders);
+    let fetched = options.fetched.iter().filter_map(by_id);
     packaged
-        .chain(linked.into_iter().map(|path| (path, false)))
+        .chain(linked.into_iter().chain(fetched).map(|path| (path, false)))
         .find_map(|(path, is_packaged)| usable(&path, &build_id, is_packaged))
+}
+
+/// Where a folder of debug info has that of a build ID.
+fn by_build_id(folder: &Path, build_id: &str) -> Option<PathBuf> {
+    let (start, rest) = build_id.split_at_checked(2)?;
+    Some(folder.join(format!(".build-id/{start}/{rest}.debug")))
 }
 
 /// Where `.gnu_debuglink` may lead to, in the order in which debuggers look.
@@ -149,22 +182,23 @@ fn linked(file: &File, image: &Image<'_>, sections: &Sections, debug_folders: &[
     near.into_iter().chain(far).collect()
 }
 
-/// The file at `path`, if it holds debug info for the file of this build ID; and the cost of using it.
-fn usable(path: &Path, build_id: &str, is_packaged: bool) -> Option<(File, u64)> {
+/// The file at `path`, if it holds debug info for the file of this build ID.
+fn usable(path: &Path, build_id: &str, is_packaged: bool) -> Option<Split> {
     let file = image::open(path).ok()?;
     if FileFacts::read(&file, path).ok()?.build_id() != Some(build_id) {
         return None;
     }
     let image = Image::new(&file, path).ok()?;
     let sections = Headers::read(&image).ok()?.sections(&image).ok()?;
-    if !has_debug_info(&sections) || (has_links(&sections) && !is_packaged) {
+    if !has_debug_info(&sections) {
         return None;
     }
     let cost = cost_of_symbols(&image, &sections).ok()?.saturating_add(cost_of_debug_info(&image, &sections));
     if !is_packaged && !unpacks_as_claimed(&image, &sections) {
         return None;
     }
-    Some((file, cost))
+    let has_links = has_links(&sections);
+    Some(Split { file, cost, is_packaged, has_links })
 }
 
 fn has_debug_info(sections: &Sections) -> bool {

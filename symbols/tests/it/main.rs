@@ -9,6 +9,7 @@ mod gdb_oracle;
 mod go_functions;
 mod kernel_names;
 mod linkage_tables;
+mod linked_debug_info;
 mod live_stacks;
 mod perf_agreement;
 mod perf_lists;

@@ -11,7 +11,7 @@ use testprogs::{Program, Variant, build};
 
 /// Without packaged debug info, which a machine may or may not have.
 fn symbolizer(memory: u64) -> Symbolizer {
-    Symbolizer::new(Options { memory, debug_folders: Vec::new() })
+    Symbolizer::new(Options { memory, debug_folders: Vec::new(), ..Options::default() })
 }
 
 const PLENTY: u64 = 1 << 30;
