@@ -1,6 +1,8 @@
 //! The command line. Help texts are written for someone who has never seen Vesta.
 
 pub(crate) mod care;
+pub(crate) mod debug;
+pub(crate) mod symbols;
 
 use std::path::PathBuf;
 
@@ -45,53 +47,14 @@ pub(crate) enum Command {
     /// Care for the data directory: verify it, see what takes its room, give away a part, pin ranges
     #[command(subcommand)]
     Store(care::StoreCommand),
+    /// Give names to what was stored without
+    #[command(subcommand)]
+    Symbols(symbols::SymbolsCommand),
     /// Say what this machine offers a profiler, what is missing, and what to type
     Doctor(DoctorArgs),
     /// Look into what Vesta works with
     #[command(subcommand)]
-    Debug(DebugCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DebugCommand {
-    /// Compile a file's call frame information as the agent does, and print the rows
-    UnwindTable(UnwindTableArgs),
-    /// Take kernel stacks in both ways, by the kernel's unwind tables and by its own walk, and compare them
-    KernelStack(KernelStackArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct KernelStackArgs {
-    /// How long
-    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = span)]
-    pub(crate) duration: Span,
-
-    /// How often a second, on each CPU
-    #[arg(long, value_name = "HZ", default_value = "97", value_parser = frequency)]
-    pub(crate) frequency: u64,
-
-    /// Print as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct UnwindTableArgs {
-    /// An ELF file: a program or a library
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
-
-    /// Print only the rule at this address: ELF virtual address of an instruction, hexadecimal
-    #[arg(long, value_name = "PC", value_parser = hexadecimal, conflicts_with = "stats")]
-    pub(crate) at: Option<u64>,
-
-    /// Print what went into the table and how large it is, instead of its rows
-    #[arg(long)]
-    pub(crate) stats: bool,
-
-    /// Print as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    Debug(debug::DebugCommand),
 }
 
 #[derive(Debug, Args)]
@@ -139,6 +102,9 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) objects: ObjectStoreArgs,
+
+    #[command(flatten)]
+    pub(crate) debuginfod: symbols::DebuginfodArgs,
 
     /// Pages that may read exports from this address, e.g. https://profiler.firefox.com; several with commas
     /// [default: none]
@@ -528,14 +494,14 @@ fn label(text: &str) -> Result<(String, String), String> {
 }
 
 /// `0x1234` or `1234`.
-fn hexadecimal(text: &str) -> Result<u64, String> {
+pub(crate) fn hexadecimal(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     u64::from_str_radix(digits, 16).map_err(|_| "use a hexadecimal address such as 0x26f40".into())
 }
 
 /// The kernel takes up to `perf_event_max_sample_rate`, 100,000 at most by default; beyond 10,000 the sampling
 /// itself is what one sees.
-fn frequency(text: &str) -> Result<u64, String> {
+pub(crate) fn frequency(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(hz @ 1..=10_000) => Ok(hz),
         _ => Err("use a whole number from 1 to 10000".into()),

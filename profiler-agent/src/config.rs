@@ -10,7 +10,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
-    cli::{self, Bytes, LabelArgs, ObjectStoreArgs, RunArgs},
+    cli::{self, Bytes, LabelArgs, ObjectStoreArgs, RunArgs, symbols::DebuginfodArgs},
+    debuginfod::{DebuginfodOptions, is_usable},
     processes::LabelOptions,
     unwind_tables::CacheOptions,
 };
@@ -34,6 +35,8 @@ pub(crate) enum ConfigError {
     Parse { path: PathBuf, message: String },
     #[error("{path}: {key}: {message}")]
     Value { path: PathBuf, key: &'static str, message: String },
+    #[error("`{0}` is no debuginfod server that this build can ask: use http:// or https://")]
+    Debuginfod(String),
     #[error("the address `{0}` is not understood: use HOST:PORT, e.g. 127.0.0.1:7171")]
     Address(String),
     #[error("the window of {0:?} is out of bounds: use 1s to 60s")]
@@ -60,6 +63,8 @@ struct File {
     source_dir: Option<Vec<PathBuf>>,
     store: Option<String>,
     store_cache_bytes: Option<String>,
+    debuginfod: Option<Vec<String>>,
+    debuginfod_cache_bytes: Option<String>,
     label: Option<Vec<String>>,
     command_line: Option<bool>,
     redact: Option<Vec<String>>,
@@ -74,6 +79,11 @@ const DEFAULT_RETENTION: Duration = Duration::from_secs(400 * 86_400);
 
 /// Files fetched from object storage: a fleet's day at ten seconds, or a host's exact hour three hundred times.
 const DEFAULT_STORE_CACHE_BYTES: u64 = 2 << 30;
+
+/// Disk for fetched debug info: that of some hundred programs and libraries.
+const DEFAULT_DEBUGINFOD_BYTES: u64 = 1 << 30;
+/// Where elfutils' programs look for servers: addresses with spaces between.
+const DEBUGINFOD_URLS: &str = "DEBUGINFOD_URLS";
 
 /// Object storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +116,8 @@ pub(crate) struct RunConfig {
     pub(crate) source_dir: Vec<PathBuf>,
     /// Where profiles go beside the data directory, if anywhere.
     pub(crate) objects: Option<ObjectStoreConfig>,
+    /// Where debug info is fetched from, if anywhere.
+    pub(crate) debuginfod: Option<DebuginfodOptions>,
     /// Labels of all samples.
     pub(crate) label: Vec<(String, String)>,
     /// What is asked of processes beside their names.
@@ -117,6 +129,7 @@ impl RunConfig {
     pub(crate) fn new(args: &RunArgs, file: Option<&Path>) -> Result<Self, ConfigError> {
         let (path, file) = read(file)?;
         let objects = objects_of(&args.objects, &path, &file)?;
+        let said = DebuginfodOfFile::of(&file);
         let value = |key, message| ConfigError::Value { path: path.clone(), key, message };
         let span_of = |key, text: Option<String>| {
             text.map(|text| cli::span(&text).map_err(|message| value(key, message))).transpose()
@@ -158,6 +171,7 @@ impl RunConfig {
             return Err(ConfigError::Sync(sync));
         }
         let data_dir = args.data_dir.clone().or(file.data_dir).unwrap_or_else(default_data_dir);
+        let debuginfod = debuginfod_of(&args.debuginfod, &path, &said, &data_dir)?;
         let unwind_cache = unwind_cache(&data_dir, args.unwind_cache_bytes.or(cache_bytes));
         Ok(Self {
             data_dir,
@@ -171,6 +185,7 @@ impl RunConfig {
             unwind_table_bytes: table_bytes_or_default(args.unwind_table_bytes.or(table_bytes)),
             unwind_cache,
             objects,
+            debuginfod,
             label: if args.labels.label.is_empty() { labels } else { args.labels.label.clone() },
             labels: label_options(&args.labels, command_line, redact),
             allow_origin: if args.allow_origin.is_empty() { origins } else { args.allow_origin.clone() },
@@ -230,6 +245,61 @@ fn objects_of(
     // An empty one turns off what the file says.
     let url = args.store.clone().or_else(|| file.store.clone()).filter(|url| !url.is_empty());
     Ok(url.map(|url| ObjectStoreConfig { url, cache_bytes }))
+}
+
+/// What the file says of debuginfod.
+#[derive(Clone, Debug, Default)]
+struct DebuginfodOfFile {
+    urls: Option<Vec<String>>,
+    cache_bytes: Option<String>,
+}
+
+impl DebuginfodOfFile {
+    fn of(file: &File) -> Self {
+        Self { urls: file.debuginfod.clone(), cache_bytes: file.debuginfod_cache_bytes.clone() }
+    }
+}
+
+/// Debuginfod servers, for commands beside `vesta run`. What is fetched is kept in the data directory.
+pub(crate) fn debuginfod(
+    args: &DebuginfodArgs,
+    file: Option<&Path>,
+    data_dir: &Path,
+) -> Result<Option<DebuginfodOptions>, ConfigError> {
+    let (path, file) = read(file)?;
+    debuginfod_of(args, &path, &DebuginfodOfFile::of(&file), data_dir)
+}
+
+fn debuginfod_of(
+    args: &DebuginfodArgs,
+    path: &Path,
+    said: &DebuginfodOfFile,
+    data_dir: &Path,
+) -> Result<Option<DebuginfodOptions>, ConfigError> {
+    let cache_bytes = said.cache_bytes.as_deref().map(cli::cache_bytes).transpose();
+    let cache_bytes = cache_bytes.map_err(|message| {
+        let key = "debuginfod_cache_bytes";
+        ConfigError::Value { path: path.to_owned(), key, message }
+    })?;
+    let of_environment = || {
+        let urls = std::env::var(DEBUGINFOD_URLS).unwrap_or_default();
+        urls.split_ascii_whitespace().map(str::to_owned).collect()
+    };
+    let urls = match (&args.debuginfod[..], &said.urls) {
+        ([], Some(urls)) => urls.clone(),
+        ([], None) => of_environment(),
+        (urls, _) => urls.to_vec(),
+    };
+    // An empty one turns off what the file and the environment say.
+    let urls: Vec<String> = urls.into_iter().filter(|url| !url.is_empty()).collect();
+    if let Some(url) = urls.iter().find(|url| !is_usable(url)) {
+        return Err(ConfigError::Debuginfod(url.clone()));
+    }
+    let limit_bytes =
+        args.debuginfod_cache_bytes.or(cache_bytes).map_or(DEFAULT_DEBUGINFOD_BYTES, |bytes| bytes.0);
+    let folder = data_dir.join("debuginfod");
+    let is_on = !urls.is_empty() && limit_bytes > 0;
+    Ok(is_on.then_some(DebuginfodOptions { urls, folder, limit_bytes }))
 }
 
 /// How exact old samples are kept, for `vesta store compact`: as said, else as the file says, else the default.
@@ -334,6 +404,17 @@ mod tests {
         assert_eq!(objects(&[], Some(file)), expected("s3://a/b", 1 << 30));
         assert_eq!(objects(&["--store", "s3://c"], Some(file)), expected("s3://c", 1 << 30));
         assert_eq!(objects(&["--store", "", "--store-cache-bytes", "0"], Some(file)), None);
+        let servers =
+            |flags: &[&str], file| run(&[&["--data-dir", "/d"], flags].concat(), file).unwrap().debuginfod;
+        let expected = |url: &str, limit_bytes| {
+            let folder = PathBuf::from("/d/debuginfod");
+            Some(DebuginfodOptions { urls: vec![url.to_owned()], folder, limit_bytes })
+        };
+        let file = "debuginfod = [\"http://a\"]\ndebuginfod_cache_bytes = \"5MB\"\n";
+        assert_eq!(servers(&[], Some(file)), expected("http://a", 5_000_000));
+        assert_eq!(servers(&["--debuginfod", "http://b/"], Some(file)), expected("http://b/", 5_000_000));
+        assert_eq!(servers(&["--debuginfod", ""], Some(file)), None);
+        assert_eq!(servers(&["--debuginfod-cache-bytes", "0"], Some(file)), None);
         let file = "label = [\"env=prod\"]\ncommand_line = true\nredact = [\"PIN\"]\n";
         let config = run(&[], Some(file)).unwrap();
         assert_eq!(config.label, [("env".to_owned(), "prod".to_owned())]);
@@ -359,6 +440,8 @@ mod tests {
         assert!(message("unwind_table_bytes = \"1GiB\"").contains("1MiB to 256MiB"));
         assert!(message("allow_origin = [\"*\"]").contains("allow_origin"));
         assert!(message("store_cache_bytes = \"much\"").contains("store_cache_bytes"));
+        assert!(message("debuginfod = [\"ftp://a\"]").contains("`ftp://a`"));
+        assert!(message("debuginfod_cache_bytes = \"much\"").contains("debuginfod_cache_bytes"));
         assert!(message("listen = \"nowhere\"").contains("nowhere"));
         let missing = RunConfig::new(
             &match Cli::try_parse_from(["vesta", "run"]).unwrap().command {

@@ -5,9 +5,11 @@ mod bpf;
 mod capture;
 mod cli;
 mod config;
+mod debuginfod;
 mod exit;
 mod jit;
 mod keeper;
+mod late;
 mod live;
 mod metrics;
 mod naming;
@@ -26,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, DebugCommand};
+use cli::{Cli, Command, debug::DebugCommand};
 use exit::Failure;
 
 fn main() -> ExitCode {
@@ -40,7 +42,9 @@ fn main() -> ExitCode {
         Command::Convert(args) => roles::convert::convert(args),
         Command::Doctor(args) => roles::doctor::doctor(args, cli.config.as_deref()),
         Command::Store(command) => roles::care::care(command, cli.config.as_deref()),
+        Command::Symbols(command) => roles::symbols::symbols(command, cli.config.as_deref()),
         Command::Debug(DebugCommand::UnwindTable(args)) => roles::debug::unwind_table(args),
+        Command::Debug(DebugCommand::Names(args)) => roles::debug_names::names(args),
         Command::Debug(DebugCommand::KernelStack(args)) => roles::kernel_stack::run(args),
     });
     match outcome {

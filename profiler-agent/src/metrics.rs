@@ -1,12 +1,18 @@
 //! The agent's figures as Prometheus text. Names and meanings are documented in docs/operations.md.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use ui::truth::reasons;
 
 use crate::{
     account::{self, Totals},
+    debuginfod::DebuginfodCounts,
     jit::JitCounts,
+    late::LateCounts,
     unwind_tables::TableCounts,
 };
 
@@ -112,6 +118,29 @@ pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
         totals.log_failures as f64,
     );
     text.gauge("vesta_uptime_seconds", "Time since the agent started.", uptime_s);
+    text.0
+}
+
+/// Late names, and fetched debug info.
+pub(crate) fn names(late: &LateCounts, fetched: Option<&DebuginfodCounts>) -> String {
+    let mut text = Text(String::new());
+    let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+    text.counter("vesta_late_names_total", "Stored places that got names late.", value(&late.named));
+    text.counter(
+        "vesta_segments_named_late_total",
+        "Segments that others with late names took the place of.",
+        value(&late.renamed),
+    );
+    let Some(counts) = fetched else { return text.0 };
+    for (name, help, counter) in [
+        ("vesta_debuginfod_fetched_total", "Files of debug info that were fetched.", &counts.fetched),
+        ("vesta_debuginfod_unknown_total", "Build IDs that no server has.", &counts.unknown),
+        ("vesta_debuginfod_failed_total", "Servers' errors, and answers that were refused.", &counts.failed),
+        ("vesta_debuginfod_dropped_total", "Build IDs not asked for, as too many waited.", &counts.dropped),
+        ("vesta_debuginfod_removed_total", "Fetched files removed for lack of room.", &counts.removed),
+    ] {
+        text.counter(name, help, value(counter));
+    }
     text.0
 }
 

@@ -17,6 +17,7 @@ use crate::{
     account::Account,
     bpf::{BpfError, KernelProgram},
     capture::{BATCHES_MAX, Capture, CaptureInfo, Progress},
+    debuginfod::Fetcher,
     keeper::Keeper,
     live::LiveInterest,
     naming::{Namer, Origin},
@@ -48,6 +49,8 @@ pub(crate) struct PipelineOptions {
     pub(crate) origin: Origin,
     /// What is asked of processes beside their names.
     pub(crate) labels: LabelOptions,
+    /// Who fetches debug info that is not here, if anyone.
+    pub(crate) fetcher: Option<Fetcher>,
 }
 
 /// A pipeline at work.
@@ -78,11 +81,12 @@ impl Pipeline {
         let source = Arc::new(TableSource::new(options.table_cache.as_ref()));
         let naming = {
             let (source, is_logged) = (source.clone(), options.log.is_some());
-            let origin = options.origin;
+            let (origin, fetcher) = (options.origin, options.fetcher);
             let keeper = Keeper::new(sink, origin.host.clone(), account.clone());
             thread::Builder::new().name("vesta-name".into()).spawn(move || {
                 // Made there: it does not move from thread to thread.
-                name_windows(&windows_out, Namer::new(origin, source, is_logged), keeper);
+                let namer = Namer::new(origin, source, is_logged, fetcher);
+                name_windows(&windows_out, namer, keeper);
             })?
         };
         let window = ProcessorOptions { window: options.window, part: options.log, labels: options.labels };

@@ -60,6 +60,12 @@ pub enum Program {
     Callers,
     /// C: a thread at the end of its stack. `nearly_full [SECONDS=5]`
     NearlyFull,
+    /// C: very many mappings of code. `mapped [MAPPINGS=1000] [SECONDS=5]`
+    Mapped,
+    /// C: mappings that are moved, cut and replaced under their feet. `remapped [SECONDS=5]`
+    Remapped,
+    /// C++: nested templates, lambdas and inlined functions of the standard library. `templates [SECONDS=5]`
+    Templates,
 }
 
 /// How a program is built. All variants are optimised and, but for Go's, carry a build ID.
@@ -112,7 +118,7 @@ const BOTH: &[Variant] = &[FramePointers, NoFramePointers];
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Shares,
         Self::Recursion,
         Self::Threads,
@@ -135,6 +141,9 @@ impl Program {
         Self::Goroutines,
         Self::Callers,
         Self::NearlyFull,
+        Self::Mapped,
+        Self::Remapped,
+        Self::Templates,
     ];
 
     fn facts(self) -> Facts {
@@ -172,6 +181,13 @@ impl Program {
             Self::Goroutines => Facts::new("goroutines", Go, &[FramePointers, Stripped]),
             Self::Callers => Facts::new("callers", C, BOTH),
             Self::NearlyFull => Facts { flags: &["-pthread"], ..Facts::new("nearly_full", C, BOTH) },
+            Self::Mapped => Facts::new("mapped", C, BOTH),
+            Self::Remapped => Facts {
+                flags: &["-fPIC", "-ldl"],
+                library: Some("library.c"),
+                ..Facts::new("remapped", C, BOTH)
+            },
+            Self::Templates => Facts::new("templates", Cpp, BOTH),
         }
     }
 

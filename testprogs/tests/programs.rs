@@ -22,6 +22,7 @@ fn short_run(program: Program) -> &'static [&'static str] {
     match program {
         Program::Recursion => &["300", "0.2"],
         Program::Threads => &["4", "0.2"],
+        Program::Mapped => &["100", "0.2"],
         Program::ShortLived => &["40", "0.2"],
         Program::Signals | Program::Plt | Program::Sorted => &["1", "0.2"],
         _ => &["0.2"],

@@ -6,6 +6,7 @@ mod files;
 mod finish;
 mod jit;
 mod names;
+mod one_file;
 mod open;
 mod truth;
 
@@ -19,6 +20,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use store::model::{Profile, ProfileBuilder};
 
 use crate::{
+    debuginfod::Fetcher,
     processes::{BinaryHandle, vdso_image},
     unwind_tables::TableSource,
     window::{Unfinished, Window},
@@ -26,6 +28,7 @@ use crate::{
 use files::KnownFiles;
 use finish::{Finished, Finisher};
 use names::{NameCache, Place};
+pub(crate) use one_file::FileNames;
 use open::OpenWindow;
 
 /// What every profile of this agent says of itself.
@@ -71,15 +74,31 @@ pub(crate) struct Namer {
     open: OpenWindow,
     is_logged: bool,
     last_used: FxHashMap<BinaryHandle, Instant>,
+    debug_info: DebugInfoComes,
 }
 
+/// Debug info that comes while we are at work.
+struct DebugInfoComes {
+    fetcher: Option<Fetcher>,
+    /// Files that had come when names were last looked up anew.
+    seen: u64,
+    looked: Instant,
+}
+
+/// Names are looked up anew this often at most, while debug info comes: all of what is known of files is read again.
+const LOOK_ANEW: Duration = Duration::from_secs(10);
 /// How long a file may go unused before its facts are forgotten and it is closed.
 const KEEP_UNUSED: Duration = Duration::from_secs(120);
 
 impl Namer {
     /// Names for windows of this origin; what unwind tables it needs come from this source. Whether their profiles are
     /// built so that they can be logged is for the sink to say.
-    pub(crate) fn new(origin: Origin, tables: Arc<TableSource>, is_logged: bool) -> Self {
+    pub(crate) fn new(
+        origin: Origin,
+        tables: Arc<TableSource>,
+        is_logged: bool,
+        fetcher: Option<Fetcher>,
+    ) -> Self {
         let mut files = KnownFiles::default();
         if let Some(image) = vdso_image() {
             files.add_vdso(&image);
@@ -89,12 +108,13 @@ impl Namer {
             origin,
             kernel_build_id,
             files,
-            names: NameCache::new(),
+            names: NameCache::new(fetcher.as_ref().map(Fetcher::folder)),
             finisher: Finisher::new(tables),
             finished: Vec::new(),
             open: OpenWindow::new(is_logged),
             is_logged,
             last_used: FxHashMap::default(),
+            debug_info: DebugInfoComes { fetcher, seen: 0, looked: Instant::now() },
         }
     }
 
@@ -120,7 +140,9 @@ impl Namer {
         self.last_used.extend(part.files.keys().map(|binary| (*binary, now)));
         let frames = part.stacks.frames().iter();
         let places: FxHashSet<Place> = frames.filter_map(|frame| names::place(frame, &self.files)).collect();
+        self.take_in_debug_info();
         self.names.look_up(places.into_iter(), &self.files);
+        self.ask_for_debug_info();
         let mut open = std::mem::take(&mut self.open);
         let tally = open.add(part, self);
         self.open = open;
@@ -137,6 +159,27 @@ impl Namer {
         self.forget_unused();
         let closed = std::mem::replace(&mut self.open, OpenWindow::new(self.is_logged));
         closed.builder.finish(start_ms, end_ms)
+    }
+
+    /// Looks names up anew if debug info has come since: what is sampled from now on has them. What was sampled before
+    /// gets them late.
+    fn take_in_debug_info(&mut self) {
+        let DebugInfoComes { fetcher: Some(fetcher), seen, looked } = &mut self.debug_info else { return };
+        let fetched = fetcher.fetched();
+        if *seen == fetched || looked.elapsed() < LOOK_ANEW {
+            return;
+        }
+        (*seen, *looked) = (fetched, Instant::now());
+        self.names.forget_files();
+        self.open.forget_names();
+    }
+
+    fn ask_for_debug_info(&mut self) {
+        let wanting = self.names.take_wanting();
+        let Some(fetcher) = &self.debug_info.fetcher else { return };
+        for file in wanting.into_iter().filter_map(|binary| self.files.get(binary)) {
+            fetcher.want(file.build_id());
+        }
     }
 
     fn forget_unused(&mut self) {

@@ -1,9 +1,9 @@
 //! Names of places, asked for in batches, once each, and kept.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use symbols::symbolizer::{Name, Symbolizer};
+use symbols::symbolizer::{Name, Options, Symbolizer};
 
 use super::files::KnownFiles;
 use crate::{
@@ -48,17 +48,22 @@ pub(crate) struct NameCache {
     symbolizer: Symbolizer,
     kernel_failed: bool,
     nothing: Names,
+    /// Files with places that debug info would name, or name better.
+    wanting: FxHashSet<BinaryHandle>,
     /// Times the cache went over its limit.
     pub(crate) evictions: u64,
 }
 
 impl NameCache {
-    pub(crate) fn new() -> Self {
+    /// Without any name. `fetched` is where debug info of servers lies.
+    pub(crate) fn new(fetched: Option<&Path>) -> Self {
+        let options = Options { fetched: fetched.map(Path::to_owned), ..Options::default() };
         Self {
             names: FxHashMap::default(),
-            symbolizer: Symbolizer::default(),
+            symbolizer: Symbolizer::new(options),
             kernel_failed: false,
             nothing: Arc::from([]),
+            wanting: FxHashSet::default(),
             evictions: 0,
         }
     }
@@ -105,7 +110,21 @@ impl NameCache {
         let Some(path) = files.get(binary).and_then(|file| file.open_path()) else { return };
         vaddrs.sort_unstable();
         let names = self.symbolizer.file(&path, &vaddrs);
+        if binary != VDSO && names.iter().any(|names| names.last().is_none_or(|name| name.file.is_empty())) {
+            self.wanting.insert(binary);
+        }
         self.keep(vaddrs.into_iter().map(|vaddr| Place::File(binary, vaddr)), names);
+    }
+
+    /// Files that were found to lack debug info since this was last asked.
+    pub(crate) fn take_wanting(&mut self) -> FxHashSet<BinaryHandle> {
+        std::mem::take(&mut self.wanting)
+    }
+
+    /// Debug info has come: what is known of files is looked up anew.
+    pub(crate) fn forget_files(&mut self) {
+        self.symbolizer.forget_files();
+        self.names.retain(|place, _| matches!(place, Place::Kernel(_)));
     }
 
     fn keep(&mut self, places: impl Iterator<Item = Place>, names: Vec<Vec<Name>>) {

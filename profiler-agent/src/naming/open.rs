@@ -69,6 +69,12 @@ impl OpenWindow {
         tally
     }
 
+    /// Names are to be looked up anew. What has been counted keeps those that it has.
+    pub(super) fn forget_names(&mut self) {
+        self.frames.clear();
+        self.named_stacks.clear();
+    }
+
     fn series(
         &mut self,
         process: ProcessHandle,

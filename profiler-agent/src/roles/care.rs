@@ -33,7 +33,7 @@ pub(crate) fn care(command: &StoreCommand, file: Option<&Path>) -> Result<(), Fa
     }
 }
 
-fn data_dir(args: &StoreArgs, file: Option<&Path>) -> Result<PathBuf, Failure> {
+pub(super) fn data_dir(args: &StoreArgs, file: Option<&Path>) -> Result<PathBuf, Failure> {
     match &args.data_dir {
         Some(data_dir) => Ok(data_dir.clone()),
         None => Ok(config::data_dir(file)?),
@@ -88,7 +88,7 @@ fn check(args: &CheckArgs, file: Option<&Path>) -> Result<(), Failure> {
     Err(Failure::new(Code::Store, format_args!("{} bad{help}", check.bad.len())))
 }
 
-fn named(skipped: &[Skipped]) -> Vec<Value> {
+pub(super) fn named(skipped: &[Skipped]) -> Vec<Value> {
     skipped.iter().map(|skipped| json!({ "path": skipped.path, "reason": skipped.reason })).collect()
 }
 

@@ -7,7 +7,7 @@ use symbols::unwind_rows::{UnwindTable, text::Shown};
 
 use crate::{
     account::cpu_seconds,
-    cli::UnwindTableArgs,
+    cli::debug::UnwindTableArgs,
     exit::Failure,
     roles::{print_json, print_text},
 };

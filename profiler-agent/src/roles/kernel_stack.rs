@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     bpf::{Comparison, ComparisonError, KernelComparisons},
-    cli::KernelStackArgs,
+    cli::debug::KernelStackArgs,
     exit::{Code, Failure},
     roles::{print_json, print_text},
     signals::StopRequest,

@@ -4,6 +4,7 @@ mod ask;
 pub(crate) mod care;
 pub(crate) mod convert;
 pub(crate) mod debug;
+pub(crate) mod debug_names;
 pub(crate) mod doctor;
 pub(crate) mod import;
 pub(crate) mod kernel_stack;
@@ -12,6 +13,7 @@ pub(crate) mod record;
 pub(crate) mod run;
 mod source;
 pub(crate) mod sql;
+pub(crate) mod symbols;
 
 use crate::{
     bpf::{KernelProgram, SamplingOptions},

@@ -18,7 +18,9 @@ use crate::{
     capture::CaptureInfo,
     cli::RunArgs,
     config::RunConfig,
+    debuginfod::Fetcher,
     exit::{Code, Failure},
+    late::{LateCounts, LateRounds},
     live::LiveInterest,
     metrics,
     objects::Objects,
@@ -54,6 +56,7 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
     let store = Store::open_writer(&config.data_dir)?;
     let objects = config.objects.as_ref().map(|objects| Objects::for_writing(&store, objects)).transpose()?;
     let host = origin.host.clone();
+    let fetcher = config.debuginfod.as_ref().map(Fetcher::start).transpose().map_err(Failure::error)?;
     let options = PipelineOptions {
         window: config.window,
         log: Some(config.sync),
@@ -61,9 +64,12 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
         table_cache: config.unwind_cache.clone(),
         origin,
         labels: config.labels.clone(),
+        fetcher: fetcher.clone(),
     };
     let pipeline = Pipeline::start(program, options, Box::new(StoreSink::new(store.clone())))?;
-    let maintenance = maintain(store.clone(), &config, stop.clone())?;
+    let rounds = LateRounds::new(fetcher.as_ref().map(|fetcher| fetcher.folder().to_owned()));
+    let late = rounds.counts();
+    let maintenance = maintain(store.clone(), &config, rounds, stop.clone())?;
     let uploads =
         objects.clone().map(|objects| objects.keep_up(&store, config.retention, stop.clone())).transpose()?;
     let view = Agent {
@@ -72,6 +78,8 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
         window: config.window,
         account: pipeline.account.clone(),
         live: pipeline.live.clone(),
+        late,
+        fetcher,
         objects,
     };
     let server = ServerConfig {
@@ -151,7 +159,12 @@ fn serve_until(server: ServerConfig, stop: StopRequest) -> Result<(), Failure> {
 }
 
 /// Merges segments and deletes what is past its retention, on a thread of its own.
-fn maintain(store: Store, config: &RunConfig, stop: StopRequest) -> Result<JoinHandle<()>, Failure> {
+fn maintain(
+    store: Store,
+    config: &RunConfig,
+    mut late: LateRounds,
+    stop: StopRequest,
+) -> Result<JoinHandle<()>, Failure> {
     let limits = Retention {
         max_age_ms: Some(config.retention.as_millis() as i64),
         max_bytes: Some(config.retention_bytes),
@@ -186,6 +199,10 @@ fn maintain(store: Store, config: &RunConfig, stop: StopRequest) -> Result<JoinH
                 Ok(merged) => tracing::debug!(?merged, "small segments"),
                 Err(error) => tracing::warn!(%error, "small segments are not merged; it will be tried again"),
             }
+            // After merging: what is merged is named once.
+            if let Err(error) = late.round(&store, &pace, unix_ms()) {
+                tracing::warn!(%error, "late names are not stored; it will be tried again");
+            }
         }
     };
     thread::Builder::new().name("vesta-store".into()).spawn(work).map_err(Failure::error)
@@ -198,6 +215,8 @@ struct Agent {
     window: Duration,
     account: Arc<Account>,
     live: Arc<LiveInterest>,
+    late: Arc<LateCounts>,
+    fetcher: Option<Fetcher>,
     objects: Option<Objects>,
 }
 
@@ -231,6 +250,7 @@ impl AgentView for Agent {
 
     fn metrics(&self) -> String {
         let own = metrics::prometheus(&self.account.totals(), self.account.started.elapsed().as_secs_f64());
+        let own = own + &metrics::names(&self.late, self.fetcher.as_ref().map(Fetcher::counts));
         own + &self.objects.as_ref().map_or_else(String::new, Objects::metrics)
     }
 }

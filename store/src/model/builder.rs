@@ -7,8 +7,8 @@ use rustc_hash::FxHashMap;
 use super::import::Import;
 use super::journal::Journal;
 use super::{
-    Account, Binary, BinaryId, EVENT_CPU, Exact, Frame, FrameId, NodeId, Period, Profile, Row, RowKey,
-    RowPart, Series, SeriesId, StackTreeBuilder, StringId, StringTable, UNIT_NANOSECONDS,
+    Account, Binary, BinaryId, EVENT_CPU, Exact, Frame, FrameId, LateNames, NodeId, Period, Profile, Row,
+    RowKey, RowPart, Series, SeriesId, StackTreeBuilder, StringId, StringTable, UNIT_NANOSECONDS,
 };
 use crate::query::Offsets;
 
@@ -364,9 +364,20 @@ impl ProfileBuilder {
 
     /// Adds all series, stacks and accounts of `other`, the accounts in buckets of `step_ms`, and none of its
     /// rows. Returns the builder's handles by those of `other`.
-    pub(crate) fn add_tables(&mut self, other: &Profile, step_ms: i64) -> (Vec<SeriesId>, Vec<NodeId>) {
+    /// Frames without names get those that were found late.
+    pub(crate) fn add_tables(
+        &mut self,
+        other: &Profile,
+        step_ms: i64,
+        late: Option<&LateNames>,
+    ) -> (Vec<SeriesId>, Vec<NodeId>) {
         let mut import = Import::new(other);
-        let nodes = import.stacks(self);
+        import.late = late;
+        let nodes = match late {
+            None => import.stacks(self),
+            // A frame can become several: node by node.
+            Some(_) => other.stacks.nodes().map(|node| import.node(self, node)).collect(),
+        };
         let series = (0..other.series.len() as u32).map(|id| import.series(self, SeriesId(id))).collect();
         for account in &other.accounts {
             let time_ms = account.time_ms - account.time_ms.rem_euclid(step_ms.max(1));

@@ -1,7 +1,8 @@
 //! Taking over parts of one profile into another.
 
 use super::{
-    Binary, BinaryId, Frame, FrameId, NodeId, Period, Profile, ProfileBuilder, Series, SeriesId, StringId,
+    Binary, BinaryId, Frame, FrameId, FrameKind, LateName, LateNames, NodeId, Period, Profile,
+    ProfileBuilder, Series, SeriesId, StringId, Unwound,
 };
 
 /// Handles of one profile translated to those of a builder, each on first use.
@@ -14,6 +15,8 @@ pub(super) struct Import<'a> {
     series: Vec<Option<SeriesId>>,
     /// The only labels that series keep; none keeps all.
     pub(super) only_labels: Option<[StringId; 2]>,
+    /// Names for frames that have none.
+    pub(super) late: Option<&'a LateNames>,
 }
 
 impl<'a> Import<'a> {
@@ -26,6 +29,7 @@ impl<'a> Import<'a> {
             nodes: vec![None; from.stacks.len()],
             series: vec![None; from.series.len()],
             only_labels: None,
+            late: None,
         }
     }
 
@@ -70,8 +74,13 @@ impl<'a> Import<'a> {
             at = self.from.stacks.parent(at);
         };
         for (at, frame) in missing.into_iter().rev() {
-            let frame = self.frame(to, frame);
-            node = to.child(node, frame);
+            node = match self.late.and_then(|late| late.of(self.from, self.from.frame(frame))) {
+                Some(names) => self.late_node(to, node, frame, names),
+                None => {
+                    let frame = self.frame(to, frame);
+                    to.child(node, frame)
+                }
+            };
             self.nodes[at.0 as usize] = Some(node);
         }
         node
@@ -88,6 +97,32 @@ impl<'a> Import<'a> {
         });
         let frames: Vec<_> = frames.collect();
         to.stacks.add_tree(tree, &frames)
+    }
+
+    /// The node of a frame that got names: that of the innermost function, below those it is inlined into.
+    fn late_node(
+        &mut self,
+        to: &mut ProfileBuilder,
+        parent: NodeId,
+        frame: FrameId,
+        names: &[LateName],
+    ) -> NodeId {
+        let frame = *self.from.frame(frame);
+        let binary = frame.binary.map(|binary| self.binary(to, binary));
+        names.iter().rev().fold(parent, |node, name| {
+            let frame = Frame {
+                kind: if name.inlined { FrameKind::Inlined } else { frame.kind },
+                unwound: if name.inlined { Unwound::Synthetic } else { frame.unwound },
+                function: to.string(&name.function),
+                system_name: to.string(&name.system_name),
+                file: to.string(&name.file),
+                line: name.line,
+                binary,
+                address: frame.address,
+            };
+            let frame = to.frame(frame);
+            to.child(node, frame)
+        })
     }
 
     pub(super) fn series(&mut self, to: &mut ProfileBuilder, id: SeriesId) -> SeriesId {

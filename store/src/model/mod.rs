@@ -8,6 +8,7 @@ mod extract;
 mod frames;
 mod import;
 mod journal;
+mod late_names;
 mod order;
 mod profile;
 mod stack_tree;
@@ -18,6 +19,8 @@ pub use builder::{Keep, ProfileBuilder};
 pub(crate) use extract::Preorder;
 pub use frames::{Binary, BinaryId, Frame, FrameId, FrameKind, Unwound};
 pub(crate) use journal::Entry;
+pub(crate) use late_names::nameless;
+pub use late_names::{LateName, LateNames};
 pub use profile::{
     Account, EVENT_CPU, Exact, Period, Profile, Row, RowKey, RowPart, STATUS_COMPLETE, Series, SeriesId,
     UNIT_NANOSECONDS,

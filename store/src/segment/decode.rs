@@ -64,6 +64,15 @@ pub(super) fn decode_all_but_samples(
     Ok(profile)
 }
 
+/// The frames and the binaries they lie in.
+pub(super) fn decode_frames(manifest: &Manifest, bytes: impl Fn(Table) -> Bytes) -> Checked<Profile> {
+    let open = |table| TableFile::open(table, bytes(table));
+    let mut profile = Profile { start_ms: manifest.start_ms, end_ms: manifest.end_ms, ..Profile::default() };
+    binaries(&mut profile, &open(Table::Binaries)?)?;
+    frames(&mut profile, &open(Table::Frames)?)?;
+    Ok(profile)
+}
+
 /// Series and accounts of a segment, and nothing else.
 pub(super) fn decode_series(manifest: &Manifest, bytes: impl Fn(Table) -> Bytes) -> Checked<Profile> {
     let open = |table| TableFile::open(table, bytes(table));

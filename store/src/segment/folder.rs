@@ -135,6 +135,12 @@ pub(crate) fn load_series(folder: &Path, manifest: &Manifest) -> std::result::Re
     guarded(|| decode::decode_series(manifest, |table| bytes_of(&files, table)))
 }
 
+/// The frames of the segment in `folder`, and the binaries they lie in; nothing else.
+pub(crate) fn load_frames(folder: &Path, manifest: &Manifest) -> std::result::Result<Profile, LoadError> {
+    let files = read_tables(folder, manifest, &[Table::Frames, Table::Binaries])?;
+    guarded(|| decode::decode_frames(manifest, |table| bytes_of(&files, table)))
+}
+
 /// Reads a segment without the rows of its samples.
 pub(crate) fn load_all_but_samples(
     folder: &Path,

@@ -13,7 +13,7 @@ use super::rows::{Adder, Batch, coarse};
 use super::writer::{SegmentWriter, Target};
 use super::{Manifest, SegmentInfo, Table, chunk_ms};
 use crate::error::Error;
-use crate::model::{NodeId, Profile, ProfileBuilder, SeriesId, StringTable};
+use crate::model::{LateNames, NodeId, Profile, ProfileBuilder, SeriesId, StringTable};
 use crate::pace::Pace;
 
 /// Why segments were not merged.
@@ -38,8 +38,29 @@ pub(crate) fn merge(
     target: Target,
     pace: &Pace,
 ) -> Result<(Manifest, u64), MergeError> {
+    merge_with(folder, segments, target, None, pace)
+}
+
+/// The same, and frames without names get these.
+pub(crate) fn merge_naming(
+    folder: &Path,
+    segments: &[Arc<SegmentInfo>],
+    target: Target,
+    names: &LateNames,
+    pace: &Pace,
+) -> Result<(Manifest, u64), MergeError> {
+    merge_with(folder, segments, target, Some(names), pace)
+}
+
+fn merge_with(
+    folder: &Path,
+    segments: &[Arc<SegmentInfo>],
+    target: Target,
+    names: Option<&LateNames>,
+    pace: &Pace,
+) -> Result<(Manifest, u64), MergeError> {
     pace.begin();
-    let (mut tables, mut inputs) = open(segments, &target)?;
+    let (mut tables, mut inputs) = open(segments, &target, names)?;
     let order = RowOrder::new(&tables, target.resolution_ms);
     let mut writer = SegmentWriter::create(folder, target.clone(), &tables, pace)?;
     let mut adder = Adder::new(target.resolution_ms);
@@ -84,7 +105,11 @@ pub(crate) fn merge(
 }
 
 /// The union of the segments' tables, in order, and the segments' rows.
-fn open(segments: &[Arc<SegmentInfo>], target: &Target) -> Result<(Profile, Vec<Input>), MergeError> {
+fn open(
+    segments: &[Arc<SegmentInfo>],
+    target: &Target,
+    names: Option<&LateNames>,
+) -> Result<(Profile, Vec<Input>), MergeError> {
     let mut builder = ProfileBuilder::default();
     let mut inputs = Vec::with_capacity(segments.len());
     let (mut start_ms, mut end_ms) = (i64::MAX, i64::MIN);
@@ -99,10 +124,10 @@ fn open(segments: &[Arc<SegmentInfo>], target: &Target) -> Result<(Profile, Vec<
         });
         let (tables, file, batches) = read.map_err(bad)?;
         (start_ms, end_ms) = (start_ms.min(tables.start_ms), end_ms.max(tables.end_ms));
-        let (series, nodes) = builder.add_tables(&tables, target.resolution_ms);
+        let (series, nodes) = builder.add_tables(&tables, target.resolution_ms, names);
         inputs.push(Input {
             decoder: RowDecoder::new(series.len(), nodes.len()),
-            order: InputOrder::of(&segment.manifest, target),
+            order: InputOrder::of(&segment.manifest, target, names.is_some()),
             manifest: segment.manifest.clone(),
             resolution_ms: target.resolution_ms,
             file,
@@ -131,16 +156,17 @@ fn open(segments: &[Arc<SegmentInfo>], target: &Target) -> Result<(Profile, Vec<
 enum InputOrder {
     /// As they are.
     Same,
-    /// Sorted chunk by chunk: the merged one has longer chunks.
+    /// Sorted chunk by chunk: the merged one has longer chunks, or nodes that got names have other places.
     ByChunk,
     /// Sorted all together: version 1 had tables in the order of arrival.
     Whole,
 }
 
 impl InputOrder {
-    fn of(manifest: &Manifest, target: &Target) -> Self {
+    fn of(manifest: &Manifest, target: &Target, is_renamed: bool) -> Self {
         match manifest.schema_version {
             1 => Self::Whole,
+            _ if is_renamed => Self::ByChunk,
             _ if chunk_ms(manifest.resolution_ms) == chunk_ms(target.resolution_ms) => Self::Same,
             _ => Self::ByChunk,
         }

@@ -23,14 +23,14 @@ pub(crate) use columns::schema as schema_of;
 #[cfg(feature = "sql")]
 pub(crate) use encode::{SampleColumns, encode};
 pub(crate) use folder::{
-    CopyError, LoadError, copy, is_of_later_version, load, load_all_but_samples, load_rollup, load_series,
-    open_samples, read_manifest, sync_folder, write_file,
+    CopyError, LoadError, copy, is_of_later_version, load, load_all_but_samples, load_frames, load_rollup,
+    load_series, open_samples, read_manifest, sync_folder, write_file,
 };
 pub(crate) use manifest::Manifest;
 pub use manifest::SegmentInfo;
 #[cfg(feature = "object-store")]
 pub(crate) use manifest::{FILE_NAME as MANIFEST, FileSum};
-pub(crate) use merge::{MergeError, merge};
+pub(crate) use merge::{MergeError, merge, merge_naming};
 pub(crate) use rollup::STEPS as ROLLUPS;
 pub(crate) use samples::{Page, Part, SamplesFile, rows_of};
 pub(crate) use verify::verify;

@@ -3,6 +3,7 @@
 
 mod oracle;
 mod store;
+mod symbols;
 mod ui;
 mod unwind;
 
@@ -15,6 +16,7 @@ Usage: cargo xtask bench BENCH [OPTIONS]
 
 Benches:
   store             profiles on disk: bytes a sample by level and resolution, speed of writing and merging
+  symbols           names: how many frames have one, what they cost, storms of processes, very many mappings
   unwind            stacks of real programs: how many are whole, how many are kept, what they cost
   unwind-agreement  the same samples, walked by perf from copied stacks and by us
   unwind-build      CPU time and memory that compiling unwind tables takes
@@ -29,6 +31,7 @@ Benches:
 pub(crate) enum Bench {
     Help(&'static str),
     Store(store::Options),
+    Symbols(symbols::Options),
     Unwind(unwind::Options),
     UnwindAgreement(unwind::agreement::Options),
     UnwindBuild(unwind::build::Options),
@@ -45,6 +48,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Bench, String> {
     let help = match name.as_str() {
         "help" | "--help" | "-h" => return Ok(Bench::Help(HELP)),
         "store" => store::HELP,
+        "symbols" => symbols::HELP,
         "unwind" => unwind::HELP,
         "unwind-agreement" => unwind::agreement::HELP,
         "unwind-build" => unwind::build::HELP,
@@ -58,6 +62,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Bench, String> {
     }
     match name.as_str() {
         "store" => store::Options::parse(rest).map(Bench::Store),
+        "symbols" => symbols::Options::parse(rest).map(Bench::Symbols),
         "unwind" => unwind::Options::parse(rest).map(Bench::Unwind),
         "unwind-agreement" => unwind::agreement::Options::parse(rest).map(Bench::UnwindAgreement),
         "unwind-build" => unwind::build::Options::parse(rest).map(Bench::UnwindBuild),
@@ -72,6 +77,7 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
     match bench {
         Bench::Help(text) => println!("{text}"),
         Bench::Store(options) => store::run(&options)?,
+        Bench::Symbols(options) => symbols::run(&options)?,
         Bench::Unwind(options) => unwind::run(&options)?,
         Bench::UnwindAgreement(options) => unwind::agreement::run(&options)?,
         Bench::UnwindBuild(options) => unwind::build::run(&options)?,
@@ -86,8 +92,16 @@ pub(crate) fn run(bench: Bench) -> Result<()> {
 mod tests {
     use super::*;
 
-    const NAMES: [&str; 7] =
-        ["store", "unwind", "unwind-agreement", "unwind-build", "kernel-stack", "unwind-oracle", "ui"];
+    const NAMES: [&str; 8] = [
+        "store",
+        "symbols",
+        "unwind",
+        "unwind-agreement",
+        "unwind-build",
+        "kernel-stack",
+        "unwind-oracle",
+        "ui",
+    ];
 
     fn parsed(line: &str) -> Result<Bench, String> {
         parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())

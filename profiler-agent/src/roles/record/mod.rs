@@ -69,7 +69,8 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     let table_cache = config::unwind_cache(&config::cache_dir(), args.unwind_cache_bytes);
     let window = Duration::from_secs(10);
     let labels = config::label_options(&args.labels, false, Vec::new());
-    let options = PipelineOptions { window, log: None, table_bytes, table_cache, origin, labels };
+    let options =
+        PipelineOptions { window, log: None, table_bytes, table_cache, origin, labels, fetcher: None };
     let start_ms = unix_ms();
     let pipeline = Pipeline::start(program, options, Box::new(merged.clone()))?;
     let mut command = start_command(&args.command, watched)?;

@@ -15,13 +15,13 @@ use anyhow::{Context as _, Result, bail};
 const END_GRACE: Duration = Duration::from_secs(10);
 
 /// A control group of our own; its processes are killed and it is removed when it is dropped.
-pub(super) struct Cgroup {
+pub(in crate::bench) struct Cgroup {
     path: PathBuf,
 }
 
 impl Cgroup {
     /// Makes one below the root of the version 2 hierarchy.
-    pub(super) fn create() -> Result<Cgroup> {
+    pub(in crate::bench) fn create() -> Result<Cgroup> {
         let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
         let root =
             mount_point(&mounts).context("no cgroup v2 hierarchy is mounted: mount -t cgroup2 none DIR")?;
@@ -31,7 +31,12 @@ impl Cgroup {
     }
 
     /// Starts a shell script in it, at this priority, with these variables.
-    pub(super) fn start(&self, script: &str, niceness: i32, variables: &[(&str, String)]) -> Result<Child> {
+    pub(in crate::bench) fn start(
+        &self,
+        script: &str,
+        niceness: i32,
+        variables: &[(&str, String)],
+    ) -> Result<Child> {
         let [shell, arguments @ ..] = self.shell(script);
         let mut command = first_in_line(niceness, shell);
         command.args(arguments);
@@ -41,27 +46,27 @@ impl Cgroup {
     }
 
     /// The command that runs a shell script in it.
-    pub(super) fn shell(&self, script: &str) -> [OsString; 5] {
+    pub(in crate::bench) fn shell(&self, script: &str) -> [OsString; 5] {
         // The shell enters the group before it becomes the script, so that all of the script is in it.
         let enter = r#"echo $$ >"$0/cgroup.procs" && exec sh -c "$1""#;
         ["sh".into(), "-c".into(), enter.into(), self.path.clone().into(), script.into()]
     }
 
     /// The processes that are in it now.
-    pub(super) fn pids(&self) -> BTreeSet<u32> {
+    pub(in crate::bench) fn pids(&self) -> BTreeSet<u32> {
         let text = fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
     /// CPU time of all processes that are or were in it.
-    pub(super) fn cpu_time(&self) -> Result<Duration> {
+    pub(in crate::bench) fn cpu_time(&self) -> Result<Duration> {
         let file = self.path.join("cpu.stat");
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         usage(&text).with_context(|| format!("{} does not say `usage_usec`", file.display()))
     }
 
     /// Kills all of them, and waits until they are gone.
-    pub(super) fn end(&self) -> Result<()> {
+    pub(in crate::bench) fn end(&self) -> Result<()> {
         let file = self.path.join("cgroup.kill");
         fs::write(&file, "1")
             .with_context(|| format!("cannot write {} (Linux 5.14 has it)", file.display()))?;
@@ -86,7 +91,7 @@ impl Drop for Cgroup {
 
 /// A command that runs the program at a priority that holds against the whole machine: where the scheduler groups
 /// processes by session, a priority is one within the session only, and the session has its own.
-pub(super) fn first_in_line(niceness: i32, program: impl AsRef<OsStr>) -> Command {
+pub(in crate::bench) fn first_in_line(niceness: i32, program: impl AsRef<OsStr>) -> Command {
     let script =
         r#"test ! -e /proc/self/autogroup || echo "$0" >/proc/self/autogroup; exec nice -n "$0" "$@""#;
     let mut command = Command::new("setsid");

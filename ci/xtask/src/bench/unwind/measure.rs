@@ -19,9 +19,9 @@ use super::tools::{self, Binaries, Tool};
 use super::workloads::Workload;
 
 /// The priority of workload and tool alike: what else the machine does disturbs them little.
-pub(super) const NICENESS: i32 = -20;
+pub(in crate::bench) const NICENESS: i32 = -20;
 /// Samples per second and CPU: prime, as lightswitch wants it, and close to what all use by default.
-pub(super) const HZ: u64 = 97;
+pub(in crate::bench) const HZ: u64 = 97;
 /// The same where caches are warm.
 pub(super) const WARM_HZ: u64 = 4999;
 /// How often the processes of the workload are listed: those that live shorter may be missed.

@@ -2,18 +2,18 @@
 
 pub(crate) mod agreement;
 pub(crate) mod build;
-mod cgroup;
+pub(super) mod cgroup;
 mod ends;
 pub(crate) mod kernel_stack;
 mod machine;
-mod measure;
-mod options;
+pub(super) mod measure;
+pub(super) mod options;
 mod report;
-mod stacks;
-mod system;
-mod table;
+pub(super) mod stacks;
+pub(super) mod system;
+pub(super) mod table;
 mod tools;
-mod workloads;
+pub(super) mod workloads;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -148,7 +148,7 @@ fn check(options: &Options, tools: &[Tool]) -> Result<()> {
 }
 
 /// An error that names the packages of all programs that are missing.
-fn missing_packages<'a>(needs: impl Iterator<Item = &'a Need>) -> Result<()> {
+pub(super) fn missing_packages<'a>(needs: impl Iterator<Item = &'a Need>) -> Result<()> {
     let mut packages: Vec<&str> = needs.flat_map(|need| missing(std::slice::from_ref(need))).collect();
     if !Path::new("/usr/lib/debug/.build-id").is_dir() {
         // Without it nobody can tell libc's `clone3` and `start_thread`, where the stacks of threads end.
@@ -166,7 +166,7 @@ fn missing_packages<'a>(needs: impl Iterator<Item = &'a Need>) -> Result<()> {
 }
 
 /// The binary that was given, or a release built now.
-fn vesta(given: Option<&Path>) -> Result<PathBuf> {
+pub(super) fn vesta(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
         return Ok(path.to_owned());
     }
@@ -178,7 +178,7 @@ fn vesta(given: Option<&Path>) -> Result<PathBuf> {
 }
 
 /// What the scripts of the workloads are told.
-fn variables(folder: &Path) -> Result<Vec<(&'static str, String)>> {
+pub(super) fn variables(folder: &Path) -> Result<Vec<(&'static str, String)>> {
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     let cpus = std::thread::available_parallelism().context("cannot tell the number of CPUs")?;
     Ok(vec![
@@ -192,7 +192,7 @@ fn variables(folder: &Path) -> Result<Vec<(&'static str, String)>> {
     ])
 }
 
-fn prepare(workload: &Workload, variables: &[(&str, String)]) -> Result<()> {
+pub(super) fn prepare(workload: &Workload, variables: &[(&str, String)]) -> Result<()> {
     if workload.prepare.is_empty() {
         return Ok(());
     }

@@ -81,14 +81,14 @@ impl Options {
     }
 }
 
-pub(super) fn seconds(text: &str) -> Result<u64, String> {
+pub(in crate::bench) fn seconds(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(seconds @ 2..=600) => Ok(seconds),
         _ => Err(format!("`--seconds` wants a whole number from 2 to 600, not `{text}`")),
     }
 }
 
-pub(super) fn workload(name: &str) -> Result<&'static Workload, String> {
+pub(in crate::bench) fn workload(name: &str) -> Result<&'static Workload, String> {
     let found = WORKLOADS.iter().find(|workload| workload.name == name);
     found.ok_or_else(|| format!("no workload `{name}`; `cargo xtask bench unwind --list` lists them"))
 }

@@ -7,13 +7,13 @@ use super::ends::{self, Ends};
 
 /// A frame as a tool prints it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Frame {
+pub(in crate::bench) struct Frame {
     /// ELF virtual address or offset in the file, as the tool has it.
-    pub(super) address: u64,
+    pub(in crate::bench) address: u64,
     /// Path or name of the file; empty for none.
-    pub(super) file: String,
+    pub(in crate::bench) file: String,
     /// Empty if the tool has none.
-    pub(super) function: String,
+    pub(in crate::bench) function: String,
 }
 
 /// Samples with one stack.
@@ -65,21 +65,21 @@ pub(super) fn from_pprof(text: &str) -> Vec<Stack> {
 /// The file in which lightswitch puts a frame that says why it could not walk on.
 const LIGHTSWITCH_ERRORS: &str = "lightswitch-unwinder-errors";
 
-fn is_kernel(frame: &Frame) -> bool {
+pub(in crate::bench) fn is_kernel(frame: &Frame) -> bool {
     let kernel_address = frame.address >= 0xffff_8000_0000_0000 && frame.address != u64::MAX;
     kernel_address || ["[kernel", "[vmlinux"].iter().any(|start| frame.file.starts_with(start))
 }
 
 /// The parts of the text that are read, by line.
 #[derive(Default)]
-struct Sections<'a> {
-    samples: Vec<&'a str>,
-    locations: Vec<&'a str>,
-    mappings: Vec<&'a str>,
+pub(in crate::bench) struct Sections<'a> {
+    pub(in crate::bench) samples: Vec<&'a str>,
+    pub(in crate::bench) locations: Vec<&'a str>,
+    pub(in crate::bench) mappings: Vec<&'a str>,
 }
 
 impl<'a> Sections<'a> {
-    fn of(text: &'a str) -> Self {
+    pub(in crate::bench) fn of(text: &'a str) -> Self {
         let (mut sections, mut unread) = (Sections::default(), Vec::new());
         let mut current = &mut unread;
         for line in text.lines() {
@@ -95,7 +95,7 @@ impl<'a> Sections<'a> {
 }
 
 /// `          1   10101010: 1 2 3`
-fn sample(line: &str) -> Option<(u64, Vec<u64>)> {
+pub(in crate::bench) fn sample(line: &str) -> Option<(u64, Vec<u64>)> {
     let (values, ids) = line.split_once(':')?;
     let samples = values.split_whitespace().next()?.parse().ok()?;
     let ids = ids.split_whitespace().map(|id| id.parse().ok()).collect::<Option<_>>()?;
@@ -103,13 +103,13 @@ fn sample(line: &str) -> Option<(u64, Vec<u64>)> {
 }
 
 /// The value in `pid:[42] tid:[43]`.
-fn label<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+pub(in crate::bench) fn label<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     let at = line.find(&format!(" {key}:["))? + key.len() + 3;
     line[at..].split(']').next()
 }
 
 /// `     1: 0x1be5d0 M=2 function file:1:0 s=0`; lines of inlined callers have no number, and are left out.
-fn location(line: &str, files: &BTreeMap<u64, &str>) -> Option<(u64, Frame)> {
+pub(in crate::bench) fn location(line: &str, files: &BTreeMap<u64, &str>) -> Option<(u64, Frame)> {
     let mut words = line.split_whitespace();
     let id = words.next()?.strip_suffix(':')?.parse().ok()?;
     let address = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
@@ -128,7 +128,7 @@ fn location(line: &str, files: &BTreeMap<u64, &str>) -> Option<(u64, Frame)> {
 }
 
 /// `1: 0x0/0xffffffffffffffff/0x0 /usr/bin/python3.11 a7516a [FN]`
-fn mapping(line: &str) -> Option<(u64, &str)> {
+pub(in crate::bench) fn mapping(line: &str) -> Option<(u64, &str)> {
     let mut words = line.split_whitespace();
     let id = words.next()?.strip_suffix(':')?.parse().ok()?;
     let _range = words.next()?;

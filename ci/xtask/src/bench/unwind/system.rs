@@ -14,7 +14,7 @@ use crate::process::output;
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// CPU seconds that were not idle, of all CPUs since the machine started.
-pub(super) fn busy_seconds() -> Result<f64> {
+pub(in crate::bench) fn busy_seconds() -> Result<f64> {
     let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
     busy(&text).context("/proc/stat has no line `cpu`")
 }
@@ -29,13 +29,13 @@ fn busy(text: &str) -> Option<f64> {
 
 /// CPU seconds and peak of resident bytes of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Usage {
-    pub(super) cpu_seconds: f64,
-    pub(super) resident_bytes: u64,
+pub(in crate::bench) struct Usage {
+    pub(in crate::bench) cpu_seconds: f64,
+    pub(in crate::bench) resident_bytes: u64,
 }
 
 /// What a process has used so far; none if it is gone.
-pub(super) fn usage(pid: u32) -> Option<Usage> {
+pub(in crate::bench) fn usage(pid: u32) -> Option<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     Some(Usage { cpu_seconds: cpu_seconds(&stat)?, resident_bytes: peak_resident(&status)? })
@@ -56,7 +56,7 @@ fn peak_resident(status: &str) -> Option<u64> {
 }
 
 /// Files with code in a process: what it has mapped.
-pub(super) fn mapped_files(pid: u32) -> BTreeSet<PathBuf> {
+pub(in crate::bench) fn mapped_files(pid: u32) -> BTreeSet<PathBuf> {
     let text = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let code = text.lines().filter(|line| line.split_whitespace().nth(1).is_some_and(|p| p.contains('x')));
     code.filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..]))).collect()
@@ -64,14 +64,14 @@ pub(super) fn mapped_files(pid: u32) -> BTreeSet<PathBuf> {
 
 /// Runs of the BPF programs that a process has attached to perf events, while `kernel.bpf_stats_enabled` is 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct BpfRuns {
-    pub(super) nanoseconds: u64,
-    pub(super) runs: u64,
+pub(in crate::bench) struct BpfRuns {
+    pub(in crate::bench) nanoseconds: u64,
+    pub(in crate::bench) runs: u64,
 }
 
 impl BpfRuns {
     /// What was added since.
-    pub(super) fn since(self, before: BpfRuns) -> BpfRuns {
+    pub(in crate::bench) fn since(self, before: BpfRuns) -> BpfRuns {
         BpfRuns {
             nanoseconds: self.nanoseconds.saturating_sub(before.nanoseconds),
             runs: self.runs.saturating_sub(before.runs),
@@ -81,19 +81,19 @@ impl BpfRuns {
 
 /// What of BPF a process holds open.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct BpfState {
-    pub(super) sampling: BpfRuns,
+pub(in crate::bench) struct BpfState {
+    pub(in crate::bench) sampling: BpfRuns,
     /// Identifiers of maps.
-    pub(super) maps: BTreeSet<u64>,
+    pub(in crate::bench) maps: BTreeSet<u64>,
     /// perf events.
-    pub(super) events: usize,
+    pub(in crate::bench) events: usize,
 }
 
 /// `BPF_PROG_TYPE_PERF_EVENT` of `linux/bpf.h`.
 const PERF_EVENT: u64 = 7;
 
 /// Looks through the open files of a process.
-pub(super) fn bpf_state(pid: u32) -> BpfState {
+pub(in crate::bench) fn bpf_state(pid: u32) -> BpfState {
     let mut state = BpfState::default();
     let mut programs = BTreeSet::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
@@ -127,14 +127,14 @@ fn field(info: &str, key: &str) -> Option<u64> {
 
 /// A BPF map of the machine.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Map {
-    pub(super) id: u64,
-    pub(super) name: String,
-    pub(super) bytes: u64,
+pub(in crate::bench) struct Map {
+    pub(in crate::bench) id: u64,
+    pub(in crate::bench) name: String,
+    pub(in crate::bench) bytes: u64,
 }
 
 /// All BPF maps of the machine, as bpftool lists them.
-pub(super) fn maps() -> Result<Vec<Map>> {
+pub(in crate::bench) fn maps() -> Result<Vec<Map>> {
     let text =
         output(Command::new("bpftool").args(["-j", "map", "show"])).context("`bpftool map show` failed")?;
     let list: Value = serde_json::from_str(&text).context("`bpftool map show` prints no JSON")?;

@@ -2,15 +2,15 @@
 
 /// Rows of cells; the first column is text, the others are figures.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Table {
-    pub(super) title: String,
-    pub(super) header: Vec<String>,
-    pub(super) rows: Vec<Vec<String>>,
+pub(in crate::bench) struct Table {
+    pub(in crate::bench) title: String,
+    pub(in crate::bench) header: Vec<String>,
+    pub(in crate::bench) rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// For a terminal: columns of equal width, figures to the right.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::bench) fn text(&self) -> String {
         let lines = std::iter::once(&self.header).chain(&self.rows);
         let width = |column: usize| {
             let cells = lines.clone().filter_map(|line| line.get(column));
@@ -29,7 +29,7 @@ impl Table {
     }
 
     /// For a document.
-    pub(super) fn markdown(&self) -> String {
+    pub(in crate::bench) fn markdown(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let ruler: Vec<&str> = (0..self.header.len()).map(|n| if n == 0 { "---" } else { "---:" }).collect();
         let rows: String = self.rows.iter().map(|row| line(row)).collect();

@@ -6,14 +6,14 @@
 
 /// A program that must be on the PATH, and the Debian package that has it.
 #[derive(Debug, PartialEq)]
-pub(super) struct Need {
-    pub(super) program: &'static str,
-    pub(super) package: &'static str,
+pub(in crate::bench) struct Need {
+    pub(in crate::bench) program: &'static str,
+    pub(in crate::bench) package: &'static str,
 }
 
 /// How good stacks can be expected to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(in crate::bench) enum Kind {
     /// Compiled ahead of time.
     Native,
     /// With code made at run time, or with very deep stacks and a library of a million rows.
@@ -22,7 +22,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// The most broken stacks that Vesta aims at, in percent.
-    pub(super) fn broken_percent_goal(self) -> f64 {
+    pub(in crate::bench) fn broken_percent_goal(self) -> f64 {
         match self {
             Kind::Native => 0.1,
             Kind::Hard => 2.0,
@@ -32,19 +32,19 @@ impl Kind {
 
 /// One workload.
 #[derive(Debug, PartialEq)]
-pub(super) struct Workload {
-    pub(super) name: &'static str,
-    pub(super) what: &'static str,
-    pub(super) kind: Kind,
+pub(in crate::bench) struct Workload {
+    pub(in crate::bench) name: &'static str,
+    pub(in crate::bench) what: &'static str,
+    pub(in crate::bench) kind: Kind,
     /// Runs only when named.
-    pub(super) optional: bool,
+    pub(in crate::bench) optional: bool,
     /// A name that only its processes have, where they live too short to be met by looking.
-    pub(super) process: Option<&'static str>,
-    pub(super) needs: &'static [Need],
+    pub(in crate::bench) process: Option<&'static str>,
+    pub(in crate::bench) needs: &'static [Need],
     /// A shell script run once before, not measured; empty for none.
-    pub(super) prepare: &'static str,
+    pub(in crate::bench) prepare: &'static str,
     /// A shell script that keeps the CPUs busy until it is killed.
-    pub(super) script: &'static str,
+    pub(in crate::bench) script: &'static str,
 }
 
 const fn need(program: &'static str, package: &'static str) -> Need {
@@ -58,7 +58,7 @@ const CORPUS: &str = r#"test -s "$DIR/corpus" || {
 }"#;
 
 /// All workloads.
-pub(super) static WORKLOADS: [Workload; 12] = [
+pub(in crate::bench) static WORKLOADS: [Workload; 12] = [
     Workload {
         name: "redis",
         what: "redis-server under redis-benchmark",
