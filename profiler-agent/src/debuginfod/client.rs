@@ -102,7 +102,7 @@ fn ask(
     build_id: &str,
     cache: &mut Cache,
 ) -> Result<bool, String> {
-    let response = runtime.block_on(http.get(url).send()).map_err(|error| told(&error))?;
+    let response = runtime.block_on(async { http.get(url).send().await }).map_err(|error| told(&error))?;
     match response.status().as_u16() {
         200 => {}
         404 | 410 => return Ok(false),
@@ -136,7 +136,7 @@ struct Body<'a> {
 impl Read for Body<'_> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         while self.chunk.is_empty() {
-            let next = self.runtime.block_on(self.response.chunk());
+            let next = self.runtime.block_on(async { self.response.chunk().await });
             match next.map_err(|error| io::Error::other(told(&error)))? {
                 Some(chunk) => self.chunk = chunk,
                 None => return Ok(0),

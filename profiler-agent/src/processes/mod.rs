@@ -12,6 +12,7 @@ mod sideband;
 mod vdso;
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -151,7 +152,7 @@ impl Process {
             ended: None,
             headless: false,
             code: None,
-            resolved: FxHashMap::default(),
+            resolved: Resolved::new(),
             jit: None,
             dump: None,
         }
@@ -222,7 +223,7 @@ impl ProcessTable {
             Change::Mmap(mapping) => {
                 // Of a process that is not known yet all maps are read when a sample needs them.
                 if let Some(process) = self.by_pid.get_mut(&event.pid) {
-                    process.resolved.retain(|start, _| *start >= mapping.end || *start < mapping.start);
+                    forget_resolved(&mut process.resolved, mapping.start, mapping.end);
                     process.note_dump(&mapping);
                     process.mappings.insert(mapping);
                     process.version += 1;
@@ -382,6 +383,8 @@ impl ProcessTable {
             return Some(code.clone());
         }
         let mut ranges = Vec::with_capacity(process.mappings.len());
+        // A file that is mapped very often is asked for once.
+        let mut last: Option<(FileKey, Arc<str>, BinaryHandle, MappedFile)> = None;
         for mapping in process.mappings.iter() {
             let backing = match &mapping.backing {
                 Backing::Anonymous => CodeBacking::Anonymous,
@@ -390,8 +393,12 @@ impl ProcessTable {
                     None => CodeBacking::Anonymous,
                 },
                 Backing::File { key, path } => {
-                    let (binary, file) =
-                        resolve(&mut self.binaries, &mut process.resolved, pid, mapping, *key, path);
+                    let same = last.as_ref().filter(|(known, name, ..)| known == key && name == path);
+                    let (binary, file) = match same {
+                        Some((_, _, binary, file)) => (*binary, file.clone()),
+                        None => resolve(&mut self.binaries, &mut process.resolved, pid, mapping, *key, path),
+                    };
+                    last = Some((*key, path.clone(), binary, file.clone()));
                     if file.is_made() { CodeBacking::Anonymous } else { CodeBacking::File(binary, file) }
                 }
             };
@@ -436,7 +443,15 @@ impl ProcessTable {
     }
 }
 
-type Resolved = FxHashMap<u64, (BinaryHandle, MappedFile)>;
+type Resolved = BTreeMap<u64, (BinaryHandle, MappedFile)>;
+
+/// Other mappings take the place of those that begin between these addresses.
+fn forget_resolved(resolved: &mut Resolved, start: u64, end: u64) {
+    // A range would be refused if it ended before it began.
+    while let Some(at) = resolved.range(start..end.max(start)).next().map(|(at, _)| *at) {
+        resolved.remove(&at);
+    }
+}
 
 /// The binary of a mapping, asked for once.
 fn resolve(

@@ -18,7 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
     bpf::{BpfError, RawSample, TableMaps},
-    processes::{BinaryHandle, CodeBacking, ProcessHandle, ProcessTable},
+    processes::{BinaryHandle, CodeBacking, CodeRange, ProcessHandle, ProcessTable},
 };
 use build::Builder;
 pub(crate) use build::Built;
@@ -29,6 +29,11 @@ use space::{Part, Space};
 
 /// Mappings of one process that are published: as many as a very large program has libraries, four times over.
 const PROCESS_MAPPINGS_MAX: usize = 4096;
+/// Of a process with more, this many of each file, so that one that is mapped again and again leaves room for the others.
+const OF_EACH_FILE: usize = PROCESS_MAPPINGS_MAX / 8;
+/// A process whose mappings change all the time takes a twentieth of a CPU for telling of them: it rests as often as long
+/// as it took.
+const REST: u32 = 19;
 
 /// Counters, for /metrics.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,6 +77,8 @@ struct Entry {
     version: u64,
     slots: Part,
     files: FxHashSet<BinaryHandle>,
+    /// Its mappings may change, and are not told again before.
+    rests_until: Instant,
 }
 
 /// All tables. Owned by the processor thread.
@@ -133,9 +140,15 @@ impl UnwindTables {
 
     /// Looks at a sample: its process gets tables if it has none, or if its mappings changed.
     pub(crate) fn note(&mut self, sample: &RawSample, table: &ProcessTable) {
-        let published = self.entries.get(&sample.pid).map(|entry| (entry.process, entry.version));
-        let current = published.is_some() && published == table.version(sample.pid);
-        if !current {
+        let (entry, now) = (self.entries.get(&sample.pid), table.version(sample.pid));
+        let published = entry.map(|entry| (entry.process, entry.version));
+        if published.is_some() && published == now {
+            return;
+        }
+        let rests = entry.is_some_and(|entry| {
+            now.is_some_and(|(process, _)| process == entry.process) && entry.rests_until > Instant::now()
+        });
+        if !rests {
             self.dirty.insert(sample.pid);
         }
     }
@@ -232,13 +245,14 @@ impl UnwindTables {
     }
 
     fn publish(&mut self, pid: u32, table: &mut ProcessTable, now: Instant) -> Result<(), BpfError> {
+        let start = Instant::now();
         let Some(code) = table.code(pid) else {
             self.withdraw(pid, now);
             return Ok(());
         };
         let mut mappings = Vec::with_capacity(code.ranges.len());
         let mut files = FxHashSet::default();
-        for range in &code.ranges {
+        for range in few_of_each(&code.ranges) {
             let CodeBacking::File(binary, file) = &range.backing else {
                 mappings.push((range.start, mapping(range.end, CodeKind::NoInformation)));
                 continue;
@@ -284,7 +298,13 @@ impl UnwindTables {
             self.slots.give_back(slots, now);
             return Ok(());
         }
-        let entry = Entry { process: code.process, version: code.version, slots, files };
+        let entry = Entry {
+            process: code.process,
+            version: code.version,
+            slots,
+            files,
+            rests_until: Instant::now() + start.elapsed() * REST,
+        };
         if let Some(old) = self.entries.insert(pid, entry) {
             self.slots.give_back(old.slots, now);
         }
@@ -382,6 +402,21 @@ impl UnwindTables {
             self.builder.order(binary, file);
         }
     }
+}
+
+/// All ranges, or the first of each file if there are too many.
+fn few_of_each(ranges: &[CodeRange]) -> impl Iterator<Item = &CodeRange> {
+    let are_many = ranges.len() > PROCESS_MAPPINGS_MAX;
+    let mut counts: FxHashMap<Option<BinaryHandle>, usize> = FxHashMap::default();
+    ranges.iter().filter(move |range| {
+        let file = match &range.backing {
+            CodeBacking::File(binary, _) => Some(*binary),
+            CodeBacking::Anonymous => None,
+        };
+        let count = counts.entry(file).or_default();
+        *count += 1;
+        !are_many || *count <= OF_EACH_FILE
+    })
 }
 
 fn mapping(end: u64, kind: CodeKind) -> CodeMapping {

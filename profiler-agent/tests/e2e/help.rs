@@ -24,6 +24,8 @@ fn help_texts_are_as_agreed() {
         ("store-pins.txt", &["store", "pins", "--help"]),
         ("doctor.txt", &["doctor", "--help"]),
         ("debug-unwind-table.txt", &["debug", "unwind-table", "--help"]),
+        ("symbols-resolve.txt", &["symbols", "resolve", "--help"]),
+        ("debug-names.txt", &["debug", "names", "--help"]),
         ("debug-kernel-stack.txt", &["debug", "kernel-stack", "--help"]),
     ] {
         let help = text(&run(args, 0).stdout);

@@ -10,6 +10,8 @@ mod jit;
 mod kernel_stacks;
 mod known_stacks;
 mod labels;
+mod late_names;
+mod mappings;
 mod objects;
 mod processes;
 mod record;

@@ -42,11 +42,14 @@ pub(crate) fn vesta(args: &[&str]) -> Command {
         "STORE",
         "STORE_CACHE_BYTES",
         "COMMAND_LINE",
+        "DEBUGINFOD",
+        "DEBUGINFOD_CACHE_BYTES",
         "REDACT",
         "LOG",
     ] {
         command.env_remove(format!("VESTA_{name}"));
     }
+    command.env_remove("DEBUGINFOD_URLS");
     command.env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"));
     command
 }

@@ -11,6 +11,7 @@ mod full_disk;
 mod golden;
 mod hostile;
 mod kills;
+mod late_names;
 mod levels;
 mod logs;
 #[cfg(feature = "object-store")]

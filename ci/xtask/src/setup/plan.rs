@@ -81,6 +81,8 @@ pub(super) fn plan(probe: &Probe, scope: Scope) -> Result<Vec<Step>> {
         need(probe.go, "golang-go", why, Action::Apt(&["golang-go"]));
         need(probe.gdb, "gdb", "walks the test programs' stacks, too", Action::Apt(&["gdb"]));
         need(probe.xz, "xz-utils", "packs symbol tables into test programs", Action::Apt(&["xz-utils"]));
+        let why = "moves debug info that programs share to a file of its own";
+        need(probe.dwz, "dwz", why, Action::Apt(&["dwz"]));
         let why = "what perf prints is what `vesta convert` reads";
         need(probe.perf, "linux-perf", why, Action::Apt(&["linux-perf"]));
         let venv = Action::Apt(&["python3", "python3-venv"]);
@@ -200,6 +202,7 @@ mod tests {
             gdb: true,
             xz: true,
             perf: true,
+            dwz: true,
             python_venv: true,
             python_packages: true,
             s3s_fs: true,
@@ -228,6 +231,7 @@ mod tests {
             "golang-go",
             "gdb",
             "xz-utils",
+            "dwz",
             "linux-perf",
             "python3-venv",
             "pyarrow, duckdb, polars, moto",

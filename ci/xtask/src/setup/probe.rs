@@ -42,6 +42,7 @@ pub(super) struct Probe {
     pub(super) gdb: bool,
     pub(super) xz: bool,
     pub(super) perf: bool,
+    pub(super) dwz: bool,
     pub(super) python_venv: bool,
     /// The environment of the tests holds the packages of the current requirements.
     pub(super) python_packages: bool,
@@ -85,6 +86,7 @@ impl Probe {
             gdb: has("gdb"),
             xz: has("xz"),
             perf: has("perf"),
+            dwz: has("dwz"),
             python_venv: python_venv(),
             python_packages: python_packages(),
             s3s_fs: s3s_fs(),
