@@ -151,8 +151,11 @@ fn names_go_to_their_places_and_samples_stay_what_they_are() {
 fn merging_goes_on_with_names_and_merged_segments_get_some() {
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (store, later) = (filled(dir.path()), filled(other.path()));
-    store.append(&window(NOON, "b")).unwrap();
-    later.append(&window(NOON, "b")).unwrap();
+    for store in [&store, &later] {
+        for n in 0..3 {
+            store.append(&window(NOON + n * 300_000, "b")).unwrap();
+        }
+    }
     let now = NOON + 3 * 3_600_000;
     name_all(&store);
     store.compact(now).unwrap();

@@ -21,10 +21,12 @@ const ARROWS: [(&str, &[&str]); 9] = [
 const FOR_TESTS: &str = "testprogs";
 
 /// A foreign crate (a name that ends in `*`: all that begin so), and the one package that may depend on it.
-const OWNERS: [(&str, &str); 9] = [
+const OWNERS: [(&str, &str); 11] = [
     ("aya", "profiler-agent"),
     ("aya-ebpf", "profiler-bpf"),
     ("blazesym", "symbols"),
+    ("addr2line", "symbols"),
+    ("reqwest", "profiler-agent"),
     ("axum", "ui"),
     ("tower-http", "ui"),
     ("arrow*", "store"),
@@ -34,9 +36,11 @@ const OWNERS: [(&str, &str); 9] = [
 ];
 
 /// Crates whose name may stand in one folder of their package only.
-const ROOMS: [(&str, &str, &str); 4] = [
+const ROOMS: [(&str, &str, &str); 6] = [
     ("aya::", "profiler-agent/src/", "profiler-agent/src/bpf"),
     ("blazesym::", "symbols/src/", "symbols/src/symbolizer"),
+    ("addr2line::", "symbols/src/", "symbols/src/symbolizer"),
+    ("reqwest::", "profiler-agent/src/", "profiler-agent/src/debuginfod"),
     ("axum::", "ui/src/", "ui/src/http"),
     ("object_store::", "store/src/", "store/src/remote"),
 ];
