@@ -38,6 +38,10 @@ pub(crate) struct ProcessHandle(pub(crate) u32);
 const PROCESSES_MAX: usize = 32_768;
 /// How long an ended process is kept for samples still under way.
 const KEEP_ENDED: Duration = Duration::from_secs(30);
+/// Collecting the code of a process with more mappings takes some milliseconds, and where they change all the time a
+/// twentieth of a CPU at most: it rests as often as long as it took.
+const MANY_MAPPINGS: usize = 4096;
+const REST: u32 = 19;
 /// A process that keeps missing has its maps read this often at most: reading takes the process's mmap lock.
 const MAPS_READ_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -127,8 +131,10 @@ struct Process {
     ended: Option<Instant>,
     /// Its first thread has ended, and others go on.
     headless: bool,
-    /// All its code, as of `version`.
+    /// All its code, as of `version`, or of somewhat earlier where it is very much.
     code: Option<Arc<ProcessCode>>,
+    /// Until then code that is very much is not collected again.
+    code_rests_until: Instant,
     /// Binaries already asked for, by start of their mapping.
     resolved: Resolved,
     /// Names of its code made at run time, once a sample went through such code.
@@ -152,6 +158,7 @@ impl Process {
             ended: None,
             headless: false,
             code: None,
+            code_rests_until: Instant::now(),
             resolved: Resolved::new(),
             jit: None,
             dump: None,
@@ -374,8 +381,10 @@ impl ProcessTable {
     pub(crate) fn code(&mut self, pid: u32) -> Option<Arc<ProcessCode>> {
         let process = self.by_pid.get_mut(&pid)?;
         let identity = process.identity?;
+        let start = Instant::now();
+        let rests = process.mappings.len() > MANY_MAPPINGS && process.code_rests_until > start;
         let current = |code: &&Arc<ProcessCode>| {
-            code.version == process.version
+            (code.version == process.version || rests)
                 && code.identity == identity
                 && code.ended == process.ended.is_some()
         };
@@ -411,6 +420,7 @@ impl ProcessTable {
         let (handle, version) = (process.handle, process.version);
         let code = Arc::new(ProcessCode { process: handle, identity, version, ranges, ended });
         process.code = Some(code.clone());
+        process.code_rests_until = start + start.elapsed() * (REST + 1);
         Some(code)
     }
 
