@@ -90,6 +90,11 @@ pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
         totals.processes.maps_reads as f64,
     );
     text.counter(
+        "vesta_proc_maps_read_seconds_total",
+        "Time for reading them.",
+        totals.processes.maps_read_ns as f64 / 1e9,
+    );
+    text.counter(
         "vesta_files_unopened_total",
         "Mapped files that could not be opened; their functions have no names.",
         totals.processes.unopened_files as f64,

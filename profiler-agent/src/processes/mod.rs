@@ -42,8 +42,11 @@ const KEEP_ENDED: Duration = Duration::from_secs(30);
 /// twentieth of a CPU at most: it rests as often as long as it took.
 const MANY_MAPPINGS: usize = 4096;
 const REST: u32 = 19;
-/// A process that keeps missing has its maps read this often at most: reading takes the process's mmap lock.
+/// A process that keeps missing has its maps read this often: nothing tells that mappings were moved (mremap).
 const MAPS_READ_INTERVAL: Duration = Duration::from_secs(1);
+/// Earlier, too, as long as all such readings together take no more than a fiftieth of a CPU. Reading takes the process's
+/// mmap lock, so that each process rests as often as long as its own reading took, whatever the interval.
+const MAPS_REST: u32 = 49;
 
 /// What a process is labelled with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -128,6 +131,8 @@ struct Process {
     /// All its mappings are known from records, or from a read of its maps.
     complete: bool,
     maps_read: Option<Instant>,
+    /// Until when they are not read again.
+    maps_rest_until: Option<Instant>,
     ended: Option<Instant>,
     /// Its first thread has ended, and others go on.
     headless: bool,
@@ -155,6 +160,7 @@ impl Process {
             mappings,
             complete,
             maps_read: None,
+            maps_rest_until: None,
             ended: None,
             headless: false,
             code: None,
@@ -163,6 +169,14 @@ impl Process {
             jit: None,
             dump: None,
         }
+    }
+
+    /// Whether its maps may be read once more; `all_rest_until` holds for the readings of all processes.
+    fn may_read_maps(&self, all_rest_until: Option<Instant>) -> bool {
+        let now = Instant::now();
+        let rests = |until: Option<Instant>| until.is_some_and(|until| until > now);
+        let is_due = self.maps_read.is_none_or(|at| now.duration_since(at) >= MAPS_READ_INTERVAL);
+        !rests(self.maps_rest_until) && (is_due || !rests(all_rest_until))
     }
 
     fn note_dump(&mut self, mapping: &Mapping) {
@@ -177,6 +191,7 @@ impl Process {
 pub(crate) struct ProcessCounts {
     pub(crate) known: u64,
     pub(crate) maps_reads: u64,
+    pub(crate) maps_read_ns: u64,
     pub(crate) unopened_files: u64,
     pub(crate) forgotten: u64,
     pub(crate) jit: JitCounts,
@@ -192,7 +207,9 @@ pub(crate) struct ProcessTable {
     label_options: LabelOptions,
     cgroups: FxHashMap<u64, Cgroup>,
     next: u32,
+    maps_rest_until: Option<Instant>,
     maps_reads: u64,
+    maps_read_ns: u64,
     forgotten: u64,
 }
 
@@ -243,7 +260,7 @@ impl ProcessTable {
     pub(crate) fn events_lost(&mut self) {
         for process in self.by_pid.values_mut().filter(|process| process.ended.is_none()) {
             process.complete = false;
-            process.maps_read = None;
+            (process.maps_read, process.maps_rest_until) = (None, None);
         }
     }
 
@@ -321,11 +338,10 @@ impl ProcessTable {
     pub(crate) fn locate(&mut self, pid: u32, address: u64) -> Place {
         let Some(process) = self.by_pid.get_mut(&pid) else { return Place::Unknown };
         let missing = process.mappings.find(address).is_none();
-        if (missing || !process.complete)
-            && process.maps_read.is_none_or(|at| at.elapsed() >= MAPS_READ_INTERVAL)
-            && (missing || process.maps_read.is_none())
+        if (process.maps_read.is_none() && !process.complete)
+            || (missing && process.may_read_maps(self.maps_rest_until))
         {
-            process.maps_read = Some(Instant::now());
+            let start = Instant::now();
             self.maps_reads += 1;
             // A process that is gone keeps what the records said, and so does one that runs another program by now: that
             // one is not at this address.
@@ -338,6 +354,11 @@ impl ProcessTable {
                 process.resolved.clear();
                 process.version += 1;
             }
+            let took = start.elapsed();
+            self.maps_read_ns += took.as_nanos() as u64;
+            let rest_until = Some(start + took * (MAPS_REST + 1));
+            (process.maps_read, process.maps_rest_until) = (Some(start), rest_until);
+            self.maps_rest_until = rest_until;
         }
         let Some(mapping) = process.mappings.find(address) else { return Place::Unknown };
         let file_offset = mapping.file_offset.wrapping_add(address - mapping.start);
@@ -446,6 +467,7 @@ impl ProcessTable {
         ProcessCounts {
             known: self.by_pid.len() as u64,
             maps_reads: self.maps_reads,
+            maps_read_ns: self.maps_read_ns,
             unopened_files: self.binaries.unopened,
             forgotten: self.forgotten,
             jit: self.jit.as_ref().map(JitFollower::counts).unwrap_or_default(),

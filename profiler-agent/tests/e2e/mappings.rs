@@ -87,7 +87,7 @@ fn a_process_with_sixty_thousand_mappings_has_names_and_costs_no_more_than_other
     let named = recording.samples(|stack| stack.has("burn") && stack.has("main") && stack.is_whole());
     assert!(all > 40 && named * 100 >= all * 95, "{named} of {all}\n{}", recording.show());
     let seconds = recording.summary["agent_cpu_s"].as_f64().unwrap();
-    assert!(seconds < 6.0, "{seconds} s of CPU time");
+    assert!(seconds < 3.0, "{seconds} s of CPU time");
     assert_eq!(recording.summary["lost"]["queue_full"], 0, "{}", recording.summary);
 }
 
@@ -101,7 +101,8 @@ fn nested_templates_and_what_is_inlined_into_them_have_names() {
     let evaluate = has("forest::evaluate<forest::Sum<forest::Product<forest::Sum<");
     let leaf = has("forest::Leaf<");
     let fold = has("forest::fold<unsigned long, main::{lambda");
-    let accumulate = has("std::accumulate<");
+    // Of an inlined function whose parameters have no name of their own, debug info has no full name.
+    let accumulate = has("accumulate<__gnu_cxx::");
     let trees = recording.samples(|stack| evaluate(stack));
     let leaves = recording.samples(|stack| evaluate(stack) && leaf(stack));
     let folds = recording.samples(|stack| fold(stack));

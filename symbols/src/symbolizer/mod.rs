@@ -259,7 +259,7 @@ impl Symbolizer {
         for (index, mut found) in bare.into_iter().zip(found) {
             if let (Some(name), Some(full)) = (names[index].last_mut(), found.pop())
                 && is_mangled(&full.system_name)
-                && full.system_name.contains(&name.system_name)
+                && full.system_name.contains(without_arguments(&name.system_name))
             {
                 name.function = full.function;
                 name.system_name = full.system_name;
@@ -358,6 +358,15 @@ fn new_symbolizer(options: &Options) -> symbolize::Symbolizer {
 
 fn positions(names: &[Vec<Name>], passes: impl Fn(&Vec<Name>) -> bool) -> Vec<usize> {
     (0..names.len()).filter(|&index| passes(&names[index])).collect()
+}
+
+/// The name of a template alone: the arguments of one have other words in a mangled name.
+fn without_arguments(name: &str) -> &str {
+    match name.find('<') {
+        // `operator<`, and what begins with it.
+        Some(at) if at > 0 && !name[..at].ends_with("operator") => &name[..at],
+        _ => name,
+    }
 }
 
 /// By C++, which is the one whose debug info lacks names of this kind.
