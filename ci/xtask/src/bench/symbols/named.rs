@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use object::{Object as _, ObjectSection as _};
@@ -17,7 +17,7 @@ use super::Bench;
 use crate::process::{line, output, say};
 
 /// Where Java's compiled code gets names: from a map that it is told to write, each second.
-const JAVA_MAPS: &str = "(while sleep 1; do jcmd Work Compiler.perfmap >/dev/null 2>&1; done) &\n";
+const JAVA_MAPS: &str = "while sleep 1; do jcmd Work Compiler.perfmap >/dev/null 2>&1; done";
 /// Goals, in percent.
 const OF_NAMED_FILES: f64 = 99.0;
 
@@ -102,17 +102,19 @@ fn of_workload(bench: &Bench<'_>, workload: &'static Workload, seconds: u64) -> 
     unwind::prepare(workload, &bench.variables)?;
     let group = Cgroup::create()?;
     let profile = bench.folder.join("named.pb.gz");
-    let maps = if workload.name == "java" { JAVA_MAPS } else { "" };
+    // Beside the recording: it is a Java program itself, and nobody tells that one to write a map.
+    let maps = if workload.name == "java" { Some(Beside::start(JAVA_MAPS)?) } else { None };
     let mut command = Command::new(&bench.vesta);
     command.args(["record", "--json", "--frequency", &HZ.to_string(), "--output"]).arg(&profile);
     command.args(["--duration", &format!("{seconds}s"), "--"]);
-    command.args(group.shell(&format!("{maps}{}", workload.script)));
+    command.args(group.shell(workload.script));
     command.envs(bench.variables.iter().map(|(name, value)| (name, value)));
     // As whoever wants names of their code starts them.
     command.env("NODE_OPTIONS", "--perf-basic-prof --interpreted-frames-native-stack");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let status = command.status().with_context(|| format!("cannot start `{}`", line(&command)))?;
     group.end()?;
+    drop(maps);
     remove_maps();
     // 143: the command was ended when the time was over.
     if !profile.exists() {
@@ -124,6 +126,25 @@ fn of_workload(bench: &Bench<'_>, workload: &'static Workload, seconds: u64) -> 
     fs::remove_file(&profile)?;
     let mut known = BTreeMap::new();
     Ok(count(&text, |file| *known.entry(file.to_owned()).or_insert_with(|| has_symbols(file.as_ref()))))
+}
+
+/// A shell script that runs until this is dropped.
+struct Beside(Child);
+
+impl Beside {
+    fn start(script: &str) -> Result<Beside> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).stdin(Stdio::null());
+        Ok(Beside(shell.spawn().context("cannot start a shell")?))
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // Ended already at the worst.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 fn count(text: &str, mut has_symbols: impl FnMut(&str) -> bool) -> Named {
@@ -146,7 +167,7 @@ fn count(text: &str, mut has_symbols: impl FnMut(&str) -> bool) -> Named {
 impl Named {
     fn add(&mut self, frame: &Frame, samples: u64, has_symbols: &mut impl FnMut(&str) -> bool) {
         let function = &*frame.function;
-        let is_made = frame.file.is_empty() && function != "[unknown";
+        let is_made = (frame.file.is_empty() || frame.file == "[jit]") && function != "[unknown";
         let is_nameless = function.starts_with('[') && (function.contains("+0x") || function == "[unknown")
             || function == "[jit]";
         if function.starts_with('[') && !is_nameless {
@@ -210,14 +231,15 @@ Locations
      2: 0x10 M=2 [libx.so+0x10] :0:0 s=0
      3: 0x20 M=2 inner x.c:1:0 s=0
              outer x.c:2:0 s=0
-     4: 0x7f00 [jit] :0:0 s=0
-     5: 0x7f10 JS:work work.js:1:0 s=0
+     4: 0x7f00 M=4 [jit] :0:0 s=0
+     5: 0x7f10 M=4 JS:work work.js:1:0 s=0
      6: 0x0 [no unwind row] :0:0 s=0
      7: 0x8000 M=3 main :0:0 s=0
 Mappings
 1: 0x0/0xffffffffffffffff/0x0 [kernel]  [FN]
 2: 0x0/0xffffffffffffffff/0x0 /usr/lib/libx.so aa [FN]
 3: 0x0/0xffffffffffffffff/0x0 /usr/bin/main bb [FN]
+4: 0x0/0xffffffffffffffff/0x0 [jit]  [FN]
 ";
 
     #[test]
