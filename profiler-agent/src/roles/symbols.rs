@@ -34,7 +34,7 @@ fn resolve(args: &ResolveArgs, file: Option<&Path>) -> Result<(), Failure> {
     let servers = config::debuginfod(&args.debuginfod, file, &data_dir)?;
     let reader = Store::open_reader(&data_dir)?;
     let store = if args.dry_run { reader } else { Store::open_writer(&data_dir)? };
-    let mut options = Options { memory: MEMORY, ..Options::default() };
+    let mut options = Options { memory: MEMORY, kept: MEMORY, ..Options::default() };
     options.debug_folders.extend(args.debug_dir.iter().cloned());
     let mut debuginfod = None;
     if let Some(servers) = &servers {

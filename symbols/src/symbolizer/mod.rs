@@ -54,9 +54,11 @@ pub struct Name {
 /// What a [`Symbolizer`] may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Memory for what is kept of files, in bytes, by our estimate. A file whose debug info alone would take more is
-    /// symbolized by its symbol table.
+    /// Memory for what is kept of one file, in bytes, by our estimate. One whose debug info would take more is symbolized
+    /// by its symbol table.
     pub memory: u64,
+    /// Memory for what is kept of all files, but for one that takes more. The least recently used gives way.
+    pub kept: u64,
     /// Where packages put split-off debug info.
     pub debug_folders: Vec<PathBuf>,
     /// The same from a server, which is not trusted as packages are.
@@ -65,7 +67,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { memory: 128 * 1024 * 1024, debug_folders: vec!["/usr/lib/debug".into()], fetched: None }
+        Self {
+            memory: 128 << 20,
+            kept: 64 << 20,
+            debug_folders: vec!["/usr/lib/debug".into()],
+            fetched: None,
+        }
     }
 }
 
@@ -82,7 +89,7 @@ pub struct Counters {
     pub broken_debug_info: u64,
     /// Files whose debug info is too large for the memory allowed.
     pub costly_debug_info: u64,
-    /// Times that everything kept was dropped to stay within the memory and descriptors allowed.
+    /// Files that were dropped to stay within the memory and descriptors allowed.
     pub evictions: u64,
     /// Panics caught inside blazesym.
     pub panics: u64,
@@ -91,11 +98,19 @@ pub struct Counters {
 /// Names addresses in files and in the kernel.
 pub struct Symbolizer {
     options: Options,
-    files: symbolize::Symbolizer,
     kernel: Option<(symbolize::Symbolizer, Instant)>,
-    plans: FxHashMap<Identity, Plan>,
+    files: FxHashMap<Identity, Kept>,
     cost: u64,
+    /// Counts calls, to know which file was used when.
+    calls: u64,
     counters: Counters,
+}
+
+/// What is kept of a file. Each has a blazesym of its own, which keeps all that it has read until it is dropped.
+struct Kept {
+    plan: Plan,
+    symbolizer: symbolize::Symbolizer,
+    used: u64,
 }
 
 /// Why blazesym gave no answer.
@@ -114,10 +129,10 @@ impl Symbolizer {
     /// A symbolizer that has read nothing yet.
     pub fn new(options: Options) -> Self {
         Self {
-            files: new_symbolizer(&options),
             kernel: None,
-            plans: FxHashMap::default(),
+            files: FxHashMap::default(),
             cost: 0,
+            calls: 0,
             counters: Counters::default(),
             options,
         }
@@ -171,14 +186,18 @@ impl Symbolizer {
         let file = image::open(path)?;
         let unreadable = |source| ElfError::Read { path: path.to_owned(), what: "metadata", source };
         let identity = Identity::of(&file).map_err(unreadable)?;
-        if !self.plans.contains_key(&identity) {
+        self.calls += 1;
+        if let Some(kept) = self.files.get_mut(&identity) {
+            kept.used = self.calls;
+        } else {
             let plan = Plan::of(&file, path, &self.options)?;
             self.make_room_for(&plan);
             self.cost += plan.cost;
             self.counters.costly_debug_info += u64::from(plan.too_costly);
-            self.plans.insert(identity, plan);
+            let kept = Kept { plan, symbolizer: new_symbolizer(&self.options), used: self.calls };
+            self.files.insert(identity, kept);
         }
-        let debug_info = match self.plans.get(&identity).map(|plan| &plan.debug_info) {
+        let debug_info = match self.plan(identity).map(|plan| &plan.debug_info) {
             Some(DebugInfo::Own) => Some(sources::path_of(&file)),
             Some(DebugInfo::Split(split)) => Some(sources::path_of(split)),
             Some(DebugInfo::Linked(_) | DebugInfo::None) | None => None,
@@ -193,15 +212,13 @@ impl Symbolizer {
             self.qualify(&mut names, &debug_info, vaddrs, identity);
         }
         self.fill(&mut names, &own, false, vaddrs, identity);
-        if let Some(mini) =
-            self.plans.get(&identity).and_then(|plan| plan.mini.as_ref()).map(sources::path_of)
-        {
+        if let Some(mini) = self.plan(identity).and_then(|plan| plan.mini.as_ref()).map(sources::path_of) {
             self.fill(&mut names, &mini, false, vaddrs, identity);
         }
-        if self.plans.get(&identity).is_some_and(|plan| plan.is_go) {
+        if self.plan(identity).is_some_and(|plan| plan.is_go) {
             go_names::fill(&file, path, vaddrs, &mut names);
         }
-        if let Some(plan) = self.plans.get_mut(&identity) {
+        if let Some(Kept { plan, .. }) = self.files.get_mut(&identity) {
             plan.linkage_tables.rename(&file, path, vaddrs, &mut names);
         }
         Ok(names)
@@ -210,7 +227,7 @@ impl Symbolizer {
     /// Names by debug info in several files, if the file has such; else there are none yet.
     fn by_linked(&mut self, vaddrs: &[u64], identity: Identity) -> Vec<Vec<Name>> {
         let nothing = || vec![Vec::new(); vaddrs.len()];
-        let Some(DebugInfo::Linked(linked)) = self.plans.get(&identity).map(|plan| &plan.debug_info) else {
+        let Some(DebugInfo::Linked(linked)) = self.plan(identity).map(|plan| &plan.debug_info) else {
             return nothing();
         };
         let names = guarded(|| Ok(vaddrs.iter().map(|vaddr| linked.names(*vaddr)).collect()));
@@ -218,7 +235,7 @@ impl Symbolizer {
             let reason = self.reason_of(failure);
             tracing::debug!(reason, "debug info in several files is broken");
             self.counters.broken_debug_info += 1;
-            if let Some(plan) = self.plans.get_mut(&identity) {
+            if let Some(Kept { plan, .. }) = self.files.get_mut(&identity) {
                 plan.without_debug_info();
             }
             nothing()
@@ -227,9 +244,12 @@ impl Symbolizer {
 
     /// Forgets all that is known of files: debug info has come that was not there before.
     pub fn forget_files(&mut self) {
-        self.files = new_symbolizer(&self.options);
-        self.plans.clear();
+        self.files.clear();
         self.cost = 0;
+    }
+
+    fn plan(&self, identity: Identity) -> Option<&Plan> {
+        self.files.get(&identity).map(|kept| &kept.plan)
     }
 
     /// Looks up the addresses that have no names yet.
@@ -242,7 +262,7 @@ impl Symbolizer {
         identity: Identity,
     ) {
         let open = positions(names, |names| names.is_empty());
-        match self.look_up(path, with_debug_info, &open, vaddrs) {
+        match self.look_up(path, with_debug_info, &open, (vaddrs, identity)) {
             Ok(found) => open.into_iter().zip(found).for_each(|(index, found)| names[index] = found),
             Err(failure) => self.give_up(failure, path, with_debug_info, identity),
         }
@@ -252,7 +272,7 @@ impl Symbolizer {
     /// can call, debug info has the bare name, without namespace and parameters.
     fn qualify(&mut self, names: &mut [Vec<Name>], path: &Path, vaddrs: &[u64], identity: Identity) {
         let bare = positions(names, |names| names.last().is_some_and(|name| !is_mangled(&name.system_name)));
-        let found = match self.look_up(path, false, &bare, vaddrs) {
+        let found = match self.look_up(path, false, &bare, (vaddrs, identity)) {
             Ok(found) => found,
             Err(failure) => return self.give_up(failure, path, false, identity),
         };
@@ -273,16 +293,16 @@ impl Symbolizer {
         path: &Path,
         with_debug_info: bool,
         positions: &[usize],
-        vaddrs: &[u64],
+        (vaddrs, identity): (&[u64], Identity),
     ) -> Result<Vec<Vec<Name>>, Failure> {
-        if positions.is_empty() {
+        let Some(kept) = self.files.get(&identity).filter(|_| !positions.is_empty()) else {
             return Ok(Vec::new());
-        }
+        };
         let addresses: Vec<u64> = positions.iter().map(|&index| vaddrs[index]).collect();
         let mut source = Elf::new(path);
         source.debug_syms = with_debug_info;
         guarded(|| {
-            let symbols = self.files.symbolize(&Source::Elf(source), Input::VirtOffset(&addresses))?;
+            let symbols = kept.symbolizer.symbolize(&Source::Elf(source), Input::VirtOffset(&addresses))?;
             Ok(symbols.iter().map(names_of).collect())
         })
     }
@@ -292,25 +312,22 @@ impl Symbolizer {
         let panicked = matches!(failure, Failure::Panic);
         let reason = self.reason_of(failure);
         tracing::debug!(reason, path = %path.display(), with_debug_info, "a file cannot be symbolized");
+        self.counters.broken_debug_info += u64::from(with_debug_info);
+        let Some(kept) = self.files.get_mut(&identity) else { return };
         if panicked {
-            self.files = new_symbolizer(&self.options);
+            kept.symbolizer = new_symbolizer(&self.options);
         }
         if with_debug_info {
-            self.counters.broken_debug_info += 1;
-            if let Some(plan) = self.plans.get_mut(&identity) {
-                plan.without_debug_info();
-            }
+            kept.plan.without_debug_info();
         }
     }
 
     fn make_room_for(&mut self, plan: &Plan) {
-        if self.plans.is_empty() {
-            return;
-        }
-        if self.cost + plan.cost > self.options.memory || self.plans.len() >= FILES_AT_MOST {
-            self.files = new_symbolizer(&self.options);
-            self.plans.clear();
-            self.cost = 0;
+        let limit = self.options.kept.min(self.options.memory);
+        while self.cost + plan.cost > limit || self.files.len() >= FILES_AT_MOST {
+            let least = self.files.iter().min_by_key(|(_, kept)| kept.used).map(|(identity, _)| *identity);
+            let Some(kept) = least.and_then(|identity| self.files.remove(&identity)) else { return };
+            self.cost -= kept.plan.cost;
             self.counters.evictions += 1;
         }
     }

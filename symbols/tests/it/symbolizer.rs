@@ -293,7 +293,7 @@ fn more_files_than_descriptors_may_be_kept_are_named() {
         let names = symbolizer.file(&path, &[main.start]).remove(0);
         assert_eq!(names.last().map(|name| &*name.function), Some("main"), "file {number}");
     }
-    assert_eq!(symbolizer.counters().evictions, 2);
+    assert_eq!(symbolizer.counters().evictions, 250, "one for each beyond 200");
     let open = fs::read_dir("/proc/self/fd").unwrap().count();
     assert!(open < 900, "{open} descriptors");
 }
