@@ -168,13 +168,13 @@ impl LateRounds {
     pub(crate) fn round(&mut self, store: &Store, pace: &Pace, now_ms: i64) -> store::Result<()> {
         let range = TimeRange::new(now_ms.saturating_sub(OWN_RANGE_MS), i64::MAX).unwrap_or(TimeRange::ALL);
         let segments = store.nameable(range)?;
-        let ids: FxHashSet<String> = segments.iter().map(|segment| segment.id().to_string()).collect();
+        let ids: FxHashSet<String> = segments.iter().map(|segment| segment.id()).collect();
         self.known.retain(|id, _| ids.contains(id));
         // Made for the round: what it holds of debug info goes with it.
         let mut namer = LateNamer::new(self.options.clone());
         let (mut outcome, mut looked) = (Outcome::default(), 0);
         for segment in segments.iter().rev() {
-            let id = segment.id().to_string();
+            let id = segment.id();
             let is_due = self
                 .known
                 .get(&id)
@@ -195,7 +195,7 @@ impl LateRounds {
             let tried = self.known.insert(id, Known(stamps)).map(|known| known.0).unwrap_or_default();
             // What only the file itself could name was tried when it was sampled.
             nameless.retain(|file, _| {
-                let stamp = self.known.get(&segment.id().to_string()).and_then(|known| known.0.get(file));
+                let stamp = self.known.get(&segment.id()).and_then(|known| known.0.get(file));
                 stamp.is_some_and(|stamp| !stamp.is_empty() && tried.get(file) != Some(stamp))
             });
             if !nameless.is_empty() {

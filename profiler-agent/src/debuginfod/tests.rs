@@ -198,7 +198,7 @@ fn the_thread_asks_once_for_each_and_never_makes_anyone_wait() {
         answer("200 OK", &body)
     }));
     let folder = tempfile::tempdir().unwrap();
-    let urls = vec![server.url.clone()];
+    let urls = vec![server.url];
     let options = DebuginfodOptions { urls, folder: folder.path().to_owned(), limit_bytes: PLENTY };
     let fetcher = Fetcher::start(&options).unwrap();
     let start = Instant::now();

@@ -42,7 +42,8 @@ fn an_address_that_is_used_again_has_the_name_of_its_time() {
 fn code_of_a_process_in_other_namespaces_is_named_by_the_map_in_its_own_tmp() {
     let _quiet = quiet();
     // Its pid is another one inside, and so is its /tmp: nobody else sees the map.
-    let script = format!("mount -t tmpfs none /tmp && exec {} 4", program(Program::Jit, FramePointers));
+    // Until it is killed: on a busy machine the recording begins seconds later.
+    let script = format!("mount -t tmpfs none /tmp && exec {} 60", program(Program::Jit, FramePointers));
     let arguments = ["--mount", "--pid", "--kill-child", "--fork", "--mount-proc", "sh", "-c", &script];
     let inside = Background::start("unshare", &arguments);
     let recording = record(&["--frequency", "499", "--duration", "2s"], &[]);
@@ -88,14 +89,14 @@ fn a_map_of_another_user_and_a_link_name_nothing() {
     let jit = program(Program::Jit, FramePointers);
     for prepare in ["ln -s /dev/null /tmp/perf-$$.map", "touch /tmp/perf-$$.map; chown 4711 /tmp/perf-$$.map"]
     {
-        let script = format!("mount -t tmpfs none /tmp && {prepare} && exec {jit} 5");
+        let script = format!("mount -t tmpfs none /tmp && {prepare} && exec {jit} 60");
         let arguments = ["--mount", "sh", "-c", &script];
         let inside = Background::start("unshare", &arguments);
         let recording = record(&["--frequency", "499", "--duration", "3s"], &[]);
         drop(inside);
         let named = recording.samples(|stack| stack.has("run_emitted") && has_jit(stack, "emitted_loop"));
         let nameless = recording.samples(|stack| stack.has("run_emitted") && has_jit(stack, "[jit]"));
-        assert!(named == 0 && nameless > 2, "{prepare}: {named}, {nameless}\n{}", recording.show());
+        assert!(named == 0 && nameless > 20, "{prepare}: {named}, {nameless}\n{}", recording.show());
     }
 }
 

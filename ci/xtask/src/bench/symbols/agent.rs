@@ -152,7 +152,7 @@ fn get(address: &str, path: &str) -> Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).with_context(|| format!("{address} does not answer"))?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no answer by HTTP")?;
-    if !head.split_whitespace().nth(1).is_some_and(|status| status == "200") {
+    if head.split_whitespace().nth(1).is_none_or(|status| status != "200") {
         bail!("{path}: {head}");
     }
     Ok(body.to_owned())
