@@ -5,6 +5,7 @@
 
 mod build;
 mod group;
+mod order;
 mod prune;
 mod weight;
 

@@ -197,3 +197,41 @@ fn deep_stacks_build_and_prune() {
     tree.prune(1000);
     assert_eq!((tree.len(), tree.own.iter().sum::<u64>()), (1000, 100));
 }
+
+#[test]
+fn the_order_of_drawing_is_the_same_tree_with_siblings_from_wide_to_narrow() {
+    let p = profile(&[(&["main", "b", "x"], 3), (&["main", "a"], 2), (&["main", "c"], 3), (&["zero"], 9)]);
+    let mut tree = build(&p, &GroupBy::default());
+    tree.widest_first();
+    let expected = [
+        "all 0 17",
+        " redis-server 0 17",
+        "  zero 9 9",
+        "  main 0 8",
+        "   b 0 3",
+        "    x 3 3",
+        "   c 3 3",
+        "   a 2 2",
+    ];
+    assert_eq!(lines(&tree), expected);
+    for seed in 1..20 {
+        let p = generated(seed, 200);
+        let (before, mut after) = (build(&p, &GroupBy::default()), build(&p, &GroupBy::default()));
+        after.widest_first();
+        let sorted = |tree: &FlameTree| {
+            let mut path: Vec<String> = Vec::new();
+            let mut all = Vec::new();
+            tree.walk(|node, depth| {
+                path.truncate(depth);
+                path.push(tree.text(tree.frame_of(node).function).to_owned());
+                all.push((path.clone(), tree.own[node], tree.total[node], tree.pruned[node]));
+            });
+            all.sort_unstable();
+            all
+        };
+        assert_eq!(sorted(&before), sorted(&after));
+    }
+    let mut empty = build(&Profile::default(), &GroupBy::default());
+    empty.widest_first();
+    assert_eq!(lines(&empty), ["all 0 0"]);
+}

@@ -17,7 +17,9 @@ use super::params::Params;
 use super::run::{into_bytes, run};
 use super::{AppState, now_ms};
 use crate::flame::{self, GroupBy};
-use crate::render::{DEFAULT_MAX_NODES, FlameJson, Format, RenderOptions, period_ns};
+use crate::render::{
+    COLUMNS_MIME, DEFAULT_MAX_NODES, FlameJson, Format, RenderOptions, flame_columns, period_ns,
+};
 use crate::truth::Truth;
 
 type Shared = State<Arc<AppState>>;
@@ -100,16 +102,38 @@ pub(super) fn default_step_ms(range: TimeRange) -> i64 {
 
 /// `GET /api/v1/flame`
 pub(super) async fn flame(State(state): Shared, params: Params) -> Result<Response, ApiError> {
-    let params =
-        params.only(&["query", "from", "until", "by", "max_nodes", "offset_from_ms", "offset_until_ms"])?;
+    let known = ["query", "from", "until", "by", "format", "max_nodes", "offset_from_ms", "offset_until_ms"];
+    let params = params.only(&known)?;
     let (selector, range, by) = (params.selector()?, params.range(now_ms())?, params.by()?);
     let offsets = params.offsets()?;
     let max_nodes = params.number("max_nodes", MAX_NODES)?.unwrap_or(DEFAULT_MAX_NODES);
+    let in_columns = match params.text("format") {
+        None | Some("json") => false,
+        Some("columns") => true,
+        Some(other) => {
+            let other: String = other.chars().take(64).collect();
+            return Err(ApiError::bad_request(format!("unknown format `{other}`: use json or columns")));
+        }
+    };
     let body = run(&state, Kind::Flame, move |state, store| {
+        // Before the query: it tells of no data that the answer cannot have.
+        let data = store.span();
         let answer = answer_by(state, &store.with_offsets(offsets), &selector, range, &by)?;
-        flame_json(state, &answer, &by, max_nodes)
+        if !in_columns {
+            return flame_json(state, &answer, &by, max_nodes);
+        }
+        let mut tree = flame::build(&answer.profile, &by);
+        tree.prune(max_nodes);
+        tree.widest_first();
+        into_bytes(state.limits.answer_bytes, |out| {
+            flame_columns(&answer.profile, &tree, &answer.skipped, data, out)
+        })
     });
-    Ok(json_body(body.await?))
+    let body = body.await?;
+    if in_columns {
+        return Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(COLUMNS_MIME))], body).into_response());
+    }
+    Ok(json_body(body))
 }
 
 /// `GET /api/v1/truth`

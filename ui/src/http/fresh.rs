@@ -19,9 +19,11 @@ pub(super) async fn tag(State(state): State<Arc<AppState>>, request: Request, ne
     let Some(range) = closed_range(request.uri(), now_ms()) else { return next.run(request).await };
     let store = state.store.clone();
     // Before the query: what comes in between makes the tag old, not the answer.
-    let found = tokio::task::spawn_blocking(move || store.fingerprint(range)).await;
-    let Ok(Ok(Some(fingerprint))) = found else { return next.run(request).await };
-    let tag = tag_of(request.uri(), fingerprint);
+    let found = tokio::task::spawn_blocking(move || (store.fingerprint(range), store.span())).await;
+    let Ok((Ok(Some(fingerprint)), data)) = found else { return next.run(request).await };
+    // Some answers say which part of the range there is data around.
+    let within = data.map(|data| (data.from_ms.max(range.from_ms), data.until_ms.min(range.until_ms)));
+    let tag = tag_of(request.uri(), fingerprint, within);
     let headers =
         [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))];
     if has(request.headers(), &tag) {
@@ -67,9 +69,9 @@ fn time(pair: &str, now_ms: i64) -> Option<(&str, i64)> {
 }
 
 /// A weak tag, as the same answer may come compressed or not.
-fn tag_of(uri: &Uri, fingerprint: u64) -> HeaderValue {
+fn tag_of(uri: &Uri, fingerprint: u64, data: Option<(i64, i64)>) -> HeaderValue {
     let mut hasher = FxHasher::default();
-    (uri.path(), uri.query(), fingerprint, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
+    (uri.path(), uri.query(), fingerprint, data, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
     let text = format!("W/\"{fingerprint:016x}{:016x}\"", hasher.finish());
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("W/\"\""))
 }

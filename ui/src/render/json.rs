@@ -9,9 +9,9 @@ use store::model::{Profile, STATUS_COMPLETE, SeriesId, StringTable};
 use super::values::{CPU, ValueType};
 use crate::flame::{FlameFrame, FlameTree, NodeKind, Weight};
 
-/// A flame tree and the account of its samples.
+/// The account of the samples of a flame tree.
 #[derive(Debug, Serialize)]
-pub struct FlameJson<'a> {
+pub(super) struct FlameFacts<'a> {
     from_ms: i64,
     until_ms: i64,
     period_ns: i64,
@@ -24,6 +24,13 @@ pub struct FlameJson<'a> {
     pruned: u64,
     skipped: &'a [Skipped],
     kinds: [&'static str; 8],
+}
+
+/// A flame tree and the account of its samples.
+#[derive(Debug, Serialize)]
+pub struct FlameJson<'a> {
+    #[serde(flatten)]
+    facts: FlameFacts<'a>,
     #[serde(serialize_with = "strings")]
     strings: &'a StringTable,
     frames: Frames,
@@ -57,9 +64,9 @@ struct Nodes<'a> {
     before_total: &'a [u64],
 }
 
-impl<'a> FlameJson<'a> {
-    /// What is shown of `tree`, which was built from `profile`.
-    pub fn new(profile: &'a Profile, tree: &'a FlameTree, skipped: &'a [Skipped]) -> Self {
+impl<'a> FlameFacts<'a> {
+    /// What is told about `tree`, which was built from `profile`.
+    pub(super) fn new(profile: &'a Profile, tree: &FlameTree, skipped: &'a [Skipped]) -> Self {
         Self {
             from_ms: profile.start_ms,
             until_ms: profile.end_ms,
@@ -73,6 +80,15 @@ impl<'a> FlameJson<'a> {
             pruned: tree.pruned_samples(),
             skipped,
             kinds: NodeKind::NAMES,
+        }
+    }
+}
+
+impl<'a> FlameJson<'a> {
+    /// What is shown of `tree`, which was built from `profile`.
+    pub fn new(profile: &'a Profile, tree: &'a FlameTree, skipped: &'a [Skipped]) -> Self {
+        Self {
+            facts: FlameFacts::new(profile, tree, skipped),
             strings: &tree.strings,
             frames: Frames::new(&tree.frames),
             nodes: Nodes {

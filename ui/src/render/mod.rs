@@ -4,6 +4,7 @@
 //! However a profile is written, its samples are the same: the sum of the folded counts, of the pprof
 //! values and of the tree's self counts is [`Profile::samples`].
 
+mod columns;
 mod comparison;
 mod firefox;
 mod firefox_tables;
@@ -34,6 +35,9 @@ use store::model::{Keep, Profile};
 
 use crate::flame::{self, GroupBy};
 
+#[cfg(test)]
+pub(crate) use columns::tests::read as read_columns;
+pub use columns::{COLUMNS_MIME, flame_columns};
 pub use comparison::{DiffRow, DiffTable};
 pub use firefox::firefox;
 pub use folded::folded;

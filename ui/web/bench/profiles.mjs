@@ -1,4 +1,5 @@
 // One profile of a given number of nodes, in the form that each viewer reads.
+import { columnsOf } from "../e2e/columns.mjs";
 import { random } from "../e2e/fixture-data.mjs";
 
 const KINDS = ["root", "group", "kernel", "native", "inlined", "jit", "interpreted", "truncated"];
@@ -70,17 +71,17 @@ function sorted({ nodes, names, functions }) {
   return { nodes: out, frames, strings };
 }
 
-/** `GET /api/v1/flame`. */
-export function flameJson({ nodes, frames, strings }) {
+/** `GET /api/v1/flame`, in columns. */
+export function flameColumns({ nodes, frames, strings }) {
   const zero = frames.map(() => 0);
   const { depth, ...columns } = nodes;
-  return JSON.stringify({
+  return columnsOf({
     from_ms: 0, until_ms: 900_000, period_ns: 10_101_010, unit: "samples", samples: nodes.total[0], complete: nodes.total[0], incomplete: {},
     taken: nodes.total[0], lost: {}, pruned: 0, skipped: [], kinds: KINDS, strings,
     frames: { kind: frames.map((f) => f.kind), function: frames.map((f) => f.name), system_name: zero, file: zero, line: zero,
       binary: frames.map((f) => f.binary), build_id: zero, unwound: zero },
     nodes: columns,
-  });
+  }, { from_ms: 0, until_ms: 900_000 });
 }
 
 const nameOf = ({ frames, strings }, id) => strings[frames[id].name];

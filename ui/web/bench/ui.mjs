@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { launch } from "../e2e/harness.mjs";
-import { flameJson, grow, levelsJson, nestedJson, speedscopeJson } from "./profiles.mjs";
+import { flameColumns, grow, levelsJson, nestedJson, speedscopeJson } from "./profiles.mjs";
 import { startServer } from "./server.mjs";
 
 const { values: options } = parseArgs({ options: {
@@ -125,7 +125,7 @@ const report = (what, value, unit, limit, note = "") => {
 
 async function profile(nodes, withPeers) {
   const tree = grow(nodes);
-  const files = new Map([["/api/v1/flame", flameJson(tree)]]);
+  const files = new Map([["/api/v1/flame", flameColumns(tree)]]);
   if (withPeers) {
     files.set("/profile/nested.json", nestedJson(tree));
     files.set("/profile/levels.json", levelsJson(tree));

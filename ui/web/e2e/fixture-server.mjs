@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 import { readFileSync, readdirSync } from "node:fs";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { columnsOf } from "./columns.mjs";
 import { buildStacks } from "./fixture-data.mjs";
 import { convert, createMarks, diff, functions, headline, heatmap } from "./fixture-questions.mjs";
 
@@ -53,7 +54,12 @@ async function answer(request, state) {
   const selection = select(url.searchParams, state);
   if (selection.error) return json(selection.error, 400);
   if (path === "timeline") return json(timeline(selection, url.searchParams));
-  if (path === "flame") return json(flame(selection, url.searchParams));
+  if (path === "flame") {
+    const { from_ms, until_ms } = status(state).data;
+    const tree = flame(selection, url.searchParams);
+    if (url.searchParams.get("format") !== "columns") return json(tree);
+    return { type: "application/vnd.vesta.flame", body: columnsOf(tree, { from_ms, until_ms }) };
+  }
   if (path === "truth") return json(truth(selection));
   if (path === "lanes") return json(lanes(selection, url.searchParams));
   if (path === "source") return json(source(selection, url.searchParams));

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::render::{COLUMNS_MIME, read_columns};
 use crate::support::{Maker, PERIOD_NS, REDIS, START_MS, Who, native};
 use crate::truth::reasons::{INCOMPLETE, LOST, known};
 
@@ -74,6 +75,26 @@ fn flame_is_the_tree_of_what_is_selected() {
     assert_eq!(flame["nodes"]["total"], json!([10, 10]));
     assert_eq!((&flame["pruned"], &flame["nodes"]["pruned"]), (&json!(10), &json!([0, 10])));
     assert!(flame["strings"].as_array().unwrap().contains(&json!("worker")));
+}
+
+#[test]
+fn flame_in_columns_is_the_same_tree_from_wide_to_narrow() {
+    let server = Server::start(&[two_processes()]);
+    let reply = server.get_range("/api/v1/flame?format=columns");
+    assert_eq!(reply.header("content-type"), COLUMNS_MIME);
+    let (header, nodes) = read_columns(&reply.body);
+    let names: Vec<_> = nodes.iter().map(|(_, name, own, total)| (name.as_str(), *own, *total)).collect();
+    assert_eq!(
+        names[..4],
+        [("all", 0., 40.), ("redis-server", 0., 30.), ("main", 0., 30.), ("serve", 30., 30.)]
+    );
+    assert_eq!(names[6], ("eval", 10., 10.));
+    assert_eq!((&header["complete"], &header["lost"]), (&json!(30), &json!({"ring_full": 2})));
+    assert_eq!(header["data"]["from_ms"], START_MS);
+    let (header, nodes) = read_columns(&server.get_range("/api/v1/flame?format=columns&max_nodes=2").body);
+    assert_eq!((&header["pruned"], nodes.len(), nodes[1].3), (&json!(40), 2, 30.));
+    let refused = server.get_range("/api/v1/flame?format=xml");
+    assert_eq!((refused.status, refused.error()), (400, "unknown format `xml`: use json or columns".into()));
 }
 
 #[test]

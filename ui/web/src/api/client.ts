@@ -90,9 +90,9 @@ export const fetchTimeline = (at: Selection, by: string, step: number, top?: num
 export const fetchFlame = (at: Selection, by: string, nodes?: number, signal?: AbortSignal) =>
   get<Flame>("flame", { ...selectionParams(at), by, max_nodes: nodes }, signal);
 
-/** The stack tree as it comes; it is read on another thread (flame/engine.ts). */
+/** The stack tree in columns, as it comes (flame/columns.ts). */
 export const fetchFlameBytes = async (at: Selection, by: string, nodes?: number, signal?: AbortSignal): Promise<ArrayBuffer> =>
-  (await request("flame", { ...selectionParams(at), by, max_nodes: nodes }, {}, signal)).arrayBuffer();
+  (await request("flame", { ...selectionParams(at), by, max_nodes: nodes, format: "columns" }, {}, signal)).arrayBuffer();
 
 export const fetchLanes = (at: Selection, by: string, step: number, top: number, signal?: AbortSignal) =>
   get<LanesAnswer>("lanes", { ...selectionParams(at), by, step_ms: step, top }, signal);

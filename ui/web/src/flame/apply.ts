@@ -1,7 +1,7 @@
 /** Applying transforms: each is a pure function from tree to tree, and no sample is counted twice or lost unseen. */
 
 import { GONE, Growth, grown, rebuilt } from "./rebuild";
-import { foldStartup } from "./startup";
+import { foldStartup, startsUp } from "./startup";
 import { type Transform, matching, pathOf, targetName } from "./transform";
 import type { FlameTree } from "./tree";
 
@@ -26,6 +26,10 @@ export function applyTransforms(tree: FlameTree, transforms: readonly Transform[
   }
   return { tree: at, steps };
 }
+
+/** Whether transforms leave a tree as it is, as far as that can be told without walking it. */
+export const changesNothing = (tree: FlameTree, transforms: readonly Transform[]): boolean =>
+  transforms.every(({ operation }) => operation === "fold") && !startsUp(tree);
 
 function applied(tree: FlameTree, { operation, target }: Transform): { tree: FlameTree; name: string; found: boolean } {
   if (operation === "fold") return { tree: foldStartup(tree), name: "start-up frames", found: true };

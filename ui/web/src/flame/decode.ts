@@ -1,86 +1,80 @@
-/** From the server's bytes to trees, and between threads: what runs in the worker, and in tests without one. */
+/** Trees between threads: what runs in the worker, and in tests without one. */
 
-import type { Flame, FlameFacts } from "../api/types";
 import { type Step, applyTransforms } from "./apply";
 import { type Frame, type FrameColumns, FrameTable } from "./frames";
 import type { Transform } from "./transform";
-import { type FlameTree, TreeError, buildTree } from "./tree";
+import { type FlameTree, type Ordered, TreeError, finished, withPaths } from "./tree";
 
-/** A tree as it crosses between threads. */
+/** A tree as it crosses between threads; both have the frames of the answer. */
 export interface SentTree {
-  /** Undefined where they are those that were sent last. */
-  columns: FrameColumns | undefined;
+  /** Frames that transforms made. */
   extra: readonly Frame[];
-  nodes: Pick<FlameTree, "count" | "parent" | "frame" | "depth" | "end" | "self" | "total" | "start" | "path">;
+  nodes: Pick<FlameTree, "count" | "parent" | "frame" | "depth" | "end" | "self" | "total" | "start">;
   /** All rows, one after the other, and where each ends. */
   rows: Int32Array;
   rowEnds: Int32Array;
 }
 
-/** What a load or a transform results in. */
+/** What transforms result in. */
 export interface Sent {
-  facts: FlameFacts;
   tree: SentTree;
   steps: readonly Step[];
 }
 
+/** The tree of an answer, as the worker gets it: what does not follow from the rest. */
+export interface Base extends Ordered {
+  columns: FrameColumns;
+}
+
+export const baseOf = ({ frames, count, parent, frame, self, total }: FlameTree): Base =>
+  ({ columns: frames.columns, count, parent, frame, self, total });
+
 /** Holds the tree of the last answer, and makes others of it. */
 export class Grower {
-  #facts: FlameFacts | undefined;
   #base: FlameTree | undefined;
 
-  /** Reads an answer of `/api/v1/flame`. */
-  load(bytes: ArrayBuffer, transforms: readonly Transform[]): Sent {
-    const { nodes, frames, strings, kinds, ...facts } = JSON.parse(new TextDecoder().decode(bytes)) as Flame;
-    this.#base = buildTree({ nodes, frames, strings, kinds, ...facts });
-    this.#facts = facts;
-    return this.#sent(transforms, true);
+  load({ columns, ...ordered }: Base): void {
+    this.#base = finished(new FrameTable(columns), ordered);
   }
 
   /** Transforms the tree that was loaded last. */
   apply(transforms: readonly Transform[]): Sent {
-    return this.#sent(transforms, false);
-  }
-
-  #sent(transforms: readonly Transform[], withFrames: boolean): Sent {
-    if (!this.#base || !this.#facts) throw new TreeError("there is no tree yet");
+    if (!this.#base) throw new TreeError("there is no tree yet");
     const { tree, steps } = applyTransforms(this.#base, transforms);
-    const own = tree === this.#base ? copied(tree) : tree;
-    return { facts: this.#facts, tree: sentTree(own, withFrames), steps };
+    return { tree: sentTree(tree === this.#base ? copied(tree) : tree), steps };
   }
 }
 
-/** The buffers of what is sent that only the receiver needs; the others are copied. */
+/** The buffers of what is sent that only the receiver needs. */
 export function givenAway({ tree }: Sent): ArrayBuffer[] {
   const { rows, rowEnds, nodes } = tree;
-  const { parent, frame, depth, end, self, total, start, path } = nodes;
-  return [rows, rowEnds, parent, frame, depth, end, self, total, start, path].map(({ buffer }) => buffer as ArrayBuffer);
+  const { parent, frame, depth, end, self, total, start } = nodes;
+  return [rows, rowEnds, parent, frame, depth, end, self, total, start].map(({ buffer }) => buffer as ArrayBuffer);
 }
 
 /** Columns that may be given away while the tree stays. */
 function copied(tree: FlameTree): FlameTree {
-  const { count, frames, rows, parent, frame, depth, end, self, total, start, path } = tree;
-  return {
+  const { count, frames, rows, parent, frame, depth, end, self, total, start } = tree;
+  return withPaths({
     count, frames, rows, parent: parent.slice(), frame: frame.slice(), depth: depth.slice(), end: end.slice(), self: self.slice(),
-    total: total.slice(), start: start.slice(), path: path.slice(),
-  };
+    total: total.slice(), start: start.slice(),
+  });
 }
 
-function sentTree(tree: FlameTree, withFrames: boolean): SentTree {
-  const { frames, rows: byDepth, ...nodes } = tree;
-  const rows = new Int32Array(tree.count);
+function sentTree({ count, frames, rows: byDepth, parent, frame, depth, end, self, total, start }: FlameTree): SentTree {
+  const rows = new Int32Array(count);
   const rowEnds = new Int32Array(byDepth.length);
   let at = 0;
-  byDepth.forEach((row, depth) => {
+  byDepth.forEach((row, i) => {
     rows.set(row, at);
     at += row.length;
-    rowEnds[depth] = at;
+    rowEnds[i] = at;
   });
-  return { columns: withFrames ? frames.columns : undefined, extra: frames.extra, nodes, rows, rowEnds };
+  return { extra: frames.extra, nodes: { count, parent, frame, depth, end, self, total, start }, rows, rowEnds };
 }
 
-/** The tree that was sent; `columns` are the frames of the last answer. */
-export function received({ extra, nodes, rows, rowEnds }: SentTree, columns: FrameColumns): FlameTree {
+/** The tree that was sent; `frames` are those of the answer. */
+export function received({ extra, nodes, rows, rowEnds }: SentTree, frames: FrameTable): FlameTree {
   const byDepth = Array.from(rowEnds, (end, depth) => rows.subarray(depth ? rowEnds[depth - 1] : 0, end));
-  return { ...nodes, frames: new FrameTable(columns, extra), rows: byDepth };
+  return withPaths({ ...nodes, frames: frames.with(extra), rows: byDepth });
 }

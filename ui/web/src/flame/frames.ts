@@ -65,9 +65,13 @@ export interface FrameColumns {
   binary: Uint32Array;
   buildId: Uint32Array;
   unwound: Uint32Array;
-  /** Hash of kind, name and binary: the same in every answer. */
-  hash: Uint32Array;
 }
+
+/** The kind that a name of the server's means; one that this page does not know yet is drawn as plain code. */
+export const kindNumber = (name: string): number => {
+  const index = (FRAME_KINDS as readonly string[]).indexOf(name);
+  return index < 0 ? NATIVE : index;
+};
 
 const NATIVE = FRAME_KINDS.indexOf("native");
 
@@ -83,20 +87,10 @@ export const frameHash = ({ kind, name, binary }: FrameIdentity): number => iden
 
 /** Reads the frames of an answer. */
 export function readColumns({ frames, strings, kinds }: Flame): FrameColumns {
-  // A kind this page does not know yet is drawn as plain code.
-  const kindOf = kinds.map((name) => {
-    const index = (FRAME_KINDS as readonly string[]).indexOf(name);
-    return index < 0 ? NATIVE : index;
-  });
-  const count = frames.kind.length;
-  const kind = new Uint8Array(count);
-  const hash = new Uint32Array(count);
-  for (let i = 0; i < count; i++) {
-    kind[i] = kindOf[frames.kind[i] as number] ?? NATIVE;
-    hash[i] = identityHash(kind[i] as number, strings[frames.function[i] as number] ?? "", strings[frames.binary[i] as number] ?? "");
-  }
+  const kindOf = kinds.map(kindNumber);
   return {
-    strings: packed(strings), kind, hash,
+    strings: packed(strings),
+    kind: Uint8Array.from(frames.kind, (kind) => kindOf[kind] ?? NATIVE),
     name: new Uint32Array(frames.function),
     systemName: new Uint32Array(frames.system_name),
     file: new Uint32Array(frames.file),
@@ -107,24 +101,44 @@ export function readColumns({ frames, strings, kinds }: Flame): FrameColumns {
   };
 }
 
+const hashesByColumns = new WeakMap<FrameColumns, Uint32Array>();
+
+/** Hash of kind, name and binary of each frame: the same in every answer. Only paths and targets need them. */
+function hashesOf(columns: FrameColumns): Uint32Array {
+  const known = hashesByColumns.get(columns);
+  if (known) return known;
+  const { kind, name, binary, strings } = columns;
+  const made = new Uint32Array(kind.length);
+  for (let i = 0; i < made.length; i++) {
+    made[i] = identityHash(kind[i] as number, textAt(strings, name[i] as number), textAt(strings, binary[i] as number));
+  }
+  hashesByColumns.set(columns, made);
+  return made;
+}
+
 /** Frames by number: those of the answer, then those that transforms made. */
 export class FrameTable {
   readonly columns: FrameColumns;
   readonly extra: readonly Frame[];
   readonly length: number;
   readonly #known: (Frame | undefined)[] = [];
-  /** The hash of each frame. */
-  readonly hashes: Uint32Array;
+  #hashes: Uint32Array | undefined;
 
   constructor(columns: FrameColumns, extra: readonly Frame[] = []) {
     this.columns = columns;
     this.extra = extra;
     this.length = columns.kind.length + extra.length;
-    this.hashes = columns.hash;
-    if (extra.length === 0) return;
-    this.hashes = new Uint32Array(this.length);
-    this.hashes.set(columns.hash);
-    this.hashes.set(extra.map(frameHash), columns.hash.length);
+  }
+
+  /** The hash of each frame. */
+  get hashes(): Uint32Array {
+    if (this.#hashes) return this.#hashes;
+    const own = hashesOf(this.columns);
+    if (this.extra.length === 0) return (this.#hashes = own);
+    const all = new Uint32Array(this.length);
+    all.set(own);
+    all.set(this.extra.map(frameHash), own.length);
+    return (this.#hashes = all);
   }
 
   /** The same frames and more; the new ones follow the ones there are. */

@@ -75,10 +75,8 @@ export function contentHeight(rows: number, port: Viewport): number {
   return rows * port.rowHeight + port.padTop * 2;
 }
 
-/** The first of `row` whose right edge lies right of `x`. */
-function firstRightOf(tree: FlameTree, row: Int32Array, x: number): number {
-  let low = 0;
-  let high = row.length;
+/** The first of `row`, from `low` on, whose right edge lies right of `x`. */
+function firstRightOf(tree: FlameTree, row: Int32Array, x: number, low = 0, high = row.length): number {
   while (low < high) {
     const middle = (low + high) >> 1;
     const node = row[middle] as number;
@@ -99,18 +97,42 @@ export function visibleRects(tree: FlameTree, view: View, port: Viewport, rects 
   return rects;
 }
 
+/** The same, looked for nearby first: what is passed over is mostly little. */
+function nextRightOf(tree: FlameTree, row: Int32Array, x: number, from: number): number {
+  let low = from;
+  let step = 1;
+  for (;;) {
+    const at = low + step;
+    if (at >= row.length) return firstRightOf(tree, row, x, low, row.length);
+    const node = row[at] as number;
+    if ((tree.start[node] as number) + (tree.total[node] as number) > x) return firstRightOf(tree, row, x, low, at);
+    low = at + 1;
+    step *= 2;
+  }
+}
+
 function addRow(tree: FlameTree, row: Int32Array, y: number, view: View, port: Viewport, rects: Rects): void {
   const scale = scaleOf(view, port);
   const left = port.padLeft;
   const right = port.width - port.padRight;
+  const narrow = SLIVER / scale;
   let widest = 0;
-  for (let i = firstRightOf(tree, row, view.x0); i < row.length; i++) {
+  let i = firstRightOf(tree, row, view.x0);
+  while (i < row.length) {
     const node = row[i] as number;
     const start = tree.start[node] as number;
     if (start >= view.x1) break;
     const total = tree.total[node] as number;
     const x = Math.max(left, left + (start - view.x0) * scale);
-    const w = Math.min(right, left + (start + total - view.x0) * scale) - x;
+    let until = start + total;
+    i++;
+    if (total < narrow) {
+      // A crowd of narrow ones is stepped over as far as one sliver reaches: a row may hold a million of them.
+      i = nextRightOf(tree, row, start + narrow, i);
+      const passed = row[i - 1] as number;
+      until = (tree.start[passed] as number) + (tree.total[passed] as number);
+    }
+    const w = Math.min(right, left + (until - view.x0) * scale) - x;
     const last = rects.count - 1;
     if (w < SLIVER && last >= 0 && rects.sliver[last] && rects.y[last] === y) {
       const reach = x - (rects.x[last] as number);

@@ -50,14 +50,36 @@ const foldedFrame = (count: number, of: string): Frame => ({
   kind: "folded", name: `${count} start-up frames`, systemName: "", file: "", line: 0, binary: of, buildId: "", unwound: "",
 });
 
-/** The tree with the start-up frames below each group in one frame, told apart by their number. */
-export function foldStartup(tree: FlameTree): FlameTree {
-  const { frames, frame, parent, self, total, count } = tree;
+/** Tells start-up frames apart, and remembers of each function what was found. */
+function createCheck({ frames, frame, self, total }: FlameTree): (node: number) => boolean {
   const entry = new Int8Array(frames.length);
-  const isEntryOnce = (i: number) => {
+  return (node) => {
+    const i = frame[node] as number;
+    if ((self[node] as number) > (total[node] as number) * OWN_WORK) return false;
     if (entry[i] === 0) entry[i] = isEntry(frames, i) ? 1 : -1;
     return entry[i] === 1;
   };
+}
+
+/** Whether there is anything to fold: two start-up frames below a group. It looks at these rows alone. */
+export function startsUp(tree: FlameTree): boolean {
+  const { frames, frame, end, count } = tree;
+  const startsOne = createCheck(tree);
+  for (let group = 1; group < count; group = end[group] as number) {
+    if (frames.kind(frame[group] as number) !== "group") continue;
+    for (let first = group + 1; first < (end[group] as number); first = end[first] as number) {
+      if (!startsOne(first)) continue;
+      for (let second = first + 1; second < (end[first] as number); second = end[second] as number) if (startsOne(second)) return true;
+    }
+  }
+  return false;
+}
+
+/** The tree with the start-up frames below each group in one frame, told apart by their number. */
+export function foldStartup(tree: FlameTree): FlameTree {
+  if (!startsUp(tree)) return tree;
+  const { frames, frame, parent, count } = tree;
+  const startsOne = createCheck(tree);
   // How many start-up frames lead to a node, itself included; 0 where it is none.
   const run = new Uint16Array(count);
   // The group that a run began in, and the frame that stands for it.
@@ -69,7 +91,7 @@ export function foldStartup(tree: FlameTree): FlameTree {
     const above = parent[node] as number;
     const first = frames.kind(frame[above] as number) === "group";
     if (!first && run[above] === 0) continue;
-    if ((self[node] as number) > (total[node] as number) * OWN_WORK || !isEntryOnce(frame[node] as number)) continue;
+    if (!startsOne(node)) continue;
     const length = (run[node] = (run[above] as number) + 1);
     group[node] = first ? above : (group[above] as number);
     if (length < FEWEST) continue;
@@ -79,7 +101,6 @@ export function foldStartup(tree: FlameTree): FlameTree {
     if (at === undefined) known.set(key, (at = frames.length + made.push(foldedFrame(length, frames.name(of))) - 1));
     stand[node] = at;
   }
-  if (made.length === 0) return tree;
   // The places of the groups in the new tree.
   const placed = new Int32Array(count);
   return rebuilt(tree, frames.with(made), (node, above, growth) => {

@@ -5,6 +5,9 @@ import { type Frame, FrameTable, readColumns } from "./frames";
 
 export type { Frame, FrameKind } from "./frames";
 
+/** Numbers of samples: whole ones of four bytes where all of them fit. */
+export type Values = Float64Array | Uint32Array;
+
 /** Nodes are in preorder, children from wide to narrow; node 0 is the root. Values are samples. */
 export interface FlameTree {
   readonly count: number;
@@ -15,15 +18,18 @@ export interface FlameTree {
   readonly depth: Uint16Array;
   /** One past the last node of the subtree. */
   readonly end: Int32Array;
-  readonly self: Float64Array;
-  readonly total: Float64Array;
+  readonly self: Values;
+  readonly total: Values;
   /** Samples to the left of the node: it spans `start … start + total`. */
-  readonly start: Float64Array;
-  /** Hash of the names from the root to the node: finds the node again in another tree. */
+  readonly start: Values;
+  /** Hash of the names from the root to the node: finds the node again in another tree. Made when it is first asked for. */
   readonly path: Uint32Array;
   /** The nodes of each depth, from left to right. */
   readonly rows: readonly Int32Array[];
 }
+
+/** The columns of a tree that the others follow from. */
+export type Ordered = Pick<FlameTree, "count" | "parent" | "frame" | "self" | "total">;
 
 /** The server's answer is not a tree. */
 export class TreeError extends Error {}
@@ -92,48 +98,26 @@ function childrenByNode({ count, parent }: Source): { first: Int32Array; nodes: 
   return { first, nodes };
 }
 
-/**
- * Orders nodes for drawing: in preorder, with every node's children from wide to narrow. One walk with a stack of its own, for
- * trees are deep; what it needs is in columns, for it runs once and is hardly compiled before it is over.
- */
+/** Orders nodes for drawing: in preorder, with every node's children from wide to narrow. */
 export function arrange(frames: FrameTable, source: Source): FlameTree {
   const { count } = source;
   const { first, nodes } = childrenByNode(source);
-  const { hashes } = frames;
   const parent = new Int32Array(count);
   const frame = new Uint32Array(count);
-  const depth = new Uint16Array(count);
-  const end = new Int32Array(count);
   const self = new Float64Array(count);
   const total = new Float64Array(count);
-  const start = new Float64Array(count);
-  const path = new Uint32Array(count);
-  // Where the next child of a node starts.
-  const next = new Float64Array(count);
   // Nodes still to be visited, and the places of their parents; never more than there are nodes.
   const open = new Int32Array(count);
   const above = new Int32Array(count);
   above[0] = -1;
   let height = 1;
-  let deepest = 0;
   for (let at = 0; height > 0; at++) {
     height--;
     const node = open[height] as number;
-    const up = above[height] as number;
-    parent[at] = up;
+    parent[at] = above[height] as number;
     frame[at] = source.frame[node] as number;
     self[at] = source.self[node] as number;
-    const width = source.total[node] as number;
-    total[at] = width;
-    if (up >= 0) {
-      const row = (depth[up] as number) + 1;
-      depth[at] = row;
-      if (row > deepest) deepest = row;
-      start[at] = next[up] as number;
-      next[up] = (start[at] as number) + width;
-      path[at] = (Math.imul((path[up] as number) ^ (hashes[frame[at] as number] as number), 0x01000193) + 1) >>> 0;
-    }
-    next[at] = start[at] as number;
+    total[at] = source.total[node] as number;
     const from = first[node] as number;
     const until = first[node + 1] as number;
     if (until - from > 1) sortByWidth(nodes, from, until, source.total);
@@ -143,12 +127,59 @@ export function arrange(frames: FrameTable, source: Source): FlameTree {
       height++;
     }
   }
-  for (let i = count - 1; i >= 0; i--) {
+  return finished(frames, { count, parent, frame, self, total });
+}
+
+/**
+ * Adds what follows from the order. One walk over columns without an object for a node, for it runs once and is hardly
+ * compiled before it is over.
+ */
+export function finished(frames: FrameTable, ordered: Ordered): FlameTree {
+  const { count, parent, frame, self, total } = ordered;
+  const whole = total instanceof Uint32Array;
+  const depth = new Uint16Array(count);
+  const end = new Int32Array(count);
+  const start = whole ? new Uint32Array(count) : new Float64Array(count);
+  // Where the next child of a node starts.
+  const next = whole ? new Uint32Array(count) : new Float64Array(count);
+  let deepest = 0;
+  for (let i = 1; i < count; i++) {
+    const up = parent[i] as number;
+    const row = (depth[up] as number) + 1;
+    depth[i] = row;
+    if (row > deepest) deepest = row;
+    const from = next[up] as number;
+    start[i] = from;
+    next[i] = from;
+    next[up] = from + (total[i] as number);
+  }
+  end[0] = count;
+  for (let i = count - 1; i > 0; i--) {
     if (end[i] === 0) end[i] = i + 1;
     const up = parent[i] as number;
-    if (up >= 0 && (end[i] as number) > (end[up] as number)) end[up] = end[i] as number;
+    if ((end[i] as number) > (end[up] as number)) end[up] = end[i] as number;
   }
-  return { count, frames, parent, frame, depth, end, self, total, start, path, rows: rowsOf(depth, deepest) };
+  return withPaths({ count, frames, parent, frame, depth, end, self, total, start, rows: rowsOf(depth, deepest) });
+}
+
+/** A tree whose path hashes are made when somebody asks for them: drawing does not. */
+export function withPaths(tree: Omit<FlameTree, "path">): FlameTree {
+  let known: Uint32Array | undefined;
+  return {
+    ...tree,
+    get path() {
+      return (known ??= pathsOf(tree));
+    },
+  };
+}
+
+function pathsOf({ count, frames, parent, frame }: Omit<FlameTree, "path">): Uint32Array {
+  const { hashes } = frames;
+  const path = new Uint32Array(count);
+  for (let i = 1; i < count; i++) {
+    path[i] = (Math.imul((path[parent[i] as number] as number) ^ (hashes[frame[i] as number] as number), 0x01000193) + 1) >>> 0;
+  }
+  return path;
 }
 
 /** The nodes of each depth; all rows lie in one buffer. */

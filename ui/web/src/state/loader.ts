@@ -89,15 +89,10 @@ export function startLoader(explore: Explore): Loader {
       const { query, by } = explore.view();
       const nodes = explore.live() ? LIVE_NODES : undefined;
       const { transforms } = explore.view();
-      const answers = await flame.run(async (signal) => {
-        // First, so that it tells of no data that the answer cannot have.
-        const status = await fetchStatus(signal);
-        const bytes = await fetchFlameBytes({ query, ...explore.picked() }, by, nodes, signal);
-        return { status, grown: await engine.load(bytes, transforms) };
-      });
-      if (!answers) return;
-      const { status, grown } = answers;
-      const { from_ms: from, until_ms: until } = status.data;
+      const grown = await flame.run(async (signal) =>
+        engine.load(await fetchFlameBytes({ query, ...explore.picked() }, by, nodes, signal), transforms));
+      if (!grown) return;
+      const { from_ms: from, until_ms: until } = grown.answer.data;
       batch(() => {
         explore.transforms.arrived({ ...grown, data: from !== null && until !== null ? { from, until } : undefined });
         explore.setFailure(undefined);
