@@ -9,7 +9,7 @@ use std::{
 };
 
 use store::{Pace, Retention, Store};
-use ui::http::{AgentStatus, AgentView, Limits, ServerConfig, serve};
+use ui::http::{AgentStatus, AgentView, BpfProgram, Limits, ServerConfig, serve};
 use ui::source::SourceDirs;
 
 use crate::{
@@ -246,6 +246,10 @@ impl AgentView for Agent {
 
     fn cpus(&self) -> Option<usize> {
         Some(self.info.cpus)
+    }
+
+    fn programs(&self) -> Result<Option<Vec<BpfProgram>>, String> {
+        crate::bpf::programs().map(Some)
     }
 
     fn metrics(&self) -> String {

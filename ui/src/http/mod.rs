@@ -17,6 +17,7 @@ mod marks;
 mod openapi;
 mod page;
 mod params;
+mod programs;
 mod questions;
 mod run;
 mod sender;
@@ -43,6 +44,8 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use connections::Bounded;
 use counters::Counters;
 use guard::Names;
+use programs::Programs;
+pub use programs::{BpfHolder, BpfMap, BpfProgram};
 
 use crate::source::SourceDirs;
 
@@ -105,6 +108,10 @@ pub trait AgentView: Send + Sync {
     fn status(&self) -> AgentStatus;
     /// The same and more as Prometheus text.
     fn metrics(&self) -> String;
+    /// Every BPF program on the machine; none where it does not know. The error is for people.
+    fn programs(&self) -> Result<Option<Vec<BpfProgram>>, String> {
+        Ok(None)
+    }
     /// How many CPUs it samples, if it knows.
     fn cpus(&self) -> Option<usize> {
         None
@@ -164,6 +171,7 @@ struct AppState {
     /// One file is imported at a time.
     imports: Arc<Semaphore>,
     counters: Counters,
+    programs: Programs,
 }
 
 /// Serves until `shutdown` is ready, then gives open requests a moment to finish.
@@ -191,6 +199,7 @@ pub async fn serve(
         permits: Arc::new(Semaphore::new(limits.queries)),
         imports: Arc::new(Semaphore::new(1)),
         counters: Counters::default(),
+        programs: Programs::default(),
     });
     let (stopping, stopped) = oneshot::channel();
     let serving = axum::serve(listener, router(state)).with_graceful_shutdown(async move {
@@ -237,6 +246,7 @@ fn router(state: Arc<AppState>) -> Router {
     Router::new()
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/size", get(api::size))
+        .route("/api/v1/programs", get(programs::programs))
         .route("/api/v1/headline", get(questions::headline))
         .route("/api/v1/sql", get(sql::get).post(sql::post))
         .route("/api/v1/annotations", get(marks::annotations).post(marks::annotate))

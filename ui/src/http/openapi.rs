@@ -47,8 +47,9 @@ const fn remove(path: &'static str, summary: &'static str) -> Endpoint {
 
 /// Every address of the API.
 #[rustfmt::skip]
-pub(super) const ENDPOINTS: [Endpoint; 30] = [
+pub(super) const ENDPOINTS: [Endpoint; 31] = [
     get("/api/v1/status", &[], "The server, its data and its agent."),
+    get("/api/v1/programs", &[], "Every BPF program on the machine, and what each costs."),
     get("/api/v1/headline", &["query", "from", "until", "by", "baseline", "before_from", "before_until"],
         "How much a range uses, how that compares to a baseline, and what explains most of the difference."),
     get("/api/v1/timeline", &["query", "from", "until", "by", "step_ms", "top"],

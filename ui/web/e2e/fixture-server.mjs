@@ -49,7 +49,7 @@ async function answer(request, state) {
   if (path === "status") return json(status(state));
   const marked = await state.marks(request, path, url.searchParams);
   if (marked) return marked.body === undefined ? { status: marked.status, body: "" } : json(marked.body, marked.status);
-  if (path === "convert") return json(await convert(request));
+  if (path === "convert") return json(await convert(request, url.searchParams.get("format")));
   if (path === "size") return json({ segments: 31, bytes: 1_100_000_000 });
   const selection = select(url.searchParams, state);
   if (selection.error) return json(selection.error, 400);

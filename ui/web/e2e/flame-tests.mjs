@@ -1,6 +1,7 @@
 // The flame graph under the hand: transforms, moving it, colours, pictures. Totals are held against the API's own tree.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
 import { eventually } from "./harness.mjs";
 import { reader } from "./explore-tests.mjs";
 import { ask, flame, stacks } from "./model.mjs";
@@ -241,18 +242,18 @@ export function flameTests({ base, page, picture }) {
       await open();
       const sample = () => see.graph.evaluate((canvas) => canvas.toDataURL().length);
       const before = await sample();
-      await page.getByRole("button", { name: "Colours and pictures" }).click();
+      await page.getByRole("button", { name: "Colours" }).click();
       await page.getByRole("button", { name: "type of code" }).click();
       await eventually("the URL says it", () => /[?&]color=type/.test(page.url()));
       await eventually("the graph has other colours", async () => (await sample()) !== before);
       await picture("by-type");
     }],
 
-    ["what is on screen is saved as SVG, PNG and folded stacks, with its transforms", async () => {
+    ["what is on screen is saved in every format, with its transforms", async () => {
       await open(`&x=focus:${encodeURIComponent(name)}`);
       await totalIs(samples);
       const saved = async (item) => {
-        await page.getByRole("button", { name: "Colours and pictures" }).click();
+        await page.getByRole("button", { name: "Export" }).click();
         const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: item }).click()]);
         return readFileSync(await download.path());
       };
@@ -264,9 +265,15 @@ export function flameTests({ base, page, picture }) {
       const png = await saved(/^Picture ?\.png/);
       assert.deepEqual([...png.subarray(0, 4)], [0x89, 0x50, 0x4e, 0x47]);
       assert.equal(png.readUInt32BE(16), 3200);
-      const folded = (await saved(/^Folded stacks/)).toString().trim().split("\n");
+      const folded = (await saved(/^Folded stacks ?\.txt/)).toString().trim().split("\n");
       assert.equal(folded.reduce((sum, line) => sum + Number(/ (\d+)$/.exec(line)[1]), 0), samples);
       assert.ok(folded.every((line) => line.startsWith(`${name.replaceAll(";", ":")};`) || line.startsWith(`${name} `)));
+      // What reads it is not ours: the fields of a profile.proto that hold samples and texts.
+      const pprof = gunzipSync(await saved(/^pprof ?\.pb\.gz/));
+      assert.ok(pprof.includes(Buffer.from(name)) && pprof.includes("nanoseconds"));
+      const speedscope = JSON.parse((await saved(/^speedscope ?\.json/)).toString());
+      assert.match(speedscope.$schema, /speedscope/);
+      assert.ok(speedscope.shared.frames.some((frame) => frame.name === name));
     }],
 
     ["what is printed is the whole graph, sharp and light", async () => {

@@ -6,13 +6,13 @@ import { chromium } from "playwright-core";
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
-/** Debian's Chromium, or the one VESTA_CHROMIUM names. */
-export async function launch() {
+/** Debian's Chromium, or the one VESTA_CHROMIUM names; `more` are further flags. */
+export async function launch(more = []) {
   const executablePath = process.env.VESTA_CHROMIUM || "/usr/bin/chromium";
   if (!existsSync(executablePath)) {
     throw new Error(`there is no Chromium at ${executablePath}: type \`cargo xtask setup\` to install it`);
   }
-  return chromium.launch({ executablePath, args: FLAGS });
+  return chromium.launch({ executablePath, args: [...FLAGS, ...more] });
 }
 
 /** Runs tests one after the other; a failure does not stop the next. Returns how many failed. */

@@ -56,7 +56,7 @@ export function App(): JSX.Element {
         <div class="view" id="tab-panel" role="tabpanel" aria-labelledby={`tab-${explore.view().tab}`}>
           <Switch>
             <Match when={explore.view().tab === "flame"}>
-              <FlameGraph explore={explore} theme={theme} />
+              <FlameGraph explore={explore} history={history} theme={theme} />
               <Printed explore={explore} />
             </Match>
             <Match when={explore.view().tab === "top"}><TopTable explore={explore} theme={theme} /></Match>

@@ -141,6 +141,10 @@ export const convertFile = (file: Blob, by: string, signal?: AbortSignal) =>
   ask<Flame>("convert", { by, max_nodes: 1_000_000 },
     { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } }, signal);
 
+/** A profile in another format. */
+export const convertTo = async (file: Blob, format: string, by: string): Promise<Blob> =>
+  (await request("convert", { by, format }, { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } })).blob();
+
 export const fetchAnnotations = (from: number, until: number, signal?: AbortSignal) =>
   get<{ annotations: Annotation[] }>("annotations", { from: seconds(from), until: seconds(until) }, signal);
 

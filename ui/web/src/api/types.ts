@@ -73,6 +73,8 @@ export interface Flame {
   from_ms: number;
   until_ms: number;
   period_ns: number;
+  /** What nodes count: `samples`, or the unit of values that are not sampled by time. */
+  unit?: string;
   samples: number;
   complete: number;
   incomplete: Counts;

@@ -80,10 +80,12 @@ function paintSliver(
 ): void {
   const { matches, tree } = scene;
   const faded = matches !== undefined && matches[tree.frame[node] as number] !== 1;
-  context.globalAlpha = faded ? FADED : w > 3 ? 0.6 : 1;
+  const alpha = faded ? FADED : w > 3 ? 0.6 : 1;
   context.fillStyle = fill;
+  // Thousands are drawn: what stays is not set again.
+  if (alpha < 1) context.globalAlpha = alpha;
   context.fillRect(x, y, w, h);
-  context.globalAlpha = 1;
+  if (alpha < 1) context.globalAlpha = 1;
   if (w <= LABEL_FROM) return;
   const name = fitted(context, "many small frames", "share", w - 9);
   context.fillStyle = palette.ink;
@@ -111,9 +113,9 @@ function paintNode(
   const frame = frameOf(tree, node);
   const found = matches?.[tree.frame[node] as number] === 1;
   const faded = matches !== undefined && !found;
-  context.globalAlpha = faded ? FADED : 1;
+  if (faded) context.globalAlpha = FADED;
   paintFrame(brush, frame, fill, x, y, w, h);
-  context.globalAlpha = 1;
+  if (faded) context.globalAlpha = 1;
   if (found && w > 1) {
     context.fillStyle = tokens.accent;
     context.fillRect(x, y + h - 2, w, 2);

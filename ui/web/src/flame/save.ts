@@ -1,5 +1,6 @@
-/** Saving what is on screen, with its transforms: the server's exports are of the data as it is. */
+/** Saving what is on screen, with its transforms. */
 
+import { convertTo } from "../api/client";
 import { palette } from "../color/bands";
 import { tokens } from "../color/tokens";
 import { range as rangeText } from "../format/time";
@@ -7,6 +8,7 @@ import type { Explore } from "../state/explore";
 import { FillCache, drawFlame } from "./draw";
 import { viewOf, visibleRects } from "./layout";
 import { frameLabel } from "./names";
+import { pprofOf } from "./pprof";
 import { type Picture, pictureHeight, picturePort, pictureSvg } from "./svg";
 import { FONTS } from "./text";
 import { type FlameTree, frameOf } from "./tree";
@@ -100,4 +102,23 @@ export function foldedStacks(tree: FlameTree): string {
 export function saveFolded(explore: Explore): void {
   const tree = explore.graph()?.tree;
   if (tree) save(nameOf(explore, "folded.txt"), new Blob([foldedStacks(tree)], { type: "text/plain" }));
+}
+
+/** What is on screen as a profile.proto. */
+export function pprofInView(explore: Explore): Uint8Array<ArrayBuffer> | undefined {
+  const graph = explore.graph();
+  return graph && pprofOf(graph.tree, graph.answer, explore.view().by);
+}
+
+export async function savePprof(explore: Explore): Promise<void> {
+  const bytes = pprofInView(explore);
+  if (!bytes) return;
+  const packed = new Blob([bytes]).stream().pipeThrough(new CompressionStream("gzip"));
+  save(nameOf(explore, "pb.gz"), await new Response(packed).blob());
+}
+
+/** In a format that the server writes: it converts what is on screen, and keeps nothing of it. */
+export async function saveConverted(explore: Explore, format: string, ending: string): Promise<void> {
+  const bytes = pprofInView(explore);
+  if (bytes) save(nameOf(explore, ending), await convertTo(new Blob([bytes]), format, explore.view().by));
 }

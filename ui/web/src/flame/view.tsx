@@ -5,7 +5,9 @@ import { palette } from "../color/bands";
 import { tokens } from "../color/tokens";
 import { createPainter, createSize, prepared } from "../shell/canvas";
 import { HoverCard } from "../shell/hovercard";
+import { createBefore } from "../state/before";
 import type { Explore } from "../state/explore";
+import type { History } from "../state/history";
 import type { ThemeState } from "../state/theme";
 import { FillCache, drawFlame, drawOutlines } from "./draw";
 import { createGestures } from "./gestures";
@@ -32,8 +34,9 @@ export function rootLabelOf(explore: Explore): string {
   return `${explore.status()?.host ?? "all"}, all ${by === "process" ? "processes" : `by ${by}`}`;
 }
 
-export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.Element {
+export function FlameGraph(props: { explore: Explore; history: History; theme: ThemeState }): JSX.Element {
   const { explore } = props;
+  const before = createBefore(explore, props.history);
   let host!: HTMLDivElement;
   let canvas!: HTMLCanvasElement;
   let overlay!: HTMLCanvasElement;
@@ -50,7 +53,7 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
   const colors = createMemo(() => palette(props.theme.dark(), contrast() === "forced"));
   const toneOf = () => tokens(props.theme.dark(), contrast() === "forced");
   const tree = () => explore.graph()?.tree;
-  const rootLabel = () => rootLabelOf(explore);
+  const rootLabel = createMemo(() => rootLabelOf(explore));
   const coloring = createMemo(() => explore.view().coloring);
 
   const port = (): Viewport => {
@@ -125,6 +128,7 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
     return shown ? hit(shown, view(), port(), clientX - box.left, clientY - box.top) : -1;
   };
   const hoverAt = (x: number, y: number) => {
+    before.want();
     setPointer({ x, y });
     setHovered(nodeAt(x, y));
   };
@@ -205,7 +209,7 @@ export function FlameGraph(props: { explore: Explore; theme: ThemeState }): JSX.
       <Show when={card()}>
         {(at) => (
           <HoverCard x={at().x} y={at().y}>
-            <FrameCard explore={explore} tree={tree()!} node={Math.max(0, hovered())} rootLabel={rootLabel()} />
+            <FrameCard explore={explore} tree={tree()!} node={Math.max(0, hovered())} rootLabel={rootLabel()} before={before.find(tree()!.path[Math.max(0, hovered())] as number)} />
           </HoverCard>
         )}
       </Show>

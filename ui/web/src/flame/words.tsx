@@ -2,6 +2,7 @@
 
 import { For, type JSX, Show, createMemo } from "solid-js";
 import { cores, share, spokenShare } from "../format/number";
+import type { Before } from "../state/before";
 import type { Explore } from "../state/explore";
 import { baseName, frameLabel, kindName, sourceOf } from "./names";
 import { type FlameTree, childrenOf, frameOf, pathTo } from "./tree";
@@ -21,7 +22,7 @@ export function spoken(explore: Explore, tree: FlameTree, node: number, rootLabe
 }
 
 /** The card of the frame under the pointer. */
-export function FrameCard(props: { explore: Explore; tree: FlameTree; node: number; rootLabel: string }): JSX.Element {
+export function FrameCard(props: { explore: Explore; tree: FlameTree; node: number; rootLabel: string; before?: Before | undefined }): JSX.Element {
   const frame = () => frameOf(props.tree, props.node);
   const all = () => (props.tree.total[0] as number) || 1;
   const row = (name: string, samples: number) => (
@@ -44,6 +45,15 @@ export function FrameCard(props: { explore: Explore; tree: FlameTree; node: numb
       <div class="figures">
         {row("Total", props.tree.total[props.node] as number)}
         {row("Self", props.tree.self[props.node] as number)}
+        <Show when={props.before}>
+          {(before) => (
+            <>
+              <span class="quiet">Before</span>
+              <span data-before={before().total}>{cores(before().cores)} cores</span>
+              <span>{share(before().share)}</span>
+            </>
+          )}
+        </Show>
       </div>
       <Show when={frame().file}><div class="quiet">{sourceOf(frame())}</div></Show>
       <Show when={identity()}><div class="quiet">build ID {identity()}…</div></Show>

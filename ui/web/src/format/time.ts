@@ -1,4 +1,6 @@
-/** Times as the page writes them: 24 h, in the zone of the browser. All instants are Unix milliseconds. */
+/** Times as the page writes them: 24 h, in the page's zone (zone.ts). All instants are Unix milliseconds. */
+
+import { offsetMinutes, wall } from "./zone";
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -7,32 +9,32 @@ const pad = (value: number, width = 2) => String(value).padStart(width, "0");
 
 /** `02:14`. */
 export function hourMinute(ms: number): string {
-  const date = new Date(ms);
-  return `${pad(date.getHours())}:${pad(date.getMinutes())}`;
+  const date = wall(ms);
+  return `${pad(date.getUTCHours())}:${pad(date.getUTCMinutes())}`;
 }
 
 /** `02:14:02`, with milliseconds where the instant has them. */
 export function clock(ms: number): string {
-  const date = new Date(ms);
-  const fraction = date.getMilliseconds();
-  return `${hourMinute(ms)}:${pad(date.getSeconds())}${fraction ? `.${pad(fraction, 3)}` : ""}`;
+  const date = wall(ms);
+  const fraction = date.getUTCMilliseconds();
+  return `${hourMinute(ms)}:${pad(date.getUTCSeconds())}${fraction ? `.${pad(fraction, 3)}` : ""}`;
 }
 
 /** `14 Jun`. */
 export function dayMonth(ms: number): string {
-  const date = new Date(ms);
-  return `${date.getDate()} ${MONTHS[date.getMonth()]}`;
+  const date = wall(ms);
+  return `${date.getUTCDate()} ${MONTHS[date.getUTCMonth()]}`;
 }
 
 /** `Today`, `Yesterday`, `Fri 14 Jun`, and the year where it is not this one. */
 export function day(ms: number, now: number): string {
-  const date = new Date(ms);
+  const date = wall(ms);
   if (sameDay(ms, now)) return "Today";
-  const yesterday = new Date(now);
-  yesterday.setDate(yesterday.getDate() - 1);
-  if (sameDay(ms, yesterday.getTime())) return "Yesterday";
-  const year = date.getFullYear() === new Date(now).getFullYear() ? "" : ` ${date.getFullYear()}`;
-  return `${DAYS[date.getDay()]} ${dayMonth(ms)}${year}`;
+  const yesterday = wall(now);
+  yesterday.setUTCDate(yesterday.getUTCDate() - 1);
+  if (date.toISOString().slice(0, 10) === yesterday.toISOString().slice(0, 10)) return "Yesterday";
+  const year = date.getUTCFullYear() === wall(now).getUTCFullYear() ? "" : ` ${date.getUTCFullYear()}`;
+  return `${DAYS[date.getUTCDay()]} ${dayMonth(ms)}${year}`;
 }
 
 /** `Today 02:12:04 – 02:21:37`; the day is written once where both ends share it. */
@@ -59,13 +61,13 @@ export function duration(ms: number): string {
 
 /** ISO 8601 with the local offset: `2024-06-14T02:12:04+02:00`. */
 export function iso(ms: number): string {
-  const date = new Date(ms);
-  return `${isoDate(date)}T${clock(ms)}${offset(date)}`;
+  const date = wall(ms);
+  return `${isoDate(date)}T${clock(ms)}${offset(ms)}`;
 }
 
 /** An ISO range; the second end drops the date and offset it shares with the first. */
 export function isoRange(from: number, until: number): string {
-  const same = sameDay(from, until) && offset(new Date(from)) === offset(new Date(until));
+  const same = sameDay(from, until) && offset(from) === offset(until);
   return `${iso(from)}/${same ? clock(until) : iso(until)}`;
 }
 
@@ -85,7 +87,7 @@ export function parseIsoRange(text: string): { from: number; until: number } | u
 
 /** The zone for the status bar: `UTC+2`, `UTC−3:30`. */
 export function zone(ms: number): string {
-  const minutes = -new Date(ms).getTimezoneOffset();
+  const minutes = offsetMinutes(ms);
   if (minutes === 0) return "UTC";
   const size = Math.abs(minutes);
   const rest = size % 60 ? `:${pad(size % 60)}` : "";
@@ -94,15 +96,15 @@ export function zone(ms: number): string {
 
 /** Whether two instants lie on one local day. */
 export function sameDay(a: number, b: number): boolean {
-  return new Date(a).toDateString() === new Date(b).toDateString();
+  return wall(a).toISOString().slice(0, 10) === wall(b).toISOString().slice(0, 10);
 }
 
 function isoDate(date: Date): string {
-  return `${pad(date.getFullYear(), 4)}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
+  return `${pad(date.getUTCFullYear(), 4)}-${pad(date.getUTCMonth() + 1)}-${pad(date.getUTCDate())}`;
 }
 
-function offset(date: Date): string {
-  const minutes = -date.getTimezoneOffset();
+function offset(ms: number): string {
+  const minutes = offsetMinutes(ms);
   const size = Math.abs(minutes);
   return `${minutes < 0 ? "-" : "+"}${pad(Math.floor(size / 60))}:${pad(size % 60)}`;
 }

@@ -47,11 +47,12 @@ export function halvesOf(tree: FlameTree, match: Uint8Array): Halves | undefined
   return widest > 0 ? { callers: grown(callers, tree.frames), callees: grown(callees, tree.frames) } : undefined;
 }
 
-/** Samples that end in a function, and samples with it anywhere in their stack, each once. */
-export function totalsOf({ frame, self, total, end, count }: FlameTree, match: Uint8Array): { self: number; total: number } {
+/** Samples below `top` that end in a function, and those with it anywhere in their stack, each once. */
+export function totalsOf({ frame, self, total, end }: FlameTree, match: Uint8Array, top = 0): { self: number; total: number } {
   const sums = { self: 0, total: 0 };
   let inside = 0;
-  for (let node = 1; node < count; node++) {
+  const last = end[top] as number;
+  for (let node = top + 1; node < last; node++) {
     if (!match[frame[node] as number]) continue;
     sums.self += self[node] as number;
     if (node < inside) continue;

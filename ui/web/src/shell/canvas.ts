@@ -11,7 +11,10 @@ export interface CanvasSize {
 
 /** Follows the size of an element. */
 export function createSize(element: () => HTMLElement): Accessor<CanvasSize> {
-  const [size, setSize] = createSignal<CanvasSize>({ width: 0, height: 0, ratio: 1 });
+  const [size, setSize] = createSignal<CanvasSize>({ width: 0, height: 0, ratio: 1 }, {
+    // An observer tells of the first size, too, and nobody needs to draw for that.
+    equals: (a, b) => a.width === b.width && a.height === b.height && a.ratio === b.ratio,
+  });
   onMount(() => {
     const measure = () => {
       const { clientWidth: width, clientHeight: height } = element();

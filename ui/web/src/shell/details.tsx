@@ -9,6 +9,8 @@ import { totalsOf } from "../sandwich/halves";
 import type { Explore } from "../state/explore";
 import { equalityOf } from "../state/selector";
 import type { ThemeState } from "../state/theme";
+import { SheetHandle, createSheet } from "./sheet";
+import { ByThread, LastHours } from "./splits";
 import { FrameSwatch } from "./swatch";
 
 const UNWOUND: Record<string, string> = {
@@ -33,8 +35,14 @@ export function Details(props: { explore: Explore; theme: ThemeState }): JSX.Ele
     const node = explore.selectedNode();
     return { ...graph, node, frame: frameOf(graph.tree, node) };
   });
+  const sheet = createSheet();
+  const selected = () => explore.view().selected !== 0 && (shown()?.node ?? 0) > 0;
   return (
-    <aside class="details" aria-label="Selected frame">
+    <aside
+      class="details" classList={{ sheet: selected() }} aria-label="Selected frame" data-stop={selected() ? sheet.stop() : undefined}
+      style={{ "--sheet": sheet.height() }}
+    >
+      <SheetHandle sheet={sheet} close={() => explore.select(0)} />
       <Show when={shown()}>
         {(at) => {
           // A sandwich is about a function, wherever it was called from; else one place in the tree is selected.
@@ -88,7 +96,9 @@ export function Details(props: { explore: Explore; theme: ThemeState }): JSX.Ele
                   </Show>
                 </div>
               </section>
+              <LastHours explore={explore} />
               <Calls explore={explore} />
+              <ByThread explore={explore} />
               <Facts explore={explore} />
             </>
           );

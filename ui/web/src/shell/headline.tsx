@@ -6,6 +6,7 @@ import { childrenOf, frameOf } from "../flame/tree";
 import type { Cause, Headline as Figures } from "../api/types";
 import { NARROW_SPACE, bytes, cores, count, share } from "../format/number";
 import { clock, day, duration, hourMinute, iso, range as rangeText } from "../format/time";
+import { parseWall } from "../format/zone";
 import type { Explore } from "../state/explore";
 import type { History } from "../state/history";
 import { withEquality } from "../state/selector";
@@ -294,8 +295,8 @@ function RangeMenu(props: { explore: Explore }): JSX.Element {
   const [from, setFrom] = createSignal("");
   const [until, setUntil] = createSignal("");
   const chosen = () => {
-    const start = Date.parse(from() || local(explore.range().from));
-    const end = Date.parse(until() || local(explore.range().until));
+    const start = parseWall(from() || local(explore.range().from));
+    const end = parseWall(until() || local(explore.range().until));
     return end > start ? { from: start, until: end } : undefined;
   };
   return (

@@ -109,7 +109,16 @@ export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () 
             </span>
           )}
         </Show>
-        <span title="Time zone">{zone(explore.range().until)}</span>
+        <button
+          type="button" class="link" title={explore.view().zone ? `Times of ${explore.view().zone}: show those of this browser` : "Times of this browser: show UTC"}
+          onClick={() => {
+            explore.update({ zone: explore.view().zone ? "" : "UTC" }, true);
+            // All of the page has times; what it shows is in the URL.
+            location.reload();
+          }}
+        >
+          {zone(explore.range().until)}
+        </button>
       </span>
     </footer>
   );

@@ -59,7 +59,7 @@ export function Toolbar(props: { explore: Explore; theme: ThemeState }): JSX.Ele
           </For>
         </div>
       </Show>
-      <ViewMenu explore={explore} theme={props.theme} />
+      <ViewMenu explore={explore} />
       <div class="loading" classList={{ on: explore.slow() }} role="progressbar" aria-label="Loading" aria-hidden={!explore.slow()} />
     </div>
   );

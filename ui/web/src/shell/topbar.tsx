@@ -42,7 +42,7 @@ export function TopBar(props: TopBarProps): JSX.Element {
       </button>
       <Pins explore={props.explore} history={props.history} />
       <CopyLink explore={props.explore} />
-      <Export explore={props.explore} />
+      <Export explore={props.explore} theme={props.theme} />
       <Theme theme={props.theme} />
       <button type="button" class="button ghost" aria-label="Keys and help" title="Keys and help (?)" onClick={props.openHelp}>
         <Icon name="help" />

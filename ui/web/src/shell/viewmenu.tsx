@@ -1,23 +1,15 @@
-/** How the graph is drawn, and pictures of it. */
+/** How the graph is drawn. */
 
 import { For, type JSX } from "solid-js";
-import { saveFolded, savePng, saveSvg } from "../flame/save";
 import type { Explore } from "../state/explore";
-import type { ThemeState } from "../state/theme";
 import { COLORINGS } from "../state/url";
 import { Icon } from "./icons";
 import { Menu } from "./menu";
 
-export function ViewMenu(props: { explore: Explore; theme: ThemeState }): JSX.Element {
+export function ViewMenu(props: { explore: Explore }): JSX.Element {
   const { explore } = props;
-  const saves: [string, string, () => void][] = [
-    ["Picture", ".svg", () => saveSvg(explore, props.theme.dark())],
-    ["Picture", ".png", () => savePng(explore, props.theme.dark())],
-    ["Folded stacks", ".txt", () => saveFolded(explore)],
-    ["Print", "", () => print()],
-  ];
   return (
-    <Menu label="Colours and pictures" class="button ghost" align="right" trigger={<Icon name="palette" />}>
+    <Menu label="Colours" class="button ghost" align="right" trigger={<Icon name="palette" />}>
       {(close) => (
         <>
           <p class="caption">colour by</p>
@@ -31,21 +23,6 @@ export function ViewMenu(props: { explore: Explore; theme: ThemeState }): JSX.El
                 }}
               >
                 {coloring === "type" ? "type of code" : coloring}
-              </button>
-            )}
-          </For>
-          <hr />
-          <p class="caption">as on screen, with its transforms</p>
-          <For each={saves}>
-            {([name, ending, save]) => (
-              <button
-                type="button" class="item"
-                onClick={() => {
-                  close();
-                  save();
-                }}
-              >
-                {name}<span class="quiet">{ending}</span>
               </button>
             )}
           </For>

@@ -1,7 +1,7 @@
 /** The state of the page: what is looked at, what the server said, and what a user can do about it. */
 
 import { batch, createMemo, createSignal } from "solid-js";
-import type { ApiError } from "../api/client";
+import { ApiError } from "../api/client";
 import type { Behind, FlameFacts, Status, Truth } from "../api/types";
 import type { Step } from "../flame/apply";
 import { reasonCode } from "../flame/names";
@@ -40,6 +40,11 @@ export function createExplore() {
   /** How true the view is, read while the drawer is open. */
   const [truth, setTruth] = createSignal<Truth>();
   const [failure, setFailure] = createSignal<Failure>();
+  /** Tells of something that went wrong. */
+  const fail = (reason: unknown) => {
+    const error = reason instanceof ApiError ? reason : new ApiError(String(reason), 0, "");
+    setFailure({ error, selector: error.status === 400 && view().query !== "" });
+  };
   const [slow, setSlow] = createSignal(false);
   const [pausedAt, setPausedAt] = createSignal<number>();
   /** Milliseconds the server's clock is ahead of ours. */
@@ -207,7 +212,7 @@ export function createExplore() {
   });
 
   return {
-    view, update, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, slow, setSlow,
+    view, update, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, fail, slow, setSlow,
     pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, picked, live, brush, pause, goLive,
     zoomNode, selectedNode, select, zoom, transforms, menu, setMenu, search, matches, marked, setPointedReason, dropped, setDropped, sides, setSides, annotating, setAnnotating, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
   };

@@ -1,7 +1,7 @@
 /** Keeps the page's data in step with its view, and follows now in live mode. */
 
 import { batch, createEffect, createMemo, on, onCleanup } from "solid-js";
-import { ApiError, Latest, fetchFlameBytes, fetchStatus, fetchTimeline, fetchTruth } from "../api/client";
+import { Latest, fetchFlameBytes, fetchStatus, fetchTimeline, fetchTruth } from "../api/client";
 import { createEngine } from "../flame/engine";
 import { formatTransforms, sameTransforms } from "../flame/transform";
 import { aligned, bucketStep } from "../timeline/scale";
@@ -53,10 +53,7 @@ export function startLoader(explore: Explore): Loader {
     };
   };
 
-  const failed = (reason: unknown) => {
-    const error = reason instanceof ApiError ? reason : new ApiError(String(reason), 0, "");
-    explore.setFailure({ error, selector: error.status === 400 && explore.view().query !== "" });
-  };
+  const failed = explore.fail;
 
   const loadTimeline = async (quiet: boolean) => {
     const done = begin(quiet);
@@ -152,14 +149,15 @@ export function startLoader(explore: Explore): Loader {
     void loadTruth();
   };
 
-  /** Waits for the end of a burst, as turning a wheel makes; the first call does not wait. */
+  /** Waits for the end of a burst, as turning a wheel makes; what comes alone does not wait. */
   const soon = (work: () => Promise<void>) => {
     let timer: ReturnType<typeof setTimeout> | undefined;
-    let first = true;
+    let last = -BURST;
     return () => {
+      const alone = performance.now() - last > BURST;
+      last = performance.now();
       clearTimeout(timer);
-      timer = setTimeout(() => void work(), first ? 0 : BURST);
-      first = false;
+      timer = setTimeout(() => void work(), alone ? 0 : BURST);
     };
   };
 

@@ -29,7 +29,7 @@ test("every choice survives the way into the URL and back", () => {
     a: "2024-06-13T02:12:04+02:00/02:21:37;process=\"x\"",
     b: "file:build.folded",
     width: "sum",
-    shares: true,
+    shares: true, zone: "Europe/Berlin",
   };
   expect(parseState(`?${formatState(state)}`, pathOf(state.page))).toEqual(state);
 });

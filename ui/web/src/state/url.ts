@@ -78,6 +78,8 @@ export interface ViewState {
   width: WidthBy;
   /** Whether a comparison is of shares of all samples, not of cores. */
   shares: boolean;
+  /** Time zone by its IANA name, or `UTC`; empty for the browser's. */
+  zone: string;
 }
 
 const MINUTE = 60_000;
@@ -106,6 +108,7 @@ export const DEFAULT_STATE: ViewState = {
   b: "",
   width: "b",
   shares: false,
+  zone: "",
 };
 
 const UNITS: Record<string, number> = { s: 1000, m: MINUTE, h: 60 * MINUTE, d: 24 * 60 * MINUTE };
@@ -197,6 +200,7 @@ export function formatState(state: ViewState): string {
   if (state.b) add("b", state.b);
   if (state.width !== DEFAULT_STATE.width) add("width", state.width);
   if (state.shares) add("norm", "total");
+  if (state.zone) add("tz", state.zone);
   if (state.truth) parts.push("truth");
   return parts.join("&");
 }
@@ -239,5 +243,6 @@ export function parseState(query: string, path = "/"): ViewState {
     b: values.get("b") ?? "",
     width: width ?? DEFAULT_STATE.width,
     shares: values.get("norm") === "total",
+    zone: /^[A-Za-z0-9_+/-]{1,64}$/.test(values.get("tz") ?? "") ? (values.get("tz") as string) : "",
   };
 }

@@ -4,6 +4,7 @@ import { type JSX, Show, createEffect, createMemo, createSignal, on, onMount } f
 import { tokens } from "../color/tokens";
 import { FONTS, textWidth } from "../flame/text";
 import { clock, dayMonth, duration, hourMinute } from "../format/time";
+import { wall } from "../format/zone";
 import { createPainter, createSize, prepared } from "../shell/canvas";
 import type { Explore } from "../state/explore";
 import type { History } from "../state/history";
@@ -93,7 +94,7 @@ export function Overview(props: { explore: Explore; history: History; theme: The
     let free = left;
     for (const tick of at) {
       const x = toX(scale(), tick);
-      const midnight = new Date(tick).getHours() === 0 && new Date(tick).getMinutes() === 0;
+      const midnight = wall(tick).getUTCHours() === 0 && wall(tick).getUTCMinutes() === 0;
       const text = step >= 86_400_000 || midnight ? dayMonth(tick) : step < 60_000 ? clock(tick) : hourMinute(tick);
       if (x < free || x + textWidth(context, text, "axis") > left + room - 76) continue;
       context.fillText(text, x, AREA + RULE + 3);

@@ -1,5 +1,6 @@
 /** Time to pixels and back, ticks, and the moves of a window. Instants are Unix milliseconds. */
 
+import { fromWall, wall } from "../format/zone";
 import type { Span } from "../state/url";
 
 /** A linear scale from a span of time to a stretch of pixels. */
@@ -40,15 +41,14 @@ export function timeTicks({ from, until }: Span, most: number): { step: number; 
   const ticks: number[] = [];
   if (step < DAY) {
     // Local midnight is the origin, so that ticks are round on the clock of a zone that is off by 30 minutes, too.
-    const origin = new Date(from).setHours(0, 0, 0, 0);
+    const origin = fromWall(wall(from).setUTCHours(0, 0, 0, 0));
     for (let at = origin + Math.ceil((from - origin) / step) * step; at < until; at += step) ticks.push(at);
   } else {
     const days = step / DAY;
-    const at = new Date(from);
-    at.setHours(0, 0, 0, 0);
-    for (; at.getTime() < until; at.setDate(at.getDate() + 1)) {
-      const number = Math.round((at.getTime() - at.getTimezoneOffset() * MINUTE) / DAY);
-      if (at.getTime() >= from && number % days === 0) ticks.push(at.getTime());
+    for (let shown = wall(from).setUTCHours(0, 0, 0, 0); ; shown += DAY) {
+      const at = fromWall(shown);
+      if (at >= until) break;
+      if (at >= from && Math.round(shown / DAY) % days === 0) ticks.push(at);
     }
   }
   return { step, ticks };
