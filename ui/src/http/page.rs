@@ -15,7 +15,7 @@ struct Page;
 pub(super) async fn page(request: Request) -> Response {
     let path = request.uri().path().trim_start_matches('/');
     // The page's script looks at the path itself.
-    let path = if path.is_empty() || path == "compare" { "index.html" } else { path };
+    let path = if matches!(path, "" | "compare" | "inventory" | "audit") { "index.html" } else { path };
     match Page::get(path) {
         Some(file) => serve(path, &file, request.headers()),
         None => not_found(request).await.into_response(),

@@ -47,6 +47,7 @@ async function answer(request, state) {
   if (!url.pathname.startsWith("/api/")) return file(url.pathname, state.page);
   const path = url.pathname.slice("/api/v1/".length);
   if (path === "status") return json(status(state));
+  if (path === "programs") return json(programs());
   const marked = await state.marks(request, path, url.searchParams);
   if (marked) return marked.body === undefined ? { status: marked.status, body: "" } : json(marked.body, marked.status);
   if (path === "convert") return json(await convert(request, url.searchParams.get("format")));
@@ -85,10 +86,25 @@ function readPage() {
 }
 
 function file(pathname, page) {
-  const name = pathname === "/" || pathname === "/compare" ? "/index.html" : pathname;
+  const name = ["/", "/compare", "/inventory", "/audit"].includes(pathname) ? "/index.html" : pathname;
   const body = page.get(name);
   if (!body) return { status: 404, type: "text/plain", body: "not found\n" };
   return { type: TYPES[extname(name)] ?? "application/octet-stream", body };
+}
+
+const watched = Date.now();
+
+/** Two programs: one of Vesta's, which runs 99 times a second, and one that nobody measures. */
+function programs() {
+  const seconds = (Date.now() - watched) / 1000 + 60;
+  const map = (id, name, bytes) => ({ id, name, bytes });
+  return {
+    now_ms: Date.now(),
+    programs: [
+      { id: 7, name: "sample_cpu", type: "perf_event", tag: "0123456789abcdef", loaded_ms: watched - 60_000, uid: 0, runs: Math.round(seconds * 99), run_ns: Math.round(seconds * 99 * 1900), memory_bytes: 16_384, instructions: 4200, maps: [map(3, "SAMPLES", 4_194_304), map(4, "TABLES", 67_108_864)], attached: [], holders: [{ pid: 41, name: "vesta" }], own: true },
+      { id: 3, name: "<b>hid</b>\u202e", type: "tracing", tag: "fedcba9876543210", loaded_ms: null, uid: null, runs: null, run_ns: null, memory_bytes: null, instructions: null, maps: [], attached: ["tracing hid_bpf"], holders: [], own: false },
+    ],
+  };
 }
 
 function status({ started, empty, stacks }) {

@@ -8,9 +8,11 @@ import { launch, runTests, watch } from "./harness.mjs";
 import { startFixture } from "./fixture-server.mjs";
 import { accessTests } from "./access-tests.mjs";
 import { compareTests } from "./compare-tests.mjs";
+import { detailsTests } from "./details-tests.mjs";
 import { exploreTests } from "./explore-tests.mjs";
 import { findTests } from "./find-tests.mjs";
 import { flameTests } from "./flame-tests.mjs";
+import { listingTests } from "./listing-tests.mjs";
 import { lookTests } from "./look-tests.mjs";
 import { stateTests } from "./state-tests.mjs";
 import { timeTests } from "./time-tests.mjs";
@@ -32,7 +34,7 @@ async function main() {
     const guard = watch(page, new URL(base).origin);
     const picture = (name) => page.screenshot({ path: join(artifacts, `page-${name}.png`) });
     const world = { base, page, guard, picture, process: process.env.VESTA_E2E_PROCESS, deep: process.env.VESTA_E2E_DEEP, fixture };
-    const suites = [exploreTests, flameTests, viewTests, truthTests, stateTests, accessTests, lookTests];
+    const suites = [exploreTests, flameTests, viewTests, truthTests, stateTests, accessTests, listingTests, lookTests];
     // VESTA_E2E_ONLY: only tests whose name holds it, for work on them.
     const chosen = (of, its) => of.flatMap((suite) => suite(its)).filter(([name]) => name.includes(process.env.VESTA_E2E_ONLY ?? ""));
     let failed = await runTests(chosen(suites, world), (name) =>
@@ -44,7 +46,7 @@ async function main() {
       ...world, base: past?.url ?? base, page: other, fixture: past, picture: (name) => other.screenshot({ path: join(artifacts, `page-${name}.png`) }),
       guard: past ? watch(other, new URL(past.url).origin) : guard,
     };
-    failed += await runTests(chosen([timeTests, compareTests, findTests], olden), (name) =>
+    failed += await runTests(chosen([timeTests, compareTests, findTests, detailsTests], olden), (name) =>
       olden.picture(`failed-${name.replace(/\W+/g, "-")}`));
     process.exitCode = failed ? 1 : 0;
   } finally {

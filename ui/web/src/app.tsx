@@ -12,9 +12,11 @@ import { StatusBar, createOwnCores } from "./shell/statusbar";
 import { Toolbar } from "./shell/toolbar";
 import { TopBar } from "./shell/topbar";
 import { TruthDrawer } from "./shell/truth";
+import { Audit } from "./audit/view";
 import { ComparePage } from "./compare/view";
 import { FunctionSearch } from "./find/functions";
 import { HeatMapRow } from "./heatmap/view";
+import { Inventory } from "./inventory/view";
 import { Lanes } from "./lanes/view";
 import { Sandwich } from "./sandwich/view";
 import { createDrop } from "./share/drop";
@@ -46,7 +48,11 @@ export function App(): JSX.Element {
     <>
       <a class="skip" href="#graph">Skip to the graph</a>
       <TopBar explore={explore} history={history} theme={theme} openHelp={() => setHelp(true)} openFunctions={() => setFunctions(true)} />
-      <Show when={explore.view().page === "explore"} fallback={<ComparePage explore={explore} history={history} theme={theme} />}>
+      <Switch>
+      <Match when={explore.view().page === "compare"}><ComparePage explore={explore} history={history} theme={theme} /></Match>
+      <Match when={explore.view().page === "inventory"}><Inventory explore={explore} /></Match>
+      <Match when={explore.view().page === "audit"}><Audit explore={explore} /></Match>
+      <Match when={explore.view().page === "explore"}>
       <main classList={{ heated: explore.view().heatMap !== false }}>
         <Headline explore={explore} history={history} retry={loader.reload} cancel={loader.cancel} />
         <TimeLine explore={explore} history={history} theme={theme} />
@@ -68,7 +74,8 @@ export function App(): JSX.Element {
         </div>
         <Details explore={explore} theme={theme} />
       </main>
-      </Show>
+      </Match>
+      </Switch>
       <StatusBar explore={explore} theme={theme} own={own} />
       <FrameMenu explore={explore} />
       <Show when={explore.view().truth}><TruthDrawer explore={explore} theme={theme} own={own} /></Show>

@@ -1,7 +1,7 @@
 /** Requests to the server. */
 
 import type {
-  Annotation, Diff, Flame, FunctionHistory, Headline, HeatMap, LabelValues, LanesAnswer, Pin, SourceAnswer, Status, Timeline, Truth,
+  Annotation, Diff, Flame, FunctionHistory, Headline, HeatMap, LabelValues, LanesAnswer, Pin, ProgramsAnswer, SourceAnswer, Status, Timeline, Truth,
 } from "./types";
 
 /** The server refused, failed, or was not reached. */
@@ -83,6 +83,8 @@ function refused(status: number, text: string): ApiError {
 }
 
 export const fetchStatus = (signal?: AbortSignal) => get<Status>("status", {}, signal);
+
+export const fetchPrograms = (signal?: AbortSignal) => get<ProgramsAnswer>("programs", {}, signal);
 
 export const fetchTimeline = (at: Selection, by: string, step: number, top?: number, signal?: AbortSignal) =>
   get<Timeline>("timeline", { ...selectionParams(at), by, step_ms: step, top }, signal);

@@ -269,6 +269,30 @@ export interface Diff extends Flame {
   nodes: Flame["nodes"] & { before_self: number[]; before_total: number[] };
 }
 
+/** A BPF program, as the kernel tells of it; null is not known. */
+export interface BpfProgram {
+  id: number;
+  name: string;
+  type: string;
+  tag: string;
+  loaded_ms: number | null;
+  uid: number | null;
+  runs: number | null;
+  run_ns: number | null;
+  memory_bytes: number | null;
+  instructions: number | null;
+  maps: { id: number; name: string; bytes: number | null }[];
+  attached: string[];
+  holders: { pid: number; name: string }[];
+  own: boolean;
+}
+
+/** `GET /api/v1/programs`; null where no agent runs. */
+export interface ProgramsAnswer {
+  now_ms: number;
+  programs: BpfProgram[] | null;
+}
+
 /** The labels a view can be grouped by, if the server does not name others. */
 export const GROUPINGS = [
   "process", "thread", "pid", "tid", "exe", "cgroup", "host", "event", "status",

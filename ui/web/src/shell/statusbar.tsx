@@ -55,7 +55,7 @@ export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () 
   return (
     <footer class="statusbar">
       <Show when={explore.view().page === "explore"} fallback={
-        <Show when={explore.sides()}>
+        <Show when={explore.view().page === "compare" && explore.sides()}>
           {(sides) => <span>A {thousands(sides().a)}, B {thousands(sides().b)} samples<Show when={explore.status()?.frequency_hz}>{(hertz) => <>, {hertz()} Hz</>}</Show></span>}
         </Show>
       }>

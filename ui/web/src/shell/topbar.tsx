@@ -29,7 +29,7 @@ export function TopBar(props: TopBarProps): JSX.Element {
         <span>Vesta</span>
       </a>
       <nav class="wide" aria-label="Views">
-        <For each={[["explore", "Explore"], ["compare", "Compare"]] as const}>
+        <For each={[["explore", "Explore"], ["compare", "Compare"], ["inventory", "Inventory"], ["audit", "Audit"]] as const}>
           {([page, name]) => <PageLink explore={props.explore} page={page} name={name} />}
         </For>
       </nav>
@@ -52,7 +52,7 @@ export function TopBar(props: TopBarProps): JSX.Element {
 }
 
 function PageLink(props: { explore: Explore; page: Page; name: string }): JSX.Element {
-  const target = () => ({ ...props.explore.view(), page: props.page, zoom: 0, selected: 0, search: "", ...(props.page === "explore" ? { a: "", b: "" } : {}) });
+  const target = () => ({ ...props.explore.view(), page: props.page, zoom: 0, selected: 0, search: "", ...(props.page === "compare" ? {} : { a: "", b: "" }) });
   const href = () => {
     const query = formatState(target());
     return `${pathOf(props.page)}${query ? `?${query}` : ""}`;

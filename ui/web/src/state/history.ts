@@ -51,7 +51,7 @@ export function createHistory(explore: Explore) {
   });
 
   /** The first graph comes first: a server has few CPUs. */
-  const started = createMemo(() => explore.graph() !== undefined || explore.view().page === "compare");
+  const started = createMemo(() => explore.graph() !== undefined || explore.view().page !== "explore");
 
   // All of history, in buckets of a pixel.
   const histories = new Latest();

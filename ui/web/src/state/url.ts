@@ -29,7 +29,8 @@ export type TopRows = (typeof TOP_ROWS)[number];
 export const LANES = ["thread", "cpu"] as const;
 export type LanesBy = (typeof LANES)[number];
 /** Whole views of the page, each with a path of its own. */
-export type Page = "explore" | "compare";
+export const PAGES = ["explore", "compare", "inventory", "audit"] as const;
+export type Page = (typeof PAGES)[number];
 
 /** A rectangle of the heat map: of each second of a span the milliseconds from `low` on, below `high`. */
 export interface Rectangle extends Span {
@@ -171,8 +172,8 @@ const BASELINES: readonly string[] = ["yesterday", "week", "median", "none"] sat
 const isBaseline = (text: string): text is Baseline => BASELINES.includes(text) || /^pin:[0-9A-Z]{26}$/.test(text);
 
 /** The path of a page. */
-export const pathOf = (page: Page): string => (page === "compare" ? "/compare" : "/");
-const pageOf = (path: string): Page => (path === "/compare" ? "compare" : "explore");
+export const pathOf = (page: Page): string => (page === "explore" ? "/" : `/${page}`);
+const pageOf = (path: string): Page => PAGES.find((page) => path === `/${page}`) ?? "explore";
 
 /** The query part of the URL, without the question mark; defaults are left out. */
 export function formatState(state: ViewState): string {

@@ -1,0 +1,51 @@
+// The pages that are lists: what ran, and which BPF programs are loaded.
+import assert from "node:assert/strict";
+import { eventually } from "./harness.mjs";
+import { reader } from "./explore-tests.mjs";
+import { ask } from "./model.mjs";
+
+export function listingTests({ base, page, picture }) {
+  const see = reader(page);
+  return [
+    ["the inventory has every program with its CPU time, and leads to its flame graph", async () => {
+      await page.goto(base);
+      await page.getByRole("link", { name: "Inventory" }).click();
+      assert.match(page.url(), /\/inventory/);
+      const rows = page.locator('.listing tr[data-program="true"]');
+      await eventually("programs are listed", async () => (await rows.count()) > 0);
+      const { values } = await ask(base, "labels/exe/values", { from: "0", until: String(Date.now() / 1000) });
+      const known = values.map(({ value }) => value).filter(Boolean);
+      const listed = await rows.evaluateAll((all) => all.map((row) => row.dataset.path));
+      assert.ok(listed.length > 0 && listed.every((path) => known.includes(path)), `${listed} are not all of ${known}`);
+      await picture("inventory");
+      const first = listed[0];
+      await page.getByLabel("Filter").fill(first);
+      await eventually("only what matches", async () => (await page.locator(".listing tbody tr").evaluateAll((all) => all.map((row) => row.dataset.path))).every((path) => path.includes(first)));
+      await rows.first().getByRole("button").click();
+      await eventually("its flame graph", async () => (await see.frames()) > 1);
+      assert.ok(decodeURIComponent(page.url()).includes(`q=exe="${first}"`), page.url());
+      await page.goBack();
+      await page.locator(".listing h1", { hasText: "Inventory" }).waitFor();
+    }],
+
+    ["the audit lists BPF programs, and marks Vesta's own", async () => {
+      await page.goto(base);
+      const { programs } = await ask(base, "programs");
+      await page.getByRole("link", { name: "Audit" }).click();
+      assert.match(page.url(), /\/audit/);
+      if (programs === null) {
+        await page.getByText("No agent runs in this process").waitFor();
+        return;
+      }
+      await eventually("all are listed", async () => (await page.locator(".listing tbody tr").count()) >= programs.length);
+      const own = page.locator('.listing tr[data-own="true"]');
+      assert.equal(await own.count(), programs.filter((program) => program.own).length);
+      assert.ok((await own.count()) > 0, "Vesta's own program is there");
+      await eventually("its cost is measured", async () => /\d %/.test(await own.first().textContent()));
+      await eventually("over time", async () => (await own.first().locator("rect").count()) > 0);
+      await picture("audit");
+      await page.getByRole("link", { name: "Explore" }).click();
+      await eventually("back at the graph", async () => (await see.frames()) > 1);
+    }],
+  ];
+}

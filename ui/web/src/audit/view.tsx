@@ -1,0 +1,105 @@
+/** Every BPF program on the machine: who loaded it, where it is attached, and what it costs. Vesta's own are marked. */
+
+import { For, type JSX, Show, createSignal, onCleanup } from "solid-js";
+import { ApiError, Latest, fetchPrograms } from "../api/client";
+import type { ProgramsAnswer } from "../api/types";
+import { bytes, count, thousands } from "../format/number";
+import { day, hourMinute } from "../format/time";
+import type { Explore } from "../state/explore";
+import { type Rated, rated } from "./rates";
+
+const EVERY = 2000;
+
+export function Audit(props: { explore: Explore }): JSX.Element {
+  const { explore } = props;
+  const [rows, setRows] = createSignal<Rated[]>();
+  const [refused, setRefused] = createSignal("");
+  const requests = new Latest();
+  let before: ProgramsAnswer | undefined;
+  let stopped = false;
+  let timer: ReturnType<typeof setTimeout>;
+  const look = async () => {
+    try {
+      const now = document.hidden ? undefined : await requests.run((signal) => fetchPrograms(signal));
+      if (now?.programs === null) setRefused("No agent runs in this process: only one knows the machine's BPF programs");
+      if (now?.programs) {
+        const known = new Map((rows() ?? []).map((row) => [row.program.id, row]));
+        setRows(rated(now, before, known).sort((a, b) => (b.cpu ?? -1) - (a.cpu ?? -1) || a.program.id - b.program.id));
+        before = now;
+        setRefused("");
+      }
+    } catch (error) {
+      setRefused(error instanceof ApiError ? [error.message, error.detail].filter(Boolean).join(": ") : String(error));
+    }
+    if (!stopped) timer = setTimeout(look, EVERY);
+  };
+  void look();
+  onCleanup(() => {
+    stopped = true;
+    clearTimeout(timer);
+    requests.cancel();
+  });
+  const cpu = () => (rows() ?? []).reduce((sum, row) => sum + (row.cpu ?? 0), 0);
+  const own = () => (rows() ?? []).filter(({ program }) => program.own).length;
+  return (
+    <main class="listing">
+      <header>
+        <h1>Audit</h1>
+        <p role="status">
+          <Show when={rows()} fallback={refused() ? "" : "Asking the kernel…"}>
+            {(all) => <>{count(all().length, "BPF program")} on {explore.status()?.host ?? "this machine"}, {own()} of them Vesta's; together {percent(cpu())} of a CPU</>}
+          </Show>
+        </p>
+      </header>
+      <Show when={refused()}><p class="failure" role="alert">{refused()}</p></Show>
+      <div class="scroll" tabindex="0" role="region" aria-label="BPF programs">
+        <table>
+          <caption class="unseen">BPF programs by the CPU time they take</caption>
+          <thead>
+            <tr>
+              <th scope="col">Program</th><th scope="col">Type</th><th scope="col" class="wide">Attached</th><th scope="col" class="wide">Held by</th><th scope="col" class="wide">Loaded</th>
+              <th scope="col" class="number wide">Runs a second</th><th scope="col" class="number wide">ns a run</th><th scope="col" class="number">Of a CPU</th><th scope="col" class="strip-column wide">Last 2 min</th>
+              <th scope="col" class="number wide">Maps</th><th scope="col" class="wide">Tag</th>
+            </tr>
+          </thead>
+          <tbody>
+            <For each={rows()}>
+              {(row) => (
+                <tr data-program={row.program.id} data-own={row.program.own} classList={{ own: row.program.own }}>
+                  <th scope="row"><b>{row.program.name || "(no name)"}</b> <span class="quiet">{row.program.own ? "Vesta's" : `#${row.program.id}`}</span></th>
+                  <td>{row.program.type}</td>
+                  <td class="wide" title={row.program.attached.join("\n")}>{row.program.attached.join(", ") || (row.program.type === "perf_event" ? "perf event" : "")}</td>
+                  <td class="wide" title={row.program.holders.map(({ pid, name }) => `${name} (${pid})`).join("\n")}>
+                    {row.program.holders.map(({ name, pid }) => name || String(pid)).join(", ")}<Show when={row.program.uid}>{(uid) => <span class="quiet"> uid {uid()}</span>}</Show>
+                  </td>
+                  <td class="wide">{row.program.loaded_ms === null ? "" : `${day(row.program.loaded_ms, explore.now())} ${hourMinute(row.program.loaded_ms)}`}</td>
+                  <td class="number wide">{row.runsPerSecond === undefined ? "" : row.runsPerSecond >= 10 ? thousands(Math.round(row.runsPerSecond)) : row.runsPerSecond.toFixed(1)}</td>
+                  <td class="number wide">{row.nsPerRun === undefined ? "" : thousands(Math.round(row.nsPerRun))}</td>
+                  <td class="number">{row.cpu === undefined ? "not measured" : percent(row.cpu)}</td>
+                  <td class="strip-column wide"><Past shares={row.history} /></td>
+                  <td class="number wide" title={row.program.maps.map(({ name, bytes: size }) => `${name || "(no name)"} ${size === null ? "" : bytes(size)}`).join("\n")}>{row.program.maps.length ? `${row.program.maps.length}, ${bytes(row.mapBytes)}` : ""}</td>
+                  <td class="wide mono">{row.program.tag}</td>
+                </tr>
+              )}
+            </For>
+          </tbody>
+        </table>
+        <Show when={rows()?.length === 0}><p class="note">No BPF program is loaded.</p></Show>
+      </div>
+    </main>
+  );
+}
+
+/** A share of one CPU: these are small. */
+const percent = (part: number) => (part === 0 ? "0 %" : part < 1e-5 ? "<0.001 %" : `${(part * 100).toFixed(part < 0.001 ? 3 : part < 0.1 ? 2 : 1)} %`);
+
+function Past(props: { shares: readonly number[] }): JSX.Element {
+  const most = () => Math.max(1e-9, ...props.shares);
+  return (
+    <svg class="strip" viewBox="0 0 60 16" preserveAspectRatio="none" aria-hidden="true">
+      <For each={props.shares}>
+        {(part, i) => <rect x={60 - props.shares.length + i()} width="1" y={16 - (part / most()) * 16} height={(part / most()) * 16} />}
+      </For>
+    </svg>
+  );
+}
