@@ -17,7 +17,7 @@ mod time;
 mod timeline;
 
 pub use compare::{Comparison, Side};
-pub use engine::{Cancel, Limits, Reading};
+pub use engine::{Cancel, Limits, Progress, Reading};
 #[cfg(feature = "sql")]
 pub(crate) use engine::{Wanted, pieces};
 pub use functions::{FunctionHistory, FunctionName, FunctionTimes};

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use store::model::{Keep, Profile, ProfileBuilder, Row, STATUS_COMPLETE};
 use store::{
-    Cancel, Error, FunctionName, LanesBy, Limits, OtherLanes, Selector, Side, Store, TimeRange, label_text,
+    Cancel, Error, FunctionName, LanesBy, Limits, OtherLanes, Progress, Selector, Side, Store, TimeRange,
+    label_text,
 };
 
 use crate::common::{NOON, Random, at_times, plain, window};
@@ -181,6 +182,19 @@ fn a_query_beyond_its_memory_says_so() {
         assert!(error.to_string().contains("ask for a shorter range"), "{error}");
         assert!(store.query(&Selector::all(), TimeRange::ALL, keep).is_ok());
     }
+}
+
+#[test]
+fn a_query_counts_the_segments_that_it_has_read() {
+    let (_dir, store) = filled(9);
+    let progress = Progress::default();
+    let store = store.with_limits(Limits { progress: progress.clone(), ..Limits::default() });
+    assert_eq!(progress.segments(), (0, 0));
+    store.timeline(&Selector::all(), TimeRange::ALL, 1000, "process", 5).unwrap();
+    let (read, segments) = progress.segments();
+    assert!(read > 0 && read == segments, "{read} of {segments}");
+    store.timeline(&Selector::all(), TimeRange::ALL, 1000, "process", 5).unwrap();
+    assert_eq!(progress.segments(), (2 * read, 2 * segments));
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod openapi;
 mod page;
 mod params;
 mod programs;
+mod progress;
 mod questions;
 mod run;
 mod sender;
@@ -46,6 +47,7 @@ use counters::Counters;
 use guard::Names;
 use programs::Programs;
 pub use programs::{BpfHolder, BpfMap, BpfProgram};
+use progress::Questions;
 
 use crate::source::SourceDirs;
 
@@ -172,6 +174,7 @@ struct AppState {
     imports: Arc<Semaphore>,
     counters: Counters,
     programs: Programs,
+    questions: Questions,
 }
 
 /// Serves until `shutdown` is ready, then gives open requests a moment to finish.
@@ -200,6 +203,7 @@ pub async fn serve(
         imports: Arc::new(Semaphore::new(1)),
         counters: Counters::default(),
         programs: Programs::default(),
+        questions: Questions::default(),
     });
     let (stopping, stopped) = oneshot::channel();
     let serving = axum::serve(listener, router(state)).with_graceful_shutdown(async move {
@@ -242,10 +246,12 @@ fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/labels", get(api::labels))
         .route("/api/v1/labels/{name}/values", get(api::values))
         .merge(exports)
+        .layer(middleware::from_fn_with_state(state.clone(), progress::watch))
         .layer(middleware::from_fn_with_state(state.clone(), fresh::tag));
     Router::new()
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/size", get(api::size))
+        .route("/api/v1/progress", get(progress::progress))
         .route("/api/v1/programs", get(programs::programs))
         .route("/api/v1/headline", get(questions::headline))
         .route("/api/v1/sql", get(sql::get).post(sql::post))

@@ -47,8 +47,9 @@ const fn remove(path: &'static str, summary: &'static str) -> Endpoint {
 
 /// Every address of the API.
 #[rustfmt::skip]
-pub(super) const ENDPOINTS: [Endpoint; 31] = [
+pub(super) const ENDPOINTS: [Endpoint; 32] = [
     get("/api/v1/status", &[], "The server, its data and its agent."),
+    get("/api/v1/progress", &["question"], "How far a question has come that was asked with a header `X-Vesta-Question`."),
     get("/api/v1/programs", &[], "Every BPF program on the machine, and what each costs."),
     get("/api/v1/headline", &["query", "from", "until", "by", "baseline", "before_from", "before_until"],
         "How much a range uses, how that compares to a baseline, and what explains most of the difference."),
@@ -101,7 +102,7 @@ pub(super) const ENDPOINTS: [Endpoint; 31] = [
 
 /// Parameters of query strings: name, type, what they mean.
 #[rustfmt::skip]
-const PARAMETERS: [(&str, &str, &str); 26] = [
+const PARAMETERS: [(&str, &str, &str); 27] = [
     ("query", "string", "Selector, as `process=\"redis-server\"`; default: everything."),
     ("from", "string", "Start: `now`, `-15m`, RFC 3339, or Unix seconds; default `-15m`."),
     ("until", "string", "End, not included, in the same forms; default `now`."),
@@ -127,6 +128,7 @@ const PARAMETERS: [(&str, &str, &str); 26] = [
     ("event", "string", "The value type or event that is taken; of folded stacks: what was counted."),
     ("sql", "string", "One statement, as `select process, sum(samples) from samples group by process`."),
     ("rows", "integer", "Rows of the answer at most, default 10000; `truncated` says whether there were more."),
+    ("question", "string", "What the header called it."),
     ("id", "string", "Names one."),
 ];
 

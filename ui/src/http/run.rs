@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::AppState;
 use super::counters::Kind;
 use super::error::ApiError;
+use super::progress;
 
 /// How long a query waits for its turn. The page asks a few things at once, which may take turns; a client
 /// that would wait longer had better be told.
@@ -30,7 +31,11 @@ pub(super) async fn run<T: Send + 'static>(
             format!("{} queries are running already; try again", state.limits.queries),
         ));
     };
-    let limits = store::Limits { memory_bytes: state.limits.query_bytes, ..store::Limits::default() };
+    let limits = store::Limits {
+        memory_bytes: state.limits.query_bytes,
+        progress: progress::current(),
+        ..store::Limits::default()
+    };
     let _cancel_when_gone = CancelOnDrop(limits.cancel.clone());
     let running = tokio::task::spawn_blocking({
         let state = state.clone();

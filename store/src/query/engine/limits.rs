@@ -16,6 +16,8 @@ pub struct Limits {
     pub threads: usize,
     /// Ends the query when it is set.
     pub cancel: Cancel,
+    /// Counts what the query has read.
+    pub progress: Progress,
 }
 
 /// A month of a busy fleet from its rollups takes a fraction of it; eight of these fit a small server.
@@ -26,7 +28,12 @@ const THREADS: usize = 4;
 impl Default for Limits {
     fn default() -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { memory_bytes: MEMORY_BYTES, threads: cpus.min(THREADS), cancel: Cancel::default() }
+        Self {
+            memory_bytes: MEMORY_BYTES,
+            threads: cpus.min(THREADS),
+            cancel: Cancel::default(),
+            progress: Progress::default(),
+        }
     }
 }
 
@@ -44,6 +51,27 @@ impl Cancel {
     /// When it was cancelled.
     pub(crate) fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// How far queries have come, for who waits for them. Clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<(AtomicU64, AtomicU64)>);
+
+impl Progress {
+    /// Segments that were read, and segments that are to be read as far as is known: a question may be several queries.
+    pub fn segments(&self) -> (u64, u64) {
+        (self.0.0.load(Ordering::Relaxed), self.0.1.load(Ordering::Relaxed))
+    }
+
+    /// A query begins that will read so many segments.
+    pub(crate) fn begin(&self, segments: usize) {
+        self.0.1.fetch_add(segments as u64, Ordering::Relaxed);
+    }
+
+    /// One of them is read.
+    pub(crate) fn step(&self) {
+        self.0.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -112,6 +140,10 @@ mod tests {
 
     #[test]
     fn a_token_ends_what_its_clones_run() {
+        let progress = Progress::default();
+        progress.begin(3);
+        progress.clone().step();
+        assert_eq!(progress.segments(), (1, 3));
         let cancel = Cancel::default();
         let clone = cancel.clone();
         assert!(clone.check().is_ok());

@@ -20,7 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 pub(crate) use batch::{Batch, Columns};
 pub(crate) use limits::Budget;
 use limits::Share;
-pub use limits::{Cancel, Limits};
+pub use limits::{Cancel, Limits, Progress};
 pub(crate) use merge::{Merged, StackCounts};
 #[cfg(feature = "sql")]
 pub(crate) use plan::{Wanted, pieces};
@@ -155,6 +155,7 @@ impl Query<'_> {
             let budget = Budget::new(self.store.limits().memory_bytes);
             let line = Line::new(&snapshot, whole(), &budget);
             let is_last = tries == MAX_TRIES;
+            self.store.limits().progress.begin(line.sources);
             let threads = self.store.limits().threads.clamp(1, line.sources.max(1));
             std::thread::scope(|scope| {
                 for _ in 1..threads {
@@ -189,6 +190,7 @@ impl Query<'_> {
                 Err(Fault::Load(LoadError::Vanished)) if !is_last_try => return line.stop(None),
                 Err(Fault::Load(error)) => Outcome::Skipped(self.reason(line.snapshot, place, error)),
             };
+            self.store.limits().progress.step();
             line.hand_in(place, outcome, threads * AHEAD);
         }
     }

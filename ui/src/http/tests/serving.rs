@@ -4,6 +4,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Instant;
 
+use serde_json::json;
+
 use super::*;
 use crate::support::{START_MS, generated};
 
@@ -74,8 +76,8 @@ fn the_page_is_served_and_cached_by_its_content() {
     assert_eq!(index.header("x-content-type-options"), "nosniff");
     assert_eq!(index.header("cross-origin-resource-policy"), "same-origin");
     assert_eq!(index.header("access-control-allow-origin"), "");
-    let start = index.text().find("/assets/").unwrap();
-    let script = index.text()[start..].split('"').next().unwrap();
+    let mut assets = index.text().split('"').filter(|text| text.starts_with("/assets/"));
+    let script = assets.find(|path| path.ends_with(".js")).unwrap();
     let asset = server.get(script);
     assert_eq!((asset.status, asset.header("content-type")), (200, "text/javascript; charset=utf-8"));
     assert_eq!(asset.header("cache-control"), "public, max-age=31536000, immutable");
@@ -137,4 +139,29 @@ fn a_client_that_never_finishes_does_not_keep_the_server_from_stopping() {
     let start = Instant::now();
     drop(server);
     assert!(start.elapsed() < GRACE * 4, "stopping took {:?}", start.elapsed());
+}
+
+#[test]
+fn a_question_with_a_name_tells_how_far_it_is_while_it_is_answered() {
+    let limits = Limits { query_time: Duration::from_secs(3), queries: 1, ..Limits::default() };
+    let server = Server::with(&[crate::support::generated(3, 20_000)], limits, None);
+    let ask = |name: &str| server.get(&format!("/api/v1/progress?question={name}")).json();
+    let nobody = json!({"read": null, "segments": null});
+    assert_eq!(ask("a"), nobody);
+    std::thread::scope(|scope| {
+        // Takes the only place, so that the other question waits.
+        let endless = "SELECT count(*) FROM samples a, samples b WHERE (a.time * b.time) % 7 = a.tid";
+        scope.spawn(|| server.send("POST", "/api/v1/sql", &[], endless.as_bytes()));
+        std::thread::sleep(Duration::from_millis(300));
+        let waiting = scope.spawn(|| server.request("GET", "/api/v1/flame", &[("x-vesta-question", "a")]));
+        let seen = (0..100).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            Some(ask("a")).filter(|answer| *answer != nobody)
+        });
+        assert_eq!(seen, Some(json!({"read": 0, "segments": 0})));
+        waiting.join().unwrap();
+        assert_eq!(ask("a"), nobody, "it is over");
+    });
+    let long = "x".repeat(65);
+    assert_eq!(server.request("GET", "/api/v1/labels", &[("x-vesta-question", &long)]).status, 200);
 }

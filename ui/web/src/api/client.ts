@@ -92,9 +92,17 @@ export const fetchTimeline = (at: Selection, by: string, step: number, top?: num
 export const fetchFlame = (at: Selection, by: string, nodes?: number, signal?: AbortSignal) =>
   get<Flame>("flame", { ...selectionParams(at), by, max_nodes: nodes }, signal);
 
-/** The stack tree in columns, as it comes (flame/columns.ts). */
-export const fetchFlameBytes = async (at: Selection, by: string, nodes?: number, signal?: AbortSignal): Promise<ArrayBuffer> =>
-  (await request("flame", { ...selectionParams(at), by, max_nodes: nodes, format: "columns" }, {}, signal)).arrayBuffer();
+/** The stack tree in columns, as it comes (flame/columns.ts). Its progress is asked for by the name of the question. */
+export const fetchFlameBytes = async (
+  at: Selection, by: string, nodes?: number, signal?: AbortSignal, question?: string,
+): Promise<ArrayBuffer> => {
+  const init = question ? { headers: { "x-vesta-question": question } } : {};
+  return (await request("flame", { ...selectionParams(at), by, max_nodes: nodes, format: "columns" }, init, signal)).arrayBuffer();
+};
+
+/** How many segments a question has read, and how many it will read; null where it is answered, or not known. */
+export const fetchProgress = (question: string, signal?: AbortSignal) =>
+  get<{ read: number | null; segments: number | null }>("progress", { question }, signal);
 
 export const fetchLanes = (at: Selection, by: string, step: number, top: number, signal?: AbortSignal) =>
   get<LanesAnswer>("lanes", { ...selectionParams(at), by, step_ms: step, top }, signal);

@@ -54,7 +54,10 @@ export function Headline(props: HeadlineProps): JSX.Element {
       <Show when={history.reading()} fallback={<Actions explore={explore} />}>
         {(size) => (
           <p class="reading" role="status">
-            Reading {bytes(size().bytes)} in {count(size().segments, "segment")}…{" "}
+            Reading{" "}
+            <Show when={size().part !== undefined} fallback={<>{bytes(size().bytes)} in {count(size().segments, "segment")}…</>}>
+              <progress max="1" value={size().part} aria-label="Read so far" /> {bytes(size().bytes * size().part!)} of {bytes(size().bytes)}
+            </Show>{" "}
             <button type="button" class="link" onClick={props.cancel}>Cancel</button>
           </p>
         )}

@@ -45,6 +45,8 @@ export function createExplore() {
     const error = reason instanceof ApiError ? reason : new ApiError(String(reason), 0, "");
     setFailure({ error, selector: error.status === 400 && view().query !== "" });
   };
+  /** The name of what is being asked for the graph. */
+  const [question, setQuestion] = createSignal("");
   const [slow, setSlow] = createSignal(false);
   const [pausedAt, setPausedAt] = createSignal<number>();
   /** Milliseconds the server's clock is ahead of ours. */
@@ -212,7 +214,7 @@ export function createExplore() {
   });
 
   return {
-    view, update, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, fail, slow, setSlow,
+    view, update, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, fail, question, setQuestion, slow, setSlow,
     pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, picked, live, brush, pause, goLive,
     zoomNode, selectedNode, select, zoom, transforms, menu, setMenu, search, matches, marked, setPointedReason, dropped, setDropped, sides, setSides, annotating, setAnnotating, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
   };

@@ -1,7 +1,7 @@
 /** What is asked beside the range in view: all of history, the baseline, the headline, annotations. */
 
 import { batch, createEffect, createMemo, createSignal, on, onCleanup } from "solid-js";
-import { Latest, fetchAnnotations, fetchHeadline, fetchPins, fetchSize, fetchTimeline } from "../api/client";
+import { Latest, fetchAnnotations, fetchHeadline, fetchPins, fetchProgress, fetchSize, fetchTimeline } from "../api/client";
 import type { Annotation, Headline, Pin } from "../api/types";
 import { aligned, bucketStep } from "../timeline/scale";
 import { type Series, buildSeries, layerMeans } from "../timeline/series";
@@ -15,6 +15,7 @@ const HISTORY_EVERY = 15_000;
 const HEADLINE_EVERY = 10_000;
 /** What takes this long has its size told. */
 const TOLD_AFTER = 2000;
+const TOLD_EVERY = 500;
 /** Groups of the baseline: enough that none of the range's is missed. */
 const BASELINE_TOP = 100;
 
@@ -32,7 +33,7 @@ export function createHistory(explore: Explore) {
   const [baseline, setBaseline] = createSignal<Shifted>();
   const [annotations, setAnnotations] = createSignal<Annotation[]>([]);
   const [pins, setPins] = createSignal<Pin[]>([]);
-  const [reading, setReading] = createSignal<{ segments: number; bytes: number }>();
+  const [reading, setReading] = createSignal<{ segments: number; bytes: number; part: number | undefined }>();
 
   /** What nobody waits for may fail: the page shows what it has. */
   const quietly = async (work: Promise<void>) => {
@@ -162,17 +163,21 @@ export function createHistory(explore: Explore) {
   });
   follow(marksKey, loadAnnotations);
 
-  // What takes long is told by its size.
+  // What takes long is told by its size, and by how much of that is read.
   let told: ReturnType<typeof setTimeout> | undefined;
+  const tell = async (size?: { segments: number; bytes: number }) => {
+    const { from, until } = explore.picked();
+    const [all, { read, segments }] = await Promise.all([size ?? fetchSize(from, until), fetchProgress(explore.question())]);
+    if (!explore.slow()) return;
+    setReading({ ...all, part: read !== null && segments ? Math.min(1, read / segments) : undefined });
+    told = setTimeout(() => void quietly(tell(all)), TOLD_EVERY);
+  };
   createEffect(on(explore.slow, (slow) => {
     clearTimeout(told);
     batch(() => setReading(undefined));
-    if (!slow) return;
-    told = setTimeout(() => {
-      const { from, until } = explore.window();
-      void quietly(fetchSize(from, until).then((size) => void (explore.slow() && setReading(size))));
-    }, TOLD_AFTER);
+    if (slow) told = setTimeout(() => void quietly(tell()), TOLD_AFTER);
   }));
+  onCleanup(() => clearTimeout(told));
 
   return {
     data, overview, headline, baseline, baselineMeans, annotations, pins, loadPins, pinned, reading,

@@ -86,8 +86,10 @@ export function startLoader(explore: Explore): Loader {
       const { query, by } = explore.view();
       const nodes = explore.live() ? LIVE_NODES : undefined;
       const { transforms } = explore.view();
+      const question = Math.random().toString(36).slice(2);
+      explore.setQuestion(question);
       const grown = await flame.run(async (signal) =>
-        engine.load(await fetchFlameBytes({ query, ...explore.picked() }, by, nodes, signal), transforms));
+        engine.load(await fetchFlameBytes({ query, ...explore.picked() }, by, nodes, signal, question), transforms));
       if (!grown) return;
       const { from_ms: from, until_ms: until } = grown.answer.data;
       batch(() => {
