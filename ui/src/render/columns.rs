@@ -94,7 +94,13 @@ pub fn flame_columns(
     for cell in cells {
         column(out, frames.iter().map(|frame| cell(frame).to_le_bytes()))?;
     }
+    column(out, frames.iter().map(|frame| fnv1a(tree.text(frame.function)).to_le_bytes()))?;
     texts(out, &tree.strings)
+}
+
+/// 32-bit FNV-1a, by which the page chooses the shade of a function.
+fn fnv1a(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// Where each text ends, in UTF-16 code units, and all of them one after the other in UTF-8.
@@ -147,7 +153,7 @@ pub(crate) mod tests {
         let (own, total) = (column(length("nodes"), value_bytes), column(length("nodes"), value_bytes));
         let (parent, frame) = (column(length("nodes"), 4), column(length("nodes"), 4));
         let _kind = column(length("frames"), 1);
-        let [function, ..] = [0; 7].map(|_| column(length("frames"), 4));
+        let [function, .., hash] = [0; 8].map(|_| column(length("frames"), 4));
         let ends = column(length("strings"), 4);
         let text: Vec<u16> = std::str::from_utf8(&bytes[at..]).unwrap().encode_utf16().collect();
         assert_eq!(bytes.len() - at, length("text_bytes"));
@@ -160,6 +166,7 @@ pub(crate) mod tests {
             let distance = word(parent(node)) as usize;
             depth.push(if node == 0 { 0 } else { depth[node - distance] + 1 });
             let name = string(word(function(word(frame(node)) as usize)) as usize);
+            assert_eq!(word(hash(word(frame(node)) as usize)), fnv1a(&name));
             (depth[node], name, value(own(node)), value(total(node)))
         });
         let nodes = nodes.collect();
@@ -191,6 +198,12 @@ pub(crate) mod tests {
         assert_eq!(header["samples"], 6);
         assert_eq!(header["data"], serde_json::json!({"from_ms": 5, "until_ms": 9}));
         assert_eq!(header["kinds"][7], "truncated");
+    }
+
+    #[test]
+    fn names_have_the_hash_that_others_compute() {
+        // From the list of its authors, http://www.isthe.com/chongo/tech/comp/fnv.
+        assert_eq!([fnv1a(""), fnv1a("a"), fnv1a("foobar")], [0x811c_9dc5, 0xe40c_292c, 0xbf9c_f968]);
     }
 
     #[test]

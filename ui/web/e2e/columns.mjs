@@ -7,6 +7,12 @@ const padded = (bytes) => {
 };
 const raw = (numbers) => padded(new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength));
 
+const fnv1a = (text) => {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x01000193);
+  return hash >>> 0;
+};
+
 /** The nodes in preorder with siblings from wide to narrow. */
 function drawingOrder({ parent, total }) {
   const children = parent.map(() => []);
@@ -43,6 +49,7 @@ export function columnsOf(flame, data = { from_ms: null, until_ms: null }) {
     raw(Uint32Array.from(order, (node) => nodes.frame[node])),
     padded(Uint8Array.from(frames.kind)),
     ...["function", "system_name", "file", "line", "binary", "build_id", "unwound"].map((name) => raw(Uint32Array.from(frames[name]))),
+    raw(Uint32Array.from(frames.function, (at) => fnv1a(strings[at]))),
     raw(Uint32Array.from(strings, (string) => (end += string.length))),
     text,
   ];

@@ -108,9 +108,9 @@ export function bandOf(path: string): number {
   return band;
 }
 
-/** The step of a function within its band, −2…2, so that neighbours separate without a new hue. */
-export function stepOf(name: string): number {
-  return (fnv1a(name) % 5) - 2;
+/** The step of a function, by its name or the hash of that, within its band, −2…2, so that neighbours separate without a new hue. */
+export function stepOf(name: string | number): number {
+  return ((typeof name === "number" ? name : fnv1a(name)) % 5) - 2;
 }
 
 /** Steps of lightness: areas are few and may touch, frames are many. */

@@ -94,11 +94,11 @@ export function readAnswer(bytes: ArrayBuffer): Answered {
   const frame = reader.numbers(count);
   const kindOf = kinds.map(kindNumber);
   const kind = reader.small(frames).map((of) => kindOf[of] ?? kindNumber("native"));
-  const [name, systemName, file, line, binary, buildId, unwound] = Array.from({ length: 7 }, () => reader.numbers(frames)) as
-    [Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array];
+  const next = () => reader.numbers(frames);
+  const [name, systemName, file, line, binary, buildId, unwound, nameHash] = [next(), next(), next(), next(), next(), next(), next(), next()];
   const ends = reader.numbers(strings);
   const text = reader.text(text_bytes);
-  const columns: FrameColumns = { strings: { text, ends }, kind, name, systemName, file, line, binary, buildId, unwound };
+  const columns: FrameColumns = { strings: { text, ends }, kind, name, systemName, file, line, binary, buildId, unwound, nameHash };
   place(parent, frame, frames);
   return { facts, tree: finished(new FrameTable(columns), { count, parent, frame, self, total }) };
 }

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { columnsOf } from "../../e2e/columns.mjs";
+import { fnv1a } from "../color/bands";
 import { readAnswer } from "./columns";
 import { Grower, baseOf, givenAway, received } from "./decode";
 import { flameOf } from "./fixture";
@@ -19,6 +20,7 @@ test("a tree in columns is the tree of the JSON, in the order of drawing", () =>
   const { tree, facts } = readAnswer(bytes(stacks));
   expect(plain(tree)).toEqual(plain(buildTree(flameOf(stacks))));
   expect(tree.frames.at(2)).toEqual(buildTree(flameOf(stacks)).frames.at(2));
+  expect([...tree.frame].map((at) => tree.frames.nameHash(at))).toEqual([...tree.frame].map((at) => fnv1a(tree.frames.name(at))));
   expect(facts).toMatchObject({ samples: 14, period_ns: 10_101_010, data: { from_ms: null } });
   expect(facts).not.toHaveProperty("nodes");
   expect(tree.total).toBeInstanceOf(Uint32Array);

@@ -8,7 +8,7 @@ import type { Rects, View, Viewport } from "./layout";
 import { rowTop, scaleOf } from "./layout";
 import { frameLabel, shortName } from "./names";
 import { type Brush, frameFill, paintFrame } from "./paint";
-import { type Font, FONTS, fitted, textWidth } from "./text";
+import { type Font, FONTS, fits, fitted, roughWidth } from "./text";
 import { type FlameTree, frameOf } from "./tree";
 
 /** Labels start at this width, shares at that one, in CSS pixels. */
@@ -50,7 +50,7 @@ export class FillCache {
     }
     const known = this.#fills[frame];
     if (known) return known;
-    const fill = frameFill(tree.frames.at(frame), palette, coloring);
+    const fill = frameFill(tree.frames.at(frame), palette, coloring, tree.frames.nameHash(frame));
     this.#fills[frame] = fill;
     return fill;
   }
@@ -139,9 +139,9 @@ function label(
   const font: Font = frame.kind === "group" || frame.kind === "root" ? "group"
     : frame.kind === "inlined" ? "inlined" : "frame";
   const part = w > SHARE_FROM ? share((tree.total[node] as number) / (tree.total[0] as number)) : "";
-  const room = w - 9 - (part ? textWidth(context, part, "share") + 12 : 0);
+  const room = w - 9 - (part ? roughWidth(context, part, "share") + 12 : 0);
   const full = frameLabel(frame, rootLabel);
-  const name = textWidth(context, full, font) <= room ? full : fitted(context, shortName(full), font, room);
+  const name = fits(context, full, font, room) ? full : fitted(context, shortName(full), font, room);
   if (!name) return;
   const middle = y + h / 2 + 1;
   context.fillStyle = palette.ink;

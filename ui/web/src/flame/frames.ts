@@ -1,7 +1,7 @@
 /** The functions of a tree, as columns: a tree has as many as a hundred thousand, of which a screen shows some. */
 
 import type { Flame } from "../api/types";
-import { fnv1aOn } from "../color/bands";
+import { fnv1a, fnv1aOn } from "../color/bands";
 
 /**
  * What kind of code a frame is. `root` and `group` are rows of the tree, not code; `folded` stands for several frames
@@ -65,6 +65,8 @@ export interface FrameColumns {
   binary: Uint32Array;
   buildId: Uint32Array;
   unwound: Uint32Array;
+  /** FNV-1a of each function's name, where the server sends it: a colour needs it of every frame that is drawn. */
+  nameHash?: Uint32Array;
 }
 
 /** The kind that a name of the server's means; one that this page does not know yet is drawn as plain code. */
@@ -122,6 +124,7 @@ export class FrameTable {
   readonly extra: readonly Frame[];
   readonly length: number;
   readonly #known: (Frame | undefined)[] = [];
+  readonly #binaries: Record<number, string> = {};
   #hashes: Uint32Array | undefined;
 
   constructor(columns: FrameColumns, extra: readonly Frame[] = []) {
@@ -158,7 +161,15 @@ export class FrameTable {
 
   binary(i: number): string {
     const { binary, strings } = this.columns;
-    return i < binary.length ? textAt(strings, binary[i] as number) : (this.extra[i - binary.length] as Frame).binary;
+    if (i >= binary.length) return (this.extra[i - binary.length] as Frame).binary;
+    // There are few, and they are looked up by: one text each, which knows its hash.
+    const at = binary[i] as number;
+    return (this.#binaries[at] ??= textAt(strings, at));
+  }
+
+  /** FNV-1a of the name. */
+  nameHash(i: number): number {
+    return this.columns.nameHash?.[i] ?? fnv1a(this.name(i));
   }
 
   file(i: number): string {

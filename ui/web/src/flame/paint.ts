@@ -28,8 +28,8 @@ export function frameBand(frame: Frame, coloring: Coloring): number {
   return bandOf((coloring === "package" && packageOf(frame)) || frame.binary || frame.file || frame.name);
 }
 
-/** The fill of a frame. */
-export function frameFill(frame: Frame, palette: Palette, coloring: Coloring): string {
+/** The fill of a frame; `hash` is that of its name, where it is known. */
+export function frameFill(frame: Frame, palette: Palette, coloring: Coloring, hash?: number): string {
   switch (frame.kind) {
     case "root":
       return palette.root;
@@ -41,7 +41,7 @@ export function frameFill(frame: Frame, palette: Palette, coloring: Coloring): s
     case "folded":
       return palette.inlined(frameBand(frame, coloring));
     default:
-      return palette.frame(frameBand(frame, coloring), stepOf(frame.name));
+      return palette.frame(frameBand(frame, coloring), stepOf(hash ?? frame.name));
   }
 }
 

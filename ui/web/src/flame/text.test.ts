@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from "vitest";
-import { fitted, forgetWidths, textWidth } from "./text";
+import { fits, fitted, forgetWidths, roughWidth, textWidth } from "./text";
 
 let measured = 0;
 // Every sign is six pixels wide, the ellipsis ten.
@@ -37,4 +37,15 @@ test("a width is measured once", () => {
   expect(measured).toBe(1);
   textWidth(context, "main", "group");
   expect(measured).toBe(2);
+});
+
+test("whether a text fits is measured only where that is close", () => {
+  expect(roughWidth(context, "main", "frame")).toBe(24);
+  const letters = measured;
+  expect([fits(context, "iimm", "frame", 40), fits(context, "nnaa", "frame", 40)]).toEqual([true, true]);
+  expect(measured).toBe(letters);
+  expect([fits(context, "main", "frame", 24), fits(context, "main", "frame", 23)]).toEqual([true, false]);
+  expect(measured).toBe(letters + 1);
+  // Signs beyond ASCII are measured with their text.
+  expect(roughWidth(context, "größe…", "frame")).toBe(40);
 });

@@ -17,9 +17,34 @@ const LIMIT = 30_000;
 
 const widths = new Map<string, number>();
 
+/** Widths of single characters by font; a text is about as wide as their sum. */
+const letters = new Map<Font, Float32Array>();
+
 /** Forgets all widths: for when a web font has arrived. */
 export function forgetWidths(): void {
   widths.clear();
+  letters.clear();
+}
+
+/** About the width of `text`: without kerning, and without asking the browser for each. */
+export function roughWidth(context: CanvasRenderingContext2D, text: string, font: Font): number {
+  let known = letters.get(font);
+  if (!known) letters.set(font, (known = new Float32Array(128)));
+  let width = 0;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit > 126) return textWidth(context, text, font);
+    width += known[unit] || (known[unit] = textWidth(context, text.charAt(i), font));
+  }
+  return width;
+}
+
+/** How far a rough width may be off. */
+const ROUGH = 1.04;
+
+/** Whether `text` fits; it is measured only where that is close. */
+export function fits(context: CanvasRenderingContext2D, text: string, font: Font, room: number): boolean {
+  return roughWidth(context, text, font) * ROUGH <= room || textWidth(context, text, font) <= room;
 }
 
 /** The width of `text` in CSS pixels. */
