@@ -72,7 +72,7 @@ export function App(): JSX.Element {
             <Match when={explore.view().tab === "source"}><SourceView explore={explore} /></Match>
           </Switch>
         </div>
-        <Details explore={explore} theme={theme} />
+        <Show when={explore.drawn()} fallback={<aside class="details" />}><Details explore={explore} theme={theme} /></Show>
       </main>
       </Match>
       </Switch>

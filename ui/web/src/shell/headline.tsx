@@ -89,7 +89,7 @@ function Sentence(props: { explore: Explore; history: History }): JSX.Element {
   /** A rectangle has no baseline. */
   const told = () => (typeof explore.view().heatMap === "object" ? undefined : props.history.headline());
   return (
-    <Show when={explore.graph()}>
+    <Show when={explore.drawn() && explore.graph()}>
       {(graph) => (
         <p class="sentence" data-samples={graph().answer.samples}>
           <b>

@@ -45,6 +45,8 @@ export function createExplore() {
     const error = reason instanceof ApiError ? reason : new ApiError(String(reason), 0, "");
     setFailure({ error, selector: error.status === 400 && view().query !== "" });
   };
+  /** Whether the first graph is on screen: what is told beside it comes after it. */
+  const [drawn, setDrawn] = createSignal(false);
   /** The name of what is being asked for the graph. */
   const [question, setQuestion] = createSignal("");
   const [slow, setSlow] = createSignal(false);
@@ -214,7 +216,7 @@ export function createExplore() {
   });
 
   return {
-    view, update, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, fail, question, setQuestion, slow, setSlow,
+    view, update, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, fail, question, setQuestion, drawn, setDrawn, slow, setSlow,
     pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, picked, live, brush, pause, goLive,
     zoomNode, selectedNode, select, zoom, transforms, menu, setMenu, search, matches, marked, setPointedReason, dropped, setDropped, sides, setSides, annotating, setAnnotating, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
   };

@@ -96,6 +96,8 @@ export function startLoader(explore: Explore): Loader {
         explore.transforms.arrived({ ...grown, data: from !== null && until !== null ? { from, until } : undefined });
         explore.setFailure(undefined);
       });
+      // Behind the painter's callback of this frame, and then behind the frame itself.
+      if (!explore.drawn()) requestAnimationFrame(() => setTimeout(() => explore.setDrawn(true)));
       // Somebody was faster.
       if (!sameTransforms(transforms, explore.view().transforms)) await transform();
     } catch (reason) {
