@@ -59,9 +59,9 @@ fn window(start_ms: i64, host: &str) -> Profile {
 }
 
 fn filled(dir: &Path) -> Store {
-    let store = Store::open_writer(dir).unwrap();
+    let store = Store::open_writer(dir).expect("a store");
     for n in 0..3 {
-        store.append(&window(NOON + n * 10_000, "a")).unwrap();
+        store.append(&window(NOON + n * 10_000, "a")).expect("a segment");
     }
     store
 }
@@ -90,7 +90,7 @@ fn late() -> LateNames {
 
 /// Samples by stack, time and exact times, with late names spelled as places again if `undo`.
 fn samples(store: &Store, undo: bool) -> BTreeMap<String, u64> {
-    let answer = store.query(&Selector::all(), TimeRange::ALL, Keep::ALL).unwrap();
+    let answer = store.query(&Selector::all(), TimeRange::ALL, Keep::ALL).expect("an answer");
     assert_eq!(answer.skipped, []);
     let profile = &answer.profile;
     let mut samples = BTreeMap::new();
@@ -114,9 +114,12 @@ fn samples(store: &Store, undo: bool) -> BTreeMap<String, u64> {
 }
 
 fn name_all(store: &Store) -> usize {
-    let segments = store.nameable(TimeRange::ALL).unwrap();
+    let segments = store.nameable(TimeRange::ALL).expect("segments");
     let pace = Pace::default();
-    segments.iter().filter(|segment| store.name_late(segment, &late(), &pace).unwrap().is_some()).count()
+    segments
+        .iter()
+        .filter(|segment| store.name_late(segment, &late(), &pace).expect("names").is_some())
+        .count()
 }
 
 #[test]
