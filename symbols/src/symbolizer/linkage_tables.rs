@@ -34,6 +34,11 @@ const ENTRY_BYTES: u64 = 16;
 const ENDBR64: &[u8] = &[0xf3, 0x0f, 0x1e, 0xfa];
 /// The prefix `bnd`.
 const BND: &[u8] = &[0xf2];
+/// `push distance(%rip)`, without the distance: a lazy table's first entry, which all others go on with while their slots
+/// have not been filled.
+const PUSH_FROM: &[u8] = &[0xff, 0x35];
+/// Where that entry jumps to. Its slot is filled by the loader, without a relocation.
+const RESOLVER: &str = "_dl_runtime_resolve";
 /// `jmp *distance(%rip)`, without the distance.
 const JUMP_THROUGH: &[u8] = &[0xff, 0x25];
 
@@ -102,7 +107,11 @@ fn read(file: &File, path: &Path) -> Result<Vec<Table>, ElfError> {
             let entry_bytes = entry_bytes(section, &code);
             let starts = (section.address..).step_by(entry_bytes as usize);
             let entries = code.chunks(entry_bytes as usize).zip(starts);
-            let targets = entries.map(|(code, start)| slots.get(&slot(code, start)?).cloned()).collect();
+            let target = |(code, start): (&[u8], u64)| match code.starts_with(PUSH_FROM) {
+                true => Some(RESOLVER.into()),
+                false => slots.get(&slot(code, start)?).cloned(),
+            };
+            let targets = entries.map(target).collect();
             Ok(Table { start: section.address, entry_bytes, targets })
         })
         .collect()

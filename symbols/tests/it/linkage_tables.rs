@@ -58,10 +58,15 @@ fn entries_for_branch_tracking_are_named_too() {
 }
 
 #[test]
-fn what_lies_before_a_table_does_not_give_its_first_entry_a_name() {
+fn the_entry_that_all_others_go_on_with_is_the_loaders() {
     let path = build(Program::Plt, Variant::NoFramePointers);
     let (first, name) = entries(&path).into_iter().min().unwrap();
     assert!(name.ends_with("@plt"));
     let mut symbolizer = Symbolizer::new(Options { debug_folders: Vec::new(), ..Options::default() });
-    assert_eq!(symbolizer.file(&path, &[first - 16, first - 1]), [vec![], vec![]]);
+    let names = symbolizer.file(&path, &[first - 17, first - 16, first - 1]);
+    let names: Vec<Vec<_>> =
+        names.iter().map(|names| names.iter().map(|name| &*name.function).collect()).collect();
+    assert_eq!(names[1..], [["_dl_runtime_resolve@plt"], ["_dl_runtime_resolve@plt"]]);
+    // What lies before the table does not have its name.
+    assert!(!names[0].iter().any(|name| name.ends_with("@plt")), "{names:?}");
 }
