@@ -19,11 +19,17 @@ export function reader(page) {
 
 export function exploreTests({ base, page, picture, process: wanted }) {
   const see = reader(page);
-  /** The span of all data so far; it stays the same for the whole run. */
+  /** The span of all data so far, from the first sample on: the first window may begin half a minute before it. It stays the
+   * same for the whole run. */
   let all;
   const allTime = async () => {
+    if (all) return all;
     const { data } = await ask(base, "status");
-    all ??= { from: Math.floor(data.from_ms / 1000) * 1000, until: Math.floor(data.until_ms / 1000) * 1000 };
+    const span = { from: Math.floor(data.from_ms / 1000), until: Math.floor(data.until_ms / 1000) };
+    const { from_ms, step_ms, groups, other } = await ask(base, "timeline", { ...span, step_ms: 1000 });
+    const first = [...groups, other].map(({ samples }) => samples.findIndex((samples) => samples > 0)).filter((at) => at >= 0);
+    assert.ok(first.length > 0, "there are samples");
+    all = { from: from_ms + Math.min(...first) * step_ms, until: span.until * 1000 };
     return all;
   };
   const link = ({ from, until }, rest = "") => {
