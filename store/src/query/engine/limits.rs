@@ -142,7 +142,8 @@ mod tests {
     fn a_token_ends_what_its_clones_run() {
         let progress = Progress::default();
         progress.begin(3);
-        progress.clone().step();
+        let clone = progress.clone();
+        clone.step();
         assert_eq!(progress.segments(), (1, 3));
         let cancel = Cancel::default();
         let clone = cancel.clone();
