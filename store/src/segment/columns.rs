@@ -122,14 +122,10 @@ pub(super) fn encodings(table: Table) -> &'static [(&'static [&'static str], Enc
     }
 }
 
-/// The level of zstd for a table of a segment of this level. Segments of level 0 live for minutes. Symbols and stacks are
-/// most of what is stored, and written once for many samples.
-pub(super) fn zstd_level(table: Table, level: u8) -> i32 {
-    match table {
-        _ if level == 0 => 1,
-        Table::Frames | Table::Stacks => 9,
-        _ => 3,
-    }
+/// The level of zstd in segments of a level. Those of level 0 live for minutes. Level 9 saves another sixteenth of what stacks and
+/// symbols take, and a fifth of the CPU time of merging.
+pub(super) fn zstd_level(level: u8) -> i32 {
+    if level == 0 { 1 } else { 3 }
 }
 
 /// Columns by which readers skip pages.

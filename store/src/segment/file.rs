@@ -108,7 +108,7 @@ impl Write for SummedFile<'_> {
 fn properties(table: Table, level: u8) -> std::result::Result<WriterProperties, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("vesta ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(zstd_level(table, level))?))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(zstd_level(level))?))
         .set_max_row_group_row_count(Some(ROW_GROUP))
         .set_data_page_row_count_limit(PAGE)
         .set_statistics_enabled(EnabledStatistics::Chunk)
