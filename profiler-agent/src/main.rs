@@ -2,6 +2,7 @@
 
 mod account;
 mod bpf;
+mod cache_folder;
 mod capture;
 mod cli;
 mod config;

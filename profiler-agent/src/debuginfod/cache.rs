@@ -2,15 +2,15 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    process,
     time::{Duration, SystemTime},
 };
 
 use symbols::elf::FileFacts;
+
+use crate::cache_folder;
 
 /// No more than this is taken of one file, whatever the quota: the largest debug packages have some hundred megabytes,
 /// and names are looked up in less.
@@ -54,11 +54,7 @@ impl Cache {
     /// Opens the folder, which is made if need be. One that others can write to is refused: they could put in files of
     /// their own.
     pub(super) fn open(folder: &Path, limit: u64) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let meta = fs::metadata(folder)?;
-        if meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
-            return Err(io::Error::other("others than this user can write to it"));
-        }
+        cache_folder::open(folder)?;
         let mut cache = Self { folder: folder.to_owned(), limit, removed: 0 };
         cache.make_room(0)?;
         Ok(cache)
@@ -96,7 +92,7 @@ impl Cache {
     /// Keeps a body, if it is what it should be.
     pub(super) fn keep(&mut self, build_id: &str, body: &mut dyn Read) -> Result<(), Refused> {
         let path = self.path(build_id, FILE);
-        let aside = self.folder.join(format!("aside-{}", process::id()));
+        let aside = cache_folder::aside(&self.folder);
         let kept = self.write(&aside, build_id, body).and_then(|bytes| {
             let told = |error: io::Error| error.to_string();
             self.make_room(bytes).map_err(told)?;
@@ -112,13 +108,7 @@ impl Cache {
 
     fn write(&self, aside: &Path, build_id: &str, body: &mut dyn Read) -> Result<u64, Refused> {
         let told = |error: io::Error| error.to_string();
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(aside)
-            .map_err(told)?;
+        let mut file = cache_folder::create_aside(aside).map_err(told)?;
         let most = self.most();
         let bytes = io::copy(&mut body.take(most + 1), &mut file).map_err(told)?;
         if bytes > most {
@@ -134,6 +124,13 @@ impl Cache {
 
     /// Removes what was used longest ago until `more` bytes fit, and what writers that were killed left aside.
     fn make_room(&mut self, more: u64) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)?.flatten() {
+            if cache_folder::is_aside(&entry.file_name())
+                && let Ok(modified) = entry.metadata().and_then(|meta| meta.modified())
+            {
+                cache_folder::remove_if_stale(&entry.path(), modified);
+            }
+        }
         let (mut files, mut notes) = (Vec::new(), Vec::new());
         for folder in fs::read_dir(self.folder.join(".build-id")).into_iter().flatten().flatten() {
             for entry in fs::read_dir(folder.path()).into_iter().flatten().flatten() {

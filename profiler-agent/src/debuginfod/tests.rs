@@ -245,3 +245,16 @@ fn build_ids_are_hexadecimal_and_nothing_else() {
         assert!(!is_build_id(bad), "{bad}");
     }
 }
+
+#[test]
+fn what_a_killed_writer_left_is_removed_once_it_is_old() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    for (name, seconds) in [("aside-1", 7200), ("aside-2", 10)] {
+        let file = fs::File::create(folder.path().join(name)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(seconds)).unwrap();
+    }
+    Cache::open(folder.path(), 1 << 20).unwrap();
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["aside-2"]);
+}

@@ -6,23 +6,19 @@
 //! Its time of modification is that of its last use. None of this can fail a table: what the disk refuses is counted.
 
 use std::{
-    ffi::OsStr,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    process,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use symbols::unwind_rows::{Fingerprint, TableBytesError, UnwindTable};
 
+use crate::cache_folder;
+
 /// A stored table above this is none of ours: twice the largest that is ever built.
 const FILE_BYTES_MAX: u64 = 128 << 20;
-/// A file that is being written is named so, with the id of its writer.
-const ASIDE: &str = "aside-";
-/// A file left aside by a writer that was killed; writing takes milliseconds.
-const ASIDE_STALE: Duration = Duration::from_secs(3600);
 
 /// What became of the cache so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,11 +45,7 @@ impl DiskCache {
     /// Opens the folder, which is made if need be. One that others can write to is refused: they could put in tables of
     /// their own.
     pub(super) fn open(folder: &Path, limit: u64) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let meta = fs::metadata(folder)?;
-        if meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
-            return Err(io::Error::other("others than this user can write to it"));
-        }
+        cache_folder::open(folder)?;
         let mut cache =
             Self { folder: folder.to_owned(), limit, counts: DiskCounts::default(), warned: false };
         cache.shrink(limit)?;
@@ -112,13 +104,8 @@ impl DiskCache {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let aside = self.folder.join(format!("{ASIDE}{}", process::id()));
-        let written = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&aside)
+        let aside = cache_folder::aside(&self.folder);
+        let written = cache_folder::create_aside(&aside)
             .and_then(|mut file| file.write_all(bytes))
             .and_then(|()| fs::rename(&aside, path));
         if written.is_err() {
@@ -139,10 +126,8 @@ impl DiskCache {
                 continue;
             }
             let used = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-            if is_aside(&entry.file_name()) {
-                if used.elapsed().is_ok_and(|age| age > ASIDE_STALE) {
-                    let _ = fs::remove_file(entry.path());
-                }
+            if cache_folder::is_aside(&entry.file_name()) {
+                cache_folder::remove_if_stale(&entry.path(), used);
                 continue;
             }
             files.push((used, meta.len(), entry.path()));
@@ -176,10 +161,6 @@ impl DiskCache {
     }
 }
 
-fn is_aside(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(ASIDE.as_bytes())
-}
-
 /// All of a regular file, which is marked as used.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     use rustix::fs::OFlags;
@@ -202,6 +183,8 @@ fn mark_used(file: &File) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use symbols::unwind_rows::CallFrameInfo;
 
@@ -314,7 +297,7 @@ mod tests {
         assert_eq!((cache.counts().errors, cache.counts().bytes), (2, 0));
         // A device that is always full.
         fs::create_dir(&cache.folder).unwrap();
-        let aside = cache.folder.join(format!("{ASIDE}{}", process::id()));
+        let aside = cache_folder::aside(&cache.folder);
         std::os::unix::fs::symlink("/dev/full", aside).unwrap();
         cache.store(&fingerprint, &table);
         assert_eq!(cache.counts().errors, 3);

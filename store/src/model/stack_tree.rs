@@ -62,11 +62,9 @@ impl Index {
     fn node_or(&mut self, key: u64, next: u32) -> u32 {
         // At most two thirds are taken, so that a search ends soon.
         if self.len * 3 >= self.slots.len() * 2 {
-            let mut slots = vec![
-                (0, 0);
-                (self.slots.len() * if self.slots.len() < 1 << 14 { 4 } else { 2 })
-                    .max(FIRST_SLOTS)
-            ];
+            // Where there is little, there will be more.
+            let times = if self.slots.len() < 1 << 14 { 4 } else { 2 };
+            let mut slots = vec![(0, 0); (self.slots.len() * times).max(FIRST_SLOTS)];
             for slot in self.slots.iter().filter(|slot| slot.1 != 0) {
                 let at = Self::slot(&slots, slot.0);
                 slots[at] = *slot;

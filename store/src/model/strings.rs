@@ -72,10 +72,14 @@ impl StringTable {
 
     /// The handle of a text, or the place in the index where it would be.
     fn look_up(&self, text: &str, hash: u32) -> Result<StringId, usize> {
-        let mask = self.index.len() - 1;
+        self.search(&self.index, text, hash)
+    }
+
+    fn search(&self, index: &[u32], text: &str, hash: u32) -> Result<StringId, usize> {
+        let mask = index.len() - 1;
         let mut place = hash as usize & mask;
         loop {
-            let Some(id) = self.index[place].checked_sub(1) else { return Err(place) };
+            let Some(id) = index[place].checked_sub(1) else { return Err(place) };
             if self.hashes[id as usize] == hash && self.get(StringId(id)) == text {
                 return Ok(StringId(id));
             }
@@ -105,24 +109,13 @@ impl StringTable {
     pub(crate) fn take_over(&mut self, from: &Self, is_wanted: &[bool]) -> Vec<StringId> {
         // Those of one table are distinct: they are looked for among what was here before only, which is mostly little.
         let before = std::mem::take(&mut self.index);
-        let known = |here: &Self, text: &str, hash: u32| {
-            let mask = before.len() - 1;
-            let mut place = hash as usize & mask;
-            loop {
-                let id = before[place].checked_sub(1)?;
-                if here.hashes[id as usize] == hash && here.get(StringId(id)) == text {
-                    return Some(StringId(id));
-                }
-                place = (place + 1) & mask;
-            }
-        };
         let mut handles = vec![StringId::EMPTY; from.len()];
         for (id, handle) in handles.iter_mut().enumerate() {
             if !is_wanted.get(id).copied().unwrap_or(false) {
                 continue;
             }
             let (text, hash) = (from.get(StringId(id as u32)), from.hashes[id]);
-            *handle = known(self, text, hash).unwrap_or_else(|| {
+            *handle = self.search(&before, text, hash).unwrap_or_else(|_| {
                 self.text.push_str(text);
                 self.ends.push(self.text.len());
                 self.hashes.push(hash);
