@@ -9,6 +9,7 @@ use std::{
         unix::fs::{FileExt, MetadataExt},
     },
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use rustc_hash::FxHashMap;
@@ -24,6 +25,11 @@ pub(crate) const VDSO: BinaryHandle = BinaryHandle(u32::MAX);
 
 /// Files kept open. Beyond it the oldest is closed; frames in it are then named from what is cached.
 const OPEN_FILES_MAX: usize = 4096;
+/// How long a file that no known process maps any more is kept open for the next one: programs that are started every few
+/// minutes need not be read again.
+const KEEP_UNUSED: Duration = Duration::from_secs(600);
+/// The same of a file that is deleted: its room on disk is free only when it is closed. What naming has of it is over by then.
+const KEEP_DELETED: Duration = Duration::from_secs(120);
 
 /// A file that was mapped.
 #[derive(Clone, Debug)]
@@ -69,6 +75,18 @@ struct Entry {
     handle: BinaryHandle,
     version: Option<Version>,
     mapped: MappedFile,
+    /// When it was last asked for.
+    used: Instant,
+}
+
+impl Entry {
+    /// Whether it is to be kept: someone has it, or may soon.
+    fn stays(&self, now: Instant) -> bool {
+        let Some(file) = &self.mapped.file else { return now.duration_since(self.used) < KEEP_DELETED };
+        let is_deleted = || rustix::fs::fstat(file.as_fd()).is_ok_and(|stat| stat.st_nlink == 0);
+        let age = now.duration_since(self.used);
+        Arc::strong_count(file) > 1 || age < KEEP_DELETED || (age < KEEP_UNUSED && !is_deleted())
+    }
 }
 
 /// All files seen, by identity.
@@ -95,10 +113,11 @@ impl Binaries {
     /// file's, so the next process that maps the file tries again.
     pub(crate) fn get(&mut self, key: FileKey, path: &Arc<str>, at: MappedAt) -> (BinaryHandle, MappedFile) {
         let id = (key, path.clone());
-        if let Some(entry) = self.by_key.get(&id)
+        if let Some(entry) = self.by_key.get_mut(&id)
             && let Some(file) = &entry.mapped.file
             && Version::of(file).ok().map(|(version, _)| version) == entry.version
         {
+            entry.used = Instant::now();
             return (entry.handle, entry.mapped.clone());
         }
         let file = open(key, path, at);
@@ -120,7 +139,7 @@ impl Binaries {
             None => self.unopened += 1,
         }
         let mapped = MappedFile { path: id.1.clone(), file: file.map(Arc::new) };
-        self.by_key.insert(id, Entry { handle, version, mapped: mapped.clone() });
+        self.by_key.insert(id, Entry { handle, version, mapped: mapped.clone(), used: Instant::now() });
         if self.opened.len() > OPEN_FILES_MAX
             && let Some(oldest) = self.opened.pop_front()
         {
@@ -128,6 +147,16 @@ impl Binaries {
             self.closed += 1;
         }
         (handle, mapped)
+    }
+
+    /// Closes files that nobody has had lately. To be called from time to time.
+    pub(crate) fn forget_unused(&mut self, now: Instant) {
+        let before = self.by_key.len();
+        self.by_key.retain(|_, entry| entry.stays(now));
+        if self.by_key.len() < before {
+            let by_key = &self.by_key;
+            self.opened.retain(|id| by_key.contains_key(id));
+        }
     }
 }
 
@@ -181,6 +210,29 @@ mod tests {
         let mut text = String::new();
         file.file.as_deref().unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "old");
+    }
+
+    #[test]
+    fn a_file_that_nobody_has_is_closed_and_sooner_if_it_is_deleted() {
+        let (kept, deleted) =
+            (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        let mut binaries = Binaries::default();
+        let get = |binaries: &mut Binaries, path: &str| {
+            let (_, file) = binaries.get(key_of(path), &Arc::from(path), NOWHERE);
+            file.file.unwrap()
+        };
+        let [kept, gone] = [&kept, &deleted].map(|file| file.path().to_str().unwrap().to_owned());
+        let in_use = get(&mut binaries, "/proc/self/exe");
+        drop((get(&mut binaries, &kept), get(&mut binaries, &gone)));
+        drop(deleted);
+        let after = |seconds| Instant::now() + Duration::from_secs(seconds);
+        let mut left = |seconds| {
+            binaries.forget_unused(after(seconds));
+            (binaries.by_key.len(), binaries.opened.len())
+        };
+        assert_eq!([left(60), left(130), left(500), left(700)], [(3, 3), (2, 2), (2, 2), (1, 1)]);
+        drop(in_use);
+        assert_eq!(left(700), (0, 0));
     }
 
     #[test]

@@ -5,14 +5,15 @@
 //! is another process.
 
 mod binaries;
+mod code;
 mod labels;
 mod mappings;
 mod maps_file;
+mod process;
 mod sideband;
 mod vdso;
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,14 +21,16 @@ use std::{
 use rustc_hash::FxHashMap;
 
 pub(crate) use binaries::{BinaryHandle, MappedFile, VDSO};
+pub(crate) use code::{CodeBacking, CodeRange, ProcessCode};
 pub(crate) use sideband::{ProcessEvent, Sideband};
 pub(crate) use vdso::vdso_image;
 
 use labels::Label;
 
-use crate::jit::{self, JitCounts, JitFollower, JitProcess};
-use binaries::{Binaries, MappedAt};
-use mappings::{Backing, FileKey, Mapping, Mappings};
+use crate::jit::{JitCounts, JitFollower, JitProcess};
+use binaries::Binaries;
+use mappings::{Backing, Mappings};
+use process::{MAPS_REST, Process, forget_resolved, resolve};
 use sideband::Change;
 
 /// Handle of a process, unique for the life of the agent.
@@ -38,15 +41,6 @@ pub(crate) struct ProcessHandle(pub(crate) u32);
 const PROCESSES_MAX: usize = 32_768;
 /// How long an ended process is kept for samples still under way.
 const KEEP_ENDED: Duration = Duration::from_secs(30);
-/// Collecting the code of a process with more mappings takes some milliseconds, and where they change all the time a
-/// twentieth of a CPU at most: it rests as often as long as it took.
-const MANY_MAPPINGS: usize = 4096;
-const REST: u32 = 19;
-/// A process that keeps missing has its maps read this often: nothing tells that mappings were moved (mremap).
-const MAPS_READ_INTERVAL: Duration = Duration::from_secs(1);
-/// Earlier, too, as long as all such readings together take no more than a fiftieth of a CPU. Reading takes the process's
-/// mmap lock, so that each process rests as often as long as its own reading took, whatever the interval.
-const MAPS_REST: u32 = 49;
 
 /// What a process is labelled with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -83,107 +77,12 @@ pub(crate) enum Place {
     Unknown,
 }
 
-/// What stands behind the code of a mapping.
-#[derive(Clone, Debug)]
-pub(crate) enum CodeBacking {
-    /// A file, or the vDSO's image.
-    File(BinaryHandle, MappedFile),
-    /// Made at run time.
-    Anonymous,
-}
-
-/// A mapping with code.
-#[derive(Clone, Debug)]
-pub(crate) struct CodeRange {
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    pub(crate) file_offset: u64,
-    pub(crate) backing: CodeBacking,
-}
-
-/// All code of a process, as of a version of its mappings.
-#[derive(Clone, Debug)]
-pub(crate) struct ProcessCode {
-    pub(crate) process: ProcessHandle,
-    pub(crate) identity: ProcessIdentity,
-    pub(crate) version: u64,
-    pub(crate) ranges: Vec<CodeRange>,
-    /// It has ended: there will be no more samples of it.
-    pub(crate) ended: bool,
-}
-
 /// What tells a process from another of the same id, and a program from the next one in the same process: when it
 /// started (nanoseconds of CLOCK_BOOTTIME), and how often it has called exec.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProcessIdentity {
     pub(crate) start_time_ns: u64,
     pub(crate) exec_id: u32,
-}
-
-struct Process {
-    handle: ProcessHandle,
-    /// Set by the first sample.
-    identity: Option<ProcessIdentity>,
-    /// Changes with its mappings.
-    version: u64,
-    labels: Option<Arc<ProcessLabels>>,
-    mappings: Mappings,
-    /// All its mappings are known from records, or from a read of its maps.
-    complete: bool,
-    maps_read: Option<Instant>,
-    /// Until when they are not read again.
-    maps_rest_until: Option<Instant>,
-    ended: Option<Instant>,
-    /// Its first thread has ended, and others go on.
-    headless: bool,
-    /// All its code, as of `version`, or of somewhat earlier where it is very much.
-    code: Option<Arc<ProcessCode>>,
-    /// Until then code that is very much is not collected again.
-    code_rests_until: Instant,
-    /// Binaries already asked for, by start of their mapping.
-    resolved: Resolved,
-    /// Names of its code made at run time, once a sample went through such code.
-    jit: Option<Arc<JitProcess>>,
-    /// Where it has mapped a jitdump file that nobody was told of.
-    dump: Option<Mapping>,
-}
-
-impl Process {
-    fn new(next: &mut u32, mappings: Mappings, complete: bool) -> Self {
-        let handle = ProcessHandle(*next);
-        *next += 1;
-        Self {
-            handle,
-            identity: None,
-            version: 0,
-            labels: None,
-            mappings,
-            complete,
-            maps_read: None,
-            maps_rest_until: None,
-            ended: None,
-            headless: false,
-            code: None,
-            code_rests_until: Instant::now(),
-            resolved: Resolved::new(),
-            jit: None,
-            dump: None,
-        }
-    }
-
-    /// Whether its maps may be read once more; `all_rest_until` holds for the readings of all processes.
-    fn may_read_maps(&self, all_rest_until: Option<Instant>) -> bool {
-        let now = Instant::now();
-        let rests = |until: Option<Instant>| until.is_some_and(|until| until > now);
-        let is_due = self.maps_read.is_none_or(|at| now.duration_since(at) >= MAPS_READ_INTERVAL);
-        !rests(self.maps_rest_until) && (is_due || !rests(all_rest_until))
-    }
-
-    fn note_dump(&mut self, mapping: &Mapping) {
-        if matches!(&mapping.backing, Backing::File { path, .. } if jit::is_dump(path)) {
-            self.dump = Some(mapping.clone());
-        }
-    }
 }
 
 /// Counters of the table, for /metrics.
@@ -398,53 +297,6 @@ impl ProcessTable {
         self.by_pid.get(&pid).map(|process| (process.handle, process.version))
     }
 
-    /// All code of a process that was sampled; its files are opened.
-    pub(crate) fn code(&mut self, pid: u32) -> Option<Arc<ProcessCode>> {
-        let process = self.by_pid.get_mut(&pid)?;
-        let identity = process.identity?;
-        let start = Instant::now();
-        let rests = process.mappings.len() > MANY_MAPPINGS && process.code_rests_until > start;
-        let current = |code: &&Arc<ProcessCode>| {
-            (code.version == process.version || rests)
-                && code.identity == identity
-                && code.ended == process.ended.is_some()
-        };
-        if let Some(code) = process.code.as_ref().filter(current) {
-            return Some(code.clone());
-        }
-        let mut ranges = Vec::with_capacity(process.mappings.len());
-        // A file that is mapped very often is asked for once.
-        let mut last: Option<(FileKey, Arc<str>, BinaryHandle, MappedFile)> = None;
-        for mapping in process.mappings.iter() {
-            let backing = match &mapping.backing {
-                Backing::Anonymous => CodeBacking::Anonymous,
-                Backing::Vdso => match &self.vdso {
-                    Some(image) => CodeBacking::File(VDSO, image.clone()),
-                    None => CodeBacking::Anonymous,
-                },
-                Backing::File { key, path } => {
-                    let same = last.as_ref().filter(|(known, name, ..)| known == key && name == path);
-                    let (binary, file) = match same {
-                        Some((_, _, binary, file)) => (*binary, file.clone()),
-                        None => resolve(&mut self.binaries, &mut process.resolved, pid, mapping, *key, path),
-                    };
-                    last = Some((*key, path.clone(), binary, file.clone()));
-                    if file.is_made() { CodeBacking::Anonymous } else { CodeBacking::File(binary, file) }
-                }
-            };
-            let Mapping { start, end, file_offset, .. } = *mapping;
-            // The vDSO's image is a file of its own, which begins where its mapping does.
-            let file_offset = if mapping.backing == Backing::Vdso { 0 } else { file_offset };
-            ranges.push(CodeRange { start, end, file_offset, backing });
-        }
-        let ended = process.ended.is_some();
-        let (handle, version) = (process.handle, process.version);
-        let code = Arc::new(ProcessCode { process: handle, identity, version, ranges, ended });
-        process.code = Some(code.clone());
-        process.code_rests_until = start + start.elapsed() * (REST + 1);
-        Some(code)
-    }
-
     /// Forgets processes that have ended. To be called from time to time.
     pub(crate) fn forget_ended(&mut self) {
         for (pid, process) in self.by_pid.iter_mut().filter(|(_, process)| process.headless) {
@@ -454,6 +306,7 @@ impl ProcessTable {
             }
         }
         self.by_pid.retain(|_, process| process.ended.is_none_or(|at| at.elapsed() < KEEP_ENDED));
+        self.binaries.forget_unused(Instant::now());
         if self.by_pid.len() > PROCESSES_MAX {
             // Whoever is alive and sampled comes back with its next sample.
             self.forgotten += self.by_pid.len() as u64;
@@ -473,29 +326,6 @@ impl ProcessTable {
             jit: self.jit.as_ref().map(JitFollower::counts).unwrap_or_default(),
         }
     }
-}
-
-type Resolved = BTreeMap<u64, (BinaryHandle, MappedFile)>;
-
-/// Other mappings take the place of those that begin between these addresses.
-fn forget_resolved(resolved: &mut Resolved, start: u64, end: u64) {
-    // A range would be refused if it ended before it began.
-    while let Some(at) = resolved.range(start..end.max(start)).next().map(|(at, _)| *at) {
-        resolved.remove(&at);
-    }
-}
-
-/// The binary of a mapping, asked for once.
-fn resolve(
-    binaries: &mut Binaries,
-    resolved: &mut Resolved,
-    pid: u32,
-    mapping: &Mapping,
-    key: FileKey,
-    path: &Arc<str>,
-) -> (BinaryHandle, MappedFile) {
-    let at = MappedAt { pid, start: mapping.start, end: mapping.end };
-    resolved.entry(mapping.start).or_insert_with(|| binaries.get(key, path, at)).clone()
 }
 
 fn exe_of(pid: u32) -> String {
