@@ -129,12 +129,33 @@ pub(crate) fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Resident memory of this process, bytes; 0 if it cannot be read.
-pub(crate) fn rss_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
-    pages.unwrap_or(0) * rustix::param::page_size() as u64
+/// Resident memory of a process, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resident {
+    /// All of it.
+    pub(crate) all: u64,
+    /// Pages of files, of the program itself above all, and buffers shared with the kernel: it takes those of files back
+    /// when it needs them.
+    pub(crate) shared: u64,
+}
+
+impl Resident {
+    /// Of this process; zeros if it cannot be read.
+    pub(crate) fn now() -> Self {
+        std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| Self::of(&text)).unwrap_or_default()
+    }
+
+    /// By `/proc/PID/statm`, as proc(5) has it.
+    fn of(statm: &str) -> Option<Self> {
+        let mut pages = statm.split(' ').skip(1).map(|pages| pages.parse::<u64>().ok());
+        let bytes = |pages: u64| pages.saturating_mul(rustix::param::page_size() as u64);
+        Some(Self { all: bytes(pages.next()??), shared: bytes(pages.next()??) })
+    }
+
+    /// What only this process has: its heap and stacks.
+    pub(crate) fn own(self) -> u64 {
+        self.all.saturating_sub(self.shared)
+    }
 }
 
 #[cfg(test)]
@@ -161,7 +182,10 @@ mod tests {
 
     #[test]
     fn our_own_cost_can_be_read() {
-        assert!(rss_bytes() > 1 << 20);
+        let resident = Resident::now();
+        assert!(resident.own() > 1 << 16 && resident.shared > 1 << 20, "{resident:?}");
+        assert!(resident.own() + resident.shared == resident.all);
+        assert_eq!(Resident::of("9 x 1"), None);
         assert!(cpu_seconds() > 0.0);
     }
 }

@@ -32,6 +32,12 @@ use clap::Parser;
 use cli::{Cli, Command, debug::DebugCommand};
 use exit::Failure;
 
+/// One heap that gives back what is free: the C library's keeps most of what each of our threads ever had
+/// (docs/adr/0026-what-the-agent-keeps-in-memory.md). Its settings are in .cargo/config.toml.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static HEAP: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = start_log(&cli.log).and_then(|()| match &cli.command {

@@ -9,7 +9,7 @@ use std::{
 use ui::truth::reasons;
 
 use crate::{
-    account::{self, Totals},
+    account::{self, Resident, Totals},
     debuginfod::DebuginfodCounts,
     jit::JitCounts,
     late::LateCounts,
@@ -82,7 +82,18 @@ pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
         "Kernel stacks that the kernel's own, slower walk was asked for.",
         totals.kernel_walks_handed_over as f64,
     );
-    text.gauge("vesta_agent_resident_bytes", "Resident memory of this process.", account::rss_bytes() as f64);
+    let resident = Resident::now();
+    for (name, help, value) in [
+        ("vesta_agent_resident_bytes", "Resident memory of this process.", resident.all),
+        ("vesta_agent_resident_own_bytes", "Of this, its heap and stacks.", resident.own()),
+        (
+            "vesta_agent_resident_shared_bytes",
+            "Of this, pages of files and buffers shared with the kernel.",
+            resident.shared,
+        ),
+    ] {
+        text.gauge(name, help, value as f64);
+    }
     text.gauge("vesta_processes", "Processes known.", totals.processes.known as f64);
     text.counter(
         "vesta_proc_maps_reads_total",

@@ -1,9 +1,10 @@
 /* Code made at run time, outside any file.
  *
- * jit [SECONDS=5] [MEMFD=0]
+ * jit [SECONDS=5] [MEMFD=0] [BEFORE=0]
  *
- * Emits two functions with frame pointers into anonymous memory, or into a file in memory as .NET does, names them in /tmp/perf-PID.map (left behind,
- * as the runtimes do that write such maps), and calls them. Expected stack, root first:
+ * Emits two functions with frame pointers into anonymous memory, or into a file in memory as .NET does, names them in
+ * /tmp/perf-PID.map (left behind, as the runtimes do that write such maps), and calls them; with BEFORE also for so many
+ * seconds before it writes the map, as Java does that is told to write one later. Expected stack, root first:
  *   _start … main; run_emitted; emitted_outer (in the map); emitted_loop (in the map)
  */
 #include "run_for.h"
@@ -74,11 +75,18 @@ int main(int argc, char **argv)
     memcpy(loop, emitted_loop, sizeof emitted_loop);
     if (mprotect(code, page, PROT_READ | PROT_EXEC) != 0)
         return 1;
+    double before = number_argument(argc, argv, 3, 0);
+    volatile unsigned long result = 0;
+    if (before > 0) {
+        run_for(before);
+        result = run_emitted((emitted_function *)code);
+        stop = 0;
+    }
     if (write_map((unsigned long)code, (unsigned long)loop) != 0)
         return 1;
 
     run_for(number_argument(argc, argv, 1, 5));
-    volatile unsigned long result = run_emitted((emitted_function *)code);
+    result = run_emitted((emitted_function *)code);
     (void)result;
     return 0;
 }

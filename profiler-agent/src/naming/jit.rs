@@ -4,13 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustc_hash::FxHashMap;
 use store::model::Exact;
 use symbols::jit::CodeName;
 
 use crate::{
     jit::JitProcess,
-    processes::ProcessHandle,
     processor::unix_ms,
     window::{RawFrame, RawKey, Window},
 };
@@ -35,6 +33,16 @@ impl Made {
     /// What tells it from the same addresses called otherwise; 0 where there is no name.
     pub(super) fn versions(&self) -> Vec<u64> {
         self.0.iter().map(|(_, version)| version.as_ref().map_or(0, |(number, _)| *number)).collect()
+    }
+
+    /// How many pieces of code have a name.
+    pub(super) fn named(&self) -> usize {
+        self.0.iter().filter(|(_, version)| version.is_some()).count()
+    }
+
+    /// Whether some piece of code has no name.
+    pub(super) fn lacks_names(&self) -> bool {
+        self.named() < self.0.len()
     }
 
     /// Of one frame.
@@ -64,12 +72,12 @@ pub(super) struct Span {
 
 /// The samples of a row, by what the code in their stack was called at their times.
 pub(super) fn spans(
-    processes: &FxHashMap<ProcessHandle, Arc<JitProcess>>,
+    process: Option<&JitProcess>,
     key: &RawKey,
     raw: impl Iterator<Item = RawFrame>,
     mut exact: Vec<Exact>,
 ) -> Vec<Span> {
-    let Some(process) = processes.get(&key.process) else {
+    let Some(process) = process else {
         return vec![Span { made: Made::default(), exact }];
     };
     let mut addresses: Vec<u64> = raw.filter_map(|frame| code_address(&frame)).collect();

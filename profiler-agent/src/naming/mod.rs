@@ -156,8 +156,9 @@ impl Namer {
 
     /// The profile of the window, which closes.
     pub(crate) fn close(&mut self, start_ms: i64, end_ms: i64) -> Profile {
+        let mut closed = std::mem::replace(&mut self.open, OpenWindow::new(self.is_logged));
+        closed.name_made_code(self);
         self.forget_unused();
-        let closed = std::mem::replace(&mut self.open, OpenWindow::new(self.is_logged));
         closed.builder.finish(start_ms, end_ms)
     }
 
@@ -186,6 +187,7 @@ impl Namer {
         self.last_used.retain(|_, used| used.elapsed() < KEEP_UNUSED);
         let last_used = &self.last_used;
         self.files.retain(|binary| last_used.contains_key(&binary));
+        self.names.forget_unused(KEEP_UNUSED, |binary| last_used.contains_key(&binary));
     }
 
     /// Times caches went over their limits.

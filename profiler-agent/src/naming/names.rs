@@ -1,6 +1,6 @@
 //! Names of places, asked for in batches, once each, and kept.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use symbols::symbolizer::{Name, Options, Symbolizer};
@@ -125,6 +125,19 @@ impl NameCache {
     pub(crate) fn forget_files(&mut self) {
         self.symbolizer.forget_files();
         self.names.retain(|place, _| matches!(place, Place::Kernel(_)));
+    }
+
+    /// Forgets what is known of files without new places for so long, and the names of those that nobody samples any more.
+    pub(crate) fn forget_unused(&mut self, age: Duration, is_used: impl Fn(BinaryHandle) -> bool) {
+        self.symbolizer.forget_unused(age);
+        self.names.retain(|place, _| match place {
+            Place::Kernel(_) => true,
+            Place::File(binary, _) => *binary == VDSO || is_used(*binary),
+        });
+        // What a storm took is given back.
+        if self.names.capacity() > 4 * self.names.len() {
+            self.names.shrink_to_fit();
+        }
     }
 
     fn keep(&mut self, places: impl Iterator<Item = Place>, names: Vec<Vec<Name>>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use profiler_abi::{KERNEL_FRAMES_MAX, Method, Mode, WalkEnd};
 use rustc_hash::FxHashMap;
 use store::model::{
-    Binary, Frame, FrameId, FrameKind, NodeId, ProfileBuilder, RowKey, SeriesId, StringId, Unwound,
+    Binary, Exact, Frame, FrameId, FrameKind, NodeId, ProfileBuilder, RowKey, SeriesId, StringId, Unwound,
 };
 use symbols::symbolizer::unknown_name;
 
@@ -16,6 +16,7 @@ use super::{
     truth::{Status, judge},
 };
 use crate::{
+    jit::JitProcess,
     processes::{BinaryHandle, ProcessHandle, ProcessLabels, VDSO},
     window::{RawFrame, RawKey, RawStacks, Window},
 };
@@ -33,7 +34,22 @@ pub(super) struct OpenWindow {
     /// Frames of each raw frame, innermost first; of code made at run time by which name it had.
     frames: FxHashMap<(FrameId, u64), Vec<FrameId>>,
     named_stacks: FxHashMap<StackKey, (NodeId, Status)>,
+    /// Counted before its code had names.
+    nameless: Vec<Nameless>,
 }
+
+/// Samples through code made at run time that had no name when they were counted.
+struct Nameless {
+    key: RawKey,
+    row: RowKey,
+    exact: Vec<Exact>,
+    process: Arc<JitProcess>,
+    named: usize,
+}
+
+/// Rows of such samples that may still get names: those of a runtime that writes its map late. Each takes some hundred
+/// bytes; of more the code stays `[jit]`.
+const NAMELESS_MAX: usize = 65_536;
 
 impl OpenWindow {
     /// A window without samples.
@@ -50,7 +66,8 @@ impl OpenWindow {
             let key = RawKey { node: nodes[key.node.0 as usize], ..key };
             let series = self.series(key.process, &part.processes, namer);
             let frames = self.raw.leaf_to_root(key.node).map(|id| self.raw.frame(id));
-            for Span { made, exact } in jit::spans(&part.jit, &key, frames, exact) {
+            let process = part.jit.get(&key.process);
+            for Span { made, exact } in jit::spans(process.map(|process| &**process), &key, frames, exact) {
                 let samples = exact.len() as u64;
                 let (node, status) = self.stack(&key, &made, namer);
                 tally.count(&key, status, samples);
@@ -64,9 +81,31 @@ impl OpenWindow {
                     time_ms: key.bucket_ms,
                 };
                 self.builder.add(row, samples, samples as i64 * namer.origin.period_ns, &exact);
+                if made.lacks_names()
+                    && let Some(process) = process
+                    && self.nameless.len() < NAMELESS_MAX
+                {
+                    let (key, process, named) = (key.clone(), process.clone(), made.named());
+                    self.nameless.push(Nameless { key, row, exact, process, named });
+                }
             }
         }
         tally
+    }
+
+    /// Gives samples the names that their code has got since they were counted. Before the window closes: its log has them
+    /// without, and the segment that takes its place with them.
+    pub(super) fn name_made_code(&mut self, namer: &mut Namer) {
+        for Nameless { key, row, exact, process, named } in std::mem::take(&mut self.nameless) {
+            let frames: Vec<RawFrame> =
+                self.raw.leaf_to_root(key.node).map(|id| self.raw.frame(id)).collect();
+            for Span { made, exact } in jit::spans(Some(&process), &key, frames.into_iter(), exact) {
+                if made.named() > named {
+                    let (node, _) = self.stack(&key, &made, namer);
+                    self.builder.move_samples(row, RowKey { node, ..row }, &exact, namer.origin.period_ns);
+                }
+            }
+        }
     }
 
     /// Names are to be looked up anew. What has been counted keeps those that it has.

@@ -240,7 +240,7 @@ impl AgentView for Agent {
             incomplete: owned(&totals.tally.incomplete),
             agent_cpu_s: account::cpu_seconds(),
             bpf_ns_per_sample: totals.bpf_ns_per_sample().map(|ns| ns as f64),
-            rss_bytes: account::rss_bytes(),
+            rss_bytes: account::Resident::now().all,
         }
     }
 

@@ -111,3 +111,15 @@ fn samples_of_a_process_that_has_ended_are_named() {
     let named = recording.samples(|stack| stack.has("run_emitted") && has_jit(stack, "emitted_loop"));
     assert!(named > 40 && named * 100 >= all * 95, "{named} of {all}\n{}", recording.show());
 }
+
+#[test]
+fn code_that_ran_before_its_map_was_written_is_named_by_it() {
+    let _quiet = quiet();
+    let recording = record(FAST, &[&program(Program::Jit, FramePointers), "0.5", "0", "2"]);
+    remove_maps();
+    let all = recording.samples(|stack| stack.has("run_emitted"));
+    let named = recording.samples(|stack| stack.has("run_emitted") && has_jit(stack, "emitted_loop"));
+    let nameless = recording.samples(|stack| has_jit(stack, "[jit]"));
+    assert!(named > 200 && named * 100 >= all * 98, "{named} of {all}\n{}", recording.show());
+    assert_eq!(nameless, 0, "{}", recording.show());
+}

@@ -1,5 +1,7 @@
 //! Building and merging profiles.
 
+mod moved;
+
 use std::ops::Range;
 
 use rustc_hash::FxHashMap;

@@ -42,6 +42,27 @@ impl Section {
         image.bytes(self.offset, self.size, limit, what)
     }
 
+    /// Gives its bytes to `take` in pieces of `piece` bytes, each with its offset in the section, and with up to `beyond` of
+    /// those that follow it.
+    pub(crate) fn pieces(
+        &self,
+        image: &Image<'_>,
+        (piece, beyond): (usize, usize),
+        limit: u64,
+        what: &'static str,
+        mut take: impl FnMut(u64, &[u8]) -> Result<(), ElfError>,
+    ) -> Result<(), ElfError> {
+        if self.size > limit {
+            let path = image.path.to_owned();
+            return Err(ElfError::TooLarge { path, what, size: self.size, limit });
+        }
+        for offset in (0..self.size).step_by(piece) {
+            let size = (self.size - offset).min((piece + beyond) as u64);
+            take(offset, &image.bytes(self.offset.saturating_add(offset), size, size, what)?)?;
+        }
+        Ok(())
+    }
+
     /// The first `size` bytes.
     pub(crate) fn start(&self, image: &Image<'_>, size: u64) -> Result<Vec<u8>, ElfError> {
         image.bytes(self.offset, size.min(self.size), size, "start of a section")

@@ -1,15 +1,21 @@
 //! Where a few functions of given names lie.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use memchr::memmem::Finder;
 use object::elf::{SHN_UNDEF, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, Sym64};
 use object::endian::LittleEndian;
 
 use super::image::{ENDIAN, ElfError, Image, records_of};
-use super::sections::Sections;
+use super::sections::{Section, Sections};
 
-/// 2.8 million symbols; the largest tables known, of whole browsers, are near it. Held only while they are searched.
-const TABLE_AT_MOST: u64 = 64 * 1024 * 1024;
+/// 11 million symbols, or their names; those of whole browsers with debug info are near it.
+const TABLE_AT_MOST: u64 = 256 * 1024 * 1024;
+/// Tables are read in pieces of this size: whole ones would be the most memory that the agent ever takes.
+const PIECE: usize = 256 * 1024;
+/// Names that are wanted, in a table of names: a file has each of them once or twice.
+const PLACES_AT_MOST: usize = 4096;
 
 /// A function of a wanted name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,16 +45,21 @@ fn functions_of(
 ) -> Result<(), ElfError> {
     let Some(section) = sections.stored(table) else { return Ok(()) };
     let Some(names) = sections.linked(section) else { return Ok(()) };
-    let bytes = section.bytes(image, TABLE_AT_MOST, "symbol table")?;
-    let names = names.bytes(image, TABLE_AT_MOST, "symbol names")?;
-    let symbols = records_of::<Sym64<LittleEndian>>(&bytes);
-    for symbol in symbols.iter().filter(|symbol| is_function(symbol)) {
-        let name = names.get(symbol.st_name.get(ENDIAN) as usize..).unwrap_or_default();
-        let Some(name) = wanted.iter().find(|wanted| is_named(name, wanted)) else { continue };
-        let start = symbol.st_value.get(ENDIAN);
-        let end = match symbol.st_size.get(ENDIAN) {
-            0 => start_after(symbols, start),
-            size => start.saturating_add(size),
+    let places = places_of(image, names, wanted, PIECE)?;
+    if places.is_empty() {
+        return Ok(());
+    }
+    let mut symbols = Vec::new();
+    each(image, section, |symbol| {
+        if let Ok(at) = places.binary_search_by_key(&symbol.st_name.get(ENDIAN), |(place, _)| *place) {
+            symbols.push((places[at].1, symbol.st_value.get(ENDIAN), symbol.st_size.get(ENDIAN)));
+        }
+    })?;
+    let ends = starts_after(image, section, symbols.iter().filter(|(.., size)| *size == 0))?;
+    for (name, start, size) in symbols {
+        let end = match ends.get(&start).filter(|_| size == 0) {
+            Some(next) => *next,
+            None => start.saturating_add(size),
         };
         let function = Function { name, addresses: start..end };
         if !found.contains(&function) {
@@ -58,22 +69,122 @@ fn functions_of(
     Ok(())
 }
 
+/// Where in a table of names the wanted ones stand, in order. A name may be the end of another one.
+fn places_of(
+    image: &Image<'_>,
+    names: &Section,
+    wanted: &[&'static str],
+    piece: usize,
+) -> Result<Vec<(u32, &'static str)>, ElfError> {
+    let finders: Vec<_> = wanted.iter().map(|name| (*name, Finder::new(name))).collect();
+    // What begins in a piece may end in the next one.
+    let beyond = wanted.iter().map(|name| name.len()).max().unwrap_or(0) + SUFFIX.len();
+    let mut places = Vec::new();
+    names.pieces(image, (piece, beyond), TABLE_AT_MOST, "symbol names", |offset, bytes| {
+        for (name, finder) in &finders {
+            let own = finder.find_iter(bytes).take_while(|at| *at < piece);
+            for at in own.filter(|at| is_named(&bytes[*at..], name)) {
+                places.push(((offset + at as u64) as u32, *name));
+            }
+        }
+        if places.len() > PLACES_AT_MOST {
+            return Err(ElfError::Strange { path: image.path.to_owned(), what: "symbol names" });
+        }
+        Ok(())
+    })?;
+    places.sort_unstable();
+    Ok(places)
+}
+
+/// Gives each function's symbol of a table to `take`.
+fn each(
+    image: &Image<'_>,
+    table: &Section,
+    mut take: impl FnMut(&Sym64<LittleEndian>),
+) -> Result<(), ElfError> {
+    let whole = PIECE - PIECE % size_of::<Sym64<LittleEndian>>();
+    table.pieces(image, (whole, 0), TABLE_AT_MOST, "symbol table", |_, bytes| {
+        records_of(bytes).iter().filter(|symbol| is_function(symbol)).for_each(&mut take);
+        Ok(())
+    })
+}
+
 fn is_function(symbol: &Sym64<LittleEndian>) -> bool {
     matches!(symbol.st_type(), STT_FUNC | STT_NOTYPE | STT_GNU_IFUNC)
         && symbol.st_shndx.get(ENDIAN) != SHN_UNDEF
         && symbol.st_value.get(ENDIAN) != 0
 }
 
+/// What Go puts behind the names of assembly, and of texts the end.
+const SUFFIX: &str = ".abi0\0";
+
 /// Whether the string table's text at a symbol's name is `wanted`, with or without a version, or with the suffix that
 /// Go gives to assembly.
 fn is_named(text: &[u8], wanted: &str) -> bool {
     let rest = text.strip_prefix(wanted.as_bytes());
-    rest.is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')) || rest.starts_with(b".abi0\0"))
+    rest.is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')) || rest.starts_with(SUFFIX.as_bytes()))
 }
 
-/// Assembly often gives no size: such a function goes on to the next one.
-fn start_after(symbols: &[Sym64<LittleEndian>], start: u64) -> u64 {
-    let starts =
-        symbols.iter().filter(|symbol| is_function(symbol)).map(|symbol| symbol.st_value.get(ENDIAN));
-    starts.filter(|&other| other > start).min().unwrap_or(start.saturating_add(1))
+/// Assembly often gives no size: such a function goes on to the next one. The ends of these, by their starts.
+fn starts_after<'a>(
+    image: &Image<'_>,
+    table: &Section,
+    without_size: impl Iterator<Item = &'a (&'static str, u64, u64)>,
+) -> Result<BTreeMap<u64, u64>, ElfError> {
+    let mut ends: BTreeMap<u64, u64> = without_size.map(|(_, start, _)| (*start, u64::MAX)).collect();
+    if !ends.is_empty() {
+        each(image, table, |symbol| {
+            let start = symbol.st_value.get(ENDIAN);
+            // Of those that begin before it only the last one can end here: the others end where that one begins.
+            if let Some((_, end)) = ends.range_mut(..start).next_back() {
+                *end = start.min(*end);
+            }
+        })?;
+    }
+    for (start, end) in &mut ends {
+        *end = if *end == u64::MAX { start.saturating_add(1) } else { *end };
+    }
+    Ok(ends)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::Headers;
+    use std::{fs::File, path::Path};
+
+    #[test]
+    fn names_are_found_however_the_table_is_cut() {
+        let path = std::env::current_exe().unwrap();
+        let file = File::open(&path).unwrap();
+        let image = Image::new(&file, Path::new("self")).unwrap();
+        let sections = Headers::read(&image).unwrap().sections(&image).unwrap();
+        let names = sections.linked(sections.stored(".dynsym").unwrap()).unwrap();
+        let wanted = ["malloc", "free", "__errno_location"];
+        let whole = places_of(&image, names, &wanted, PIECE).unwrap();
+        assert!(wanted.iter().all(|name| whole.iter().any(|(_, found)| found == name)), "{whole:?}");
+        for piece in [1, 7, 64, 1000] {
+            assert_eq!(places_of(&image, names, &wanted, piece).unwrap(), whole, "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_function_without_size_ends_where_the_next_one_begins() {
+        let path = std::env::current_exe().unwrap();
+        let file = File::open(&path).unwrap();
+        let image = Image::new(&file, Path::new("self")).unwrap();
+        let sections = Headers::read(&image).unwrap().sections(&image).unwrap();
+        let table = sections.stored(".symtab").unwrap();
+        let mut starts = Vec::new();
+        each(&image, table, |symbol| starts.push(symbol.st_value.get(ENDIAN))).unwrap();
+        starts.sort_unstable();
+        starts.dedup();
+        let asked: Vec<_> = starts.iter().step_by(50).map(|start| ("", *start, 0)).collect();
+        let ends = starts_after(&image, table, asked.iter()).unwrap();
+        assert!(asked.len() > 10 && ends.len() == asked.len());
+        for (start, end) in ends {
+            let next = starts.iter().find(|other| **other > start).copied().unwrap_or(start + 1);
+            assert_eq!(end, next, "{start:#x}");
+        }
+    }
 }

@@ -110,7 +110,8 @@ pub struct Symbolizer {
 struct Kept {
     plan: Plan,
     symbolizer: symbolize::Symbolizer,
-    used: u64,
+    /// The call, and the moment.
+    used: (u64, Instant),
 }
 
 /// Why blazesym gave no answer.
@@ -188,13 +189,14 @@ impl Symbolizer {
         let identity = Identity::of(&file).map_err(unreadable)?;
         self.calls += 1;
         if let Some(kept) = self.files.get_mut(&identity) {
-            kept.used = self.calls;
+            kept.used = (self.calls, Instant::now());
         } else {
             let plan = Plan::of(&file, path, &self.options)?;
             self.make_room_for(&plan);
             self.cost += plan.cost;
             self.counters.costly_debug_info += u64::from(plan.too_costly);
-            let kept = Kept { plan, symbolizer: new_symbolizer(&self.options), used: self.calls };
+            let used = (self.calls, Instant::now());
+            let kept = Kept { plan, symbolizer: new_symbolizer(&self.options), used };
             self.files.insert(identity, kept);
         }
         let debug_info = match self.plan(identity).map(|plan| &plan.debug_info) {
@@ -246,6 +248,20 @@ impl Symbolizer {
     pub fn forget_files(&mut self) {
         self.files.clear();
         self.cost = 0;
+    }
+
+    /// Forgets what is known of files that were not asked for lately, and of the kernel: names are kept by whoever
+    /// asked, and new places of a program come mostly while it starts.
+    pub fn forget_unused(&mut self, age: Duration) {
+        let cost = &mut self.cost;
+        self.files.retain(|_, kept| {
+            let stays = kept.used.1.elapsed() < age;
+            *cost -= if stays { 0 } else { kept.plan.cost };
+            stays
+        });
+        if self.kernel.as_ref().is_some_and(|(_, read)| read.elapsed() > age.max(KERNEL_SYMBOLS_LIVE)) {
+            self.kernel = None;
+        }
     }
 
     fn plan(&self, identity: Identity) -> Option<&Plan> {
@@ -325,7 +341,7 @@ impl Symbolizer {
     fn make_room_for(&mut self, plan: &Plan) {
         let limit = self.options.kept.min(self.options.memory);
         while self.cost + plan.cost > limit || self.files.len() >= FILES_AT_MOST {
-            let least = self.files.iter().min_by_key(|(_, kept)| kept.used).map(|(identity, _)| *identity);
+            let least = self.files.iter().min_by_key(|(_, kept)| kept.used.0).map(|(identity, _)| *identity);
             let Some(kept) = least.and_then(|identity| self.files.remove(&identity)) else { return };
             self.cost -= kept.plan.cost;
             self.counters.evictions += 1;

@@ -89,10 +89,10 @@ impl UnwindTable {
         }
         let [runs, index, words, rules] = counts;
         let table = Self {
-            runs: (0..runs).map(|_| rest.run()).collect::<Result<_, _>>()?,
-            index: (0..index).map(|_| rest.u32()).collect::<Result<_, _>>()?,
-            words: (0..words).map(|_| rest.u64()).collect::<Result<_, _>>()?,
-            rules: (0..rules).map(|_| rest.u64()).collect::<Result<_, _>>()?,
+            runs: rest.array(runs, Numbers::run)?,
+            index: rest.array(index, Numbers::u32)?,
+            words: rest.array(words, Numbers::u64)?,
+            rules: rest.array(rules, Numbers::u64)?,
             stats: Stats::from_numbers(stats),
         };
         match table.first_error() {
@@ -200,6 +200,19 @@ impl Numbers<'_> {
         let (number, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*number)
+    }
+
+    /// So many of them, which are there: the length was checked. Exactly as much memory as they take, since tables are kept.
+    fn array<T>(
+        &mut self,
+        count: u64,
+        mut next: impl FnMut(&mut Self) -> Result<T, TableBytesError>,
+    ) -> Result<Vec<T>, TableBytesError> {
+        let mut array = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            array.push(next(self)?);
+        }
+        Ok(array)
     }
 
     fn u32(&mut self) -> Result<u32, TableBytesError> {

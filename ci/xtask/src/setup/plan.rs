@@ -62,8 +62,8 @@ pub(super) fn plan(probe: &Probe, scope: Scope) -> Result<Vec<Step>> {
     need(
         probe.cc,
         "gcc",
-        "C parts of dependencies (zstd), and test programs",
-        Action::Apt(&["gcc", "libc6-dev"]),
+        "C parts of dependencies (zstd, jemalloc), and test programs",
+        Action::Apt(&["gcc", "libc6-dev", "make"]),
     );
     bpf_toolchain(probe, &mut need)?;
     if !probe.page_given || scope == Scope::Test {
@@ -83,6 +83,8 @@ pub(super) fn plan(probe: &Probe, scope: Scope) -> Result<Vec<Step>> {
         need(probe.xz, "xz-utils", "packs symbol tables into test programs", Action::Apt(&["xz-utils"]));
         let why = "moves debug info that programs share to a file of its own";
         need(probe.dwz, "dwz", why, Action::Apt(&["dwz"]));
+        let why = "a server of debug info that speaks TLS";
+        need(probe.openssl, "openssl", why, Action::Apt(&["openssl"]));
         let why = "what perf prints is what `vesta convert` reads";
         need(probe.perf, "linux-perf", why, Action::Apt(&["linux-perf"]));
         let venv = Action::Apt(&["python3", "python3-venv"]);
@@ -203,6 +205,7 @@ mod tests {
             xz: true,
             perf: true,
             dwz: true,
+            openssl: true,
             python_venv: true,
             python_packages: true,
             s3s_fs: true,
@@ -232,6 +235,7 @@ mod tests {
             "gdb",
             "xz-utils",
             "dwz",
+            "openssl",
             "linux-perf",
             "python3-venv",
             "pyarrow, duckdb, polars, moto",

@@ -67,7 +67,8 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     let merged = MergeSink::new(output.as_ref().map(|output| output.format));
     let table_bytes = config::table_bytes_or_default(args.unwind_table_bytes);
     let table_cache = config::unwind_cache(&config::cache_dir(), args.unwind_cache_bytes);
-    let window = Duration::from_secs(10);
+    // As long as its samples can know their exact times: code that gets its names late gets them within a window.
+    let window = Duration::from_secs(60);
     let labels = config::label_options(&args.labels, false, Vec::new());
     let options =
         PipelineOptions { window, log: None, table_bytes, table_cache, origin, labels, fetcher: None };
@@ -102,7 +103,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
         agent_cpu_s: round(account::cpu_seconds()),
         bpf_ns_per_sample: totals.bpf_ns_per_sample(),
         bpf_parts: part_costs.map(|costs| costs.read()).transpose()?.unwrap_or_default(),
-        rss_bytes: account::rss_bytes(),
+        rss_bytes: account::Resident::now().all,
         frequency_hz,
         event: info.event.name(),
         cpus: info.cpus,
