@@ -143,3 +143,63 @@ fn a_running_agent_fetches_debug_info_and_names_the_past_by_it() {
     drop(running);
     assert_eq!(server.end(), Some(0));
 }
+
+/// A debuginfod server that speaks TLS, and the certificate that it made itself.
+struct TlsServer {
+    url: String,
+    certificate: String,
+    _process: Background,
+}
+
+/// One for what lies in a folder.
+fn serve_by_tls(folder: &Path) -> TlsServer {
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    let [certificate, key] = [certificate, key].map(|path| path.to_str().unwrap().to_owned());
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=vesta test", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-keyout", &key, "-out", &certificate])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let script = format!(
+        "cd '{}' && exec openssl s_server -quiet -WWW -accept 127.0.0.1:{port} -cert '{certificate}' -key '{key}'",
+        folder.display()
+    );
+    let process = Background::start("sh", &["-c", &script]);
+    TlsServer { url: format!("https://127.0.0.1:{port}"), certificate, _process: process }
+}
+
+#[test]
+fn debug_info_comes_by_tls_from_servers_whose_certificate_is_trusted_only() {
+    let _quiet = quiet();
+    let folder = tempfile::tempdir().unwrap();
+    let (bare, debug, build_id) = stripped(folder.path());
+    let served = folder.path().join("buildid").join(&build_id);
+    fs::create_dir_all(&served).unwrap();
+    fs::copy(debug, served.join("debuginfo")).unwrap();
+    let tls = serve_by_tls(folder.path());
+    let running = Background::start(bare.to_str().unwrap(), &["120"]);
+    let arguments = ["--frequency", "199", "--window", "2s", "--debuginfod", &tls.url, "--sync", "1s"];
+    let counted = |server: &Server, what: &str| server.metrics().get(what).copied().unwrap_or_default();
+    let trusting =
+        Server::start_with(&folder.path().join("a"), &arguments, &[("SSL_CERT_FILE", &tls.certificate)]);
+    trusting.wait("it is fetched", |server| counted(server, "vesta_debuginfod_fetched_total") >= 1.0);
+    assert_eq!(trusting.end(), Some(0));
+    let wary = Server::start(&folder.path().join("b"), &arguments);
+    wary.wait("it is refused", |server| counted(server, "vesta_debuginfod_failed_total") >= 1.0);
+    assert_eq!(counted(&wary, "vesta_debuginfod_fetched_total"), 0.0);
+    drop(running);
+    assert_eq!(wary.end(), Some(0));
+}

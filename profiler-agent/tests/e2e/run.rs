@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use testprogs::{Program, Variant::FramePointers};
 
-use crate::vesta::{Background, Server, folded, go_pprof, pprof, program, quiet, run, text};
+use crate::vesta::{Background, Server, folded, go_pprof, pprof, program, quiet, run, text, vesta};
 
 fn wait_for_windows(server: &Server, windows: u64) {
     server.wait("windows in the store", |server| {
@@ -14,6 +14,16 @@ fn wait_for_windows(server: &Server, windows: u64) {
 
 fn samples_of(stacks: &str) -> u64 {
     folded(stacks).iter().map(|stack| stack.samples).sum()
+}
+
+#[test]
+fn the_heap_is_one_for_all_threads_and_gives_back_what_is_free() {
+    let mut command = vesta(&["--version"]);
+    let output = command.env("_RJEM_MALLOC_CONF", "stats_print:true").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    for option in ["opt.narenas: 1", "opt.background_thread: true", "opt.dirty_decay_ms: 1000"] {
+        assert!(said.contains(option), "no `{option}` in what the allocator says of itself: {said}");
+    }
 }
 
 #[test]

@@ -187,8 +187,14 @@ pub(crate) struct Server {
 impl Server {
     /// Starts on a free port and waits until it serves.
     pub(crate) fn start(data_dir: &Path, args: &[&str]) -> Self {
+        Self::start_with(data_dir, args, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_with(data_dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command =
             vesta(&["run", "--json", "--listen", "127.0.0.1:0", "--data-dir", data_dir.to_str().unwrap()]);
+        command.envs(variables.iter().copied());
         let mut child = command.args(args).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
