@@ -19,6 +19,7 @@ pub(crate) struct Totals {
     pub(crate) tally: Tally,
     pub(crate) bpf_ns: Option<u64>,
     pub(crate) kernel_walks_handed_over: u64,
+    pub(crate) missed_ticks: Option<u64>,
     pub(crate) processes: ProcessCounts,
     pub(crate) tables: TableCounts,
     pub(crate) process_events_lost: u64,
@@ -49,6 +50,7 @@ impl Default for Totals {
             tally: Tally::default(),
             bpf_ns: None,
             kernel_walks_handed_over: 0,
+            missed_ticks: None,
             processes: ProcessCounts::default(),
             tables: TableCounts::default(),
             process_events_lost: 0,
@@ -110,6 +112,7 @@ impl Account {
         }
         totals.bpf_ns = window.after.bpf_ns;
         totals.kernel_walks_handed_over = window.after.kernel_walks_handed_over;
+        totals.missed_ticks = window.after.missed_ticks;
         totals.processes = window.processes;
         totals.tables = window.tables;
         totals.process_events_lost = window.after.process_events_lost;

@@ -55,6 +55,8 @@ pub(crate) struct CaptureTotals {
     pub(crate) process_events_lost: u64,
     /// Kernel stacks that the kernel's own walk was asked for.
     pub(crate) kernel_walks_handed_over: u64,
+    /// Ticks of the clock on which the kernel program did not run; none where an idle CPU has no ticks.
+    pub(crate) missed_ticks: Option<u64>,
     /// Time in the kernel program, nanoseconds, if the kernel counts it.
     pub(crate) bpf_ns: Option<u64>,
 }
@@ -219,8 +221,13 @@ impl Capture {
             sideband.drain(&mut self.pending.events);
             self.totals.process_events_lost = sideband.lost();
         }
+        // Before the counters, so that a tick in between is none too many.
+        let due_ticks = self.program.due_ticks();
         match self.program.counts() {
-            Ok(counts) => self.account(&counts),
+            Ok(counts) => {
+                self.account(&counts);
+                self.miss_ticks(due_ticks, &counts);
+            }
             Err(error) => tracing::error!(%error, "the kernel side's counters cannot be read"),
         }
         self.totals.bpf_ns = self.program.run_time().map(|time| time.as_nanos() as u64);
@@ -240,6 +247,13 @@ impl Capture {
         self.totals.kernel_walks_handed_over = counts.get(Counter::KernelWalkHandedOver);
         self.totals.taken =
             self.drained + self.totals.lost_ring_full + self.totals.lost_no_scratch + self.totals.lost_unread;
+    }
+
+    /// What is late counts as missed as long as it has not come, so the count may be too high by a tick of each CPU; it
+    /// never falls.
+    fn miss_ticks(&mut self, due: Option<u64>, counts: &Counts) {
+        let missed = due.map(|due| due.saturating_sub(counts.runs()));
+        self.totals.missed_ticks = missed.max(self.totals.missed_ticks);
     }
 
     /// At the end the ring is empty: what the kernel side sent and what came out must be the same. What is not would be

@@ -104,6 +104,10 @@ fn write_account(
     if let (Some(now), Some(then)) = (after.bpf_ns, before.bpf_ns.or(Some(0))) {
         counters.push(("bpf_ns".to_owned(), now.saturating_sub(then)));
     }
+    if let Some(now) = after.missed_ticks {
+        let missed = now.saturating_sub(before.missed_ticks.unwrap_or(0));
+        counters.push(("missed_ticks".to_owned(), missed));
+    }
     let lost_before = before.lost();
     for (reason, lost) in after.lost() {
         counters.push((format!("lost_{reason}"), lost - lost_before.get(reason).unwrap_or(&0)));

@@ -77,6 +77,13 @@ pub(crate) fn prometheus(totals: &Totals, uptime_s: f64) -> String {
             ns as f64 / 1e9,
         );
     }
+    if let Some(missed) = totals.missed_ticks {
+        text.counter(
+            "vesta_missed_ticks_total",
+            "Ticks of the clock that never came, of idle CPUs too.",
+            missed as f64,
+        );
+    }
     text.counter(
         "vesta_kernel_walks_handed_over_total",
         "Kernel stacks that the kernel's own, slower walk was asked for.",

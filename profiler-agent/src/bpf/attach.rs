@@ -1,6 +1,9 @@
 //! One perf event on each online CPU, kept in step with CPUs that come and go.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use aya::programs::{
     PerfEvent, ProgramError,
@@ -41,12 +44,29 @@ impl CpuEvent {
 pub(super) struct Attachments {
     frequency_hz: u64,
     event: Option<CpuEvent>,
-    links: BTreeMap<u32, PerfEventLinkId>,
+    links: BTreeMap<u32, Open>,
+    /// Ticks that those must have had that are closed.
+    closed: u64,
+}
+
+/// An event, and when its CPU was first and last known to be online with it.
+struct Open {
+    link: PerfEventLinkId,
+    since: Instant,
+    until: Instant,
+}
+
+impl Open {
+    /// The ticks that there must have been until then, at least: the first one comes after a whole period, and the last
+    /// one may be under way.
+    fn ticks(&self, until: Instant, frequency_hz: u64) -> u64 {
+        ticks(until.duration_since(self.since), frequency_hz).saturating_sub(1)
+    }
 }
 
 impl Attachments {
     pub(super) fn new(frequency_hz: u64) -> Self {
-        Self { frequency_hz, event: None, links: BTreeMap::new() }
+        Self { frequency_hz, event: None, links: BTreeMap::new(), closed: 0 }
     }
 
     /// Opens events on CPUs that came online, closes those of CPUs that went away: an event does not survive
@@ -60,11 +80,15 @@ impl Attachments {
         for cpu in gone {
             self.detach(program, cpu);
         }
+        let now = Instant::now();
         for cpu in online {
-            if !self.links.contains_key(&cpu) {
-                let link = self.open(program, cpu)?;
-                self.links.insert(cpu, link);
+            if let Some(open) = self.links.get_mut(&cpu) {
+                open.until = now;
+                continue;
             }
+            let link = self.open(program, cpu)?;
+            let since = Instant::now();
+            self.links.insert(cpu, Open { link, since, until: since });
         }
         Ok((self.event.unwrap_or(CpuEvent::CpuClock), self.links.len()))
     }
@@ -90,19 +114,38 @@ impl Attachments {
     }
 
     fn detach(&mut self, program: &mut PerfEvent, cpu: u32) {
-        if let Some(link) = self.links.remove(&cpu)
-            && let Err(error) = program.detach(link)
-        {
+        let Some(open) = self.links.remove(&cpu) else { return };
+        self.closed += open.ticks(open.until, self.frequency_hz);
+        if let Err(error) = program.detach(open.link) {
             tracing::warn!(cpu, %error, "a perf event does not close");
         }
     }
 
+    /// The ticks that there must have been so far, on all CPUs together. None of an event that does not tick while its CPU
+    /// is idle.
+    pub(super) fn due_ticks(&self) -> Option<u64> {
+        if self.event != Some(CpuEvent::CpuClock) {
+            return None;
+        }
+        let now = Instant::now();
+        let open: u64 = self.links.values().map(|open| open.ticks(now, self.frequency_hz)).sum();
+        Some(open + self.closed)
+    }
+
     pub(super) fn detach_all(&mut self, program: &mut PerfEvent) {
+        let now = Instant::now();
         let cpus: Vec<u32> = self.links.keys().copied().collect();
         for cpu in cpus {
+            self.links.entry(cpu).and_modify(|open| open.until = now);
             self.detach(program, cpu);
         }
     }
+}
+
+/// Periods in a time. The kernel's timer has whole nanoseconds for a period.
+fn ticks(time: Duration, frequency_hz: u64) -> u64 {
+    let period_ns = u128::from((1_000_000_000 / frequency_hz.max(1)).max(1));
+    u64::try_from(time.as_nanos() / period_ns).unwrap_or(u64::MAX)
 }
 
 fn attach(
@@ -113,4 +156,18 @@ fn attach(
 ) -> Result<PerfEventLinkId, ProgramError> {
     let scope = PerfEventScope::AllProcessesOneCpu { cpu };
     program.attach(event.config(), scope, SamplePolicy::Frequency(frequency_hz), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_whole_periods() {
+        assert_eq!(ticks(Duration::from_secs(10), 99), 990);
+        assert_eq!(ticks(Duration::from_millis(10), 99), 0);
+        // A period of 997 Hz is cut off to whole nanoseconds.
+        assert_eq!(ticks(Duration::from_secs(1_000_000), 997), 997_000_026);
+        assert_eq!(ticks(Duration::from_secs(1), 0), 1);
+    }
 }

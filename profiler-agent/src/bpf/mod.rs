@@ -118,6 +118,14 @@ pub(crate) struct SamplingOptions {
 pub(crate) struct Counts([u64; COUNTERS as usize]);
 
 impl Counts {
+    /// Runs of the sampling program: the ticks that came.
+    pub(crate) fn runs(&self) -> u64 {
+        [Counter::Idle, Counter::FilteredOut, Counter::Emitted, Counter::LostRingFull, Counter::LostNoScratch]
+            .map(|counter| self.get(counter))
+            .iter()
+            .sum()
+    }
+
     /// One counter.
     pub(crate) fn get(&self, counter: Counter) -> u64 {
         self.0[counter as usize]
@@ -281,6 +289,11 @@ impl KernelProgram {
             sums.0[counter as usize] = values.iter().sum();
         }
         Ok(sums)
+    }
+
+    /// Ticks of the clock that there must have been so far; none where that is not known, as an idle CPU's do not come.
+    pub(crate) fn due_ticks(&self) -> Option<u64> {
+        self.events.due_ticks()
     }
 
     /// Time spent in the sampling program so far, all CPUs together; none where the kernel does not count it.

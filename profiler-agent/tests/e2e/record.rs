@@ -28,6 +28,14 @@ fn every_sample_taken_is_stored_or_lost_for_a_reason() {
     }
     let seconds = recording.summary["duration_s"].as_f64().unwrap();
     assert!((2.9..4.5).contains(&seconds), "{seconds} s");
+    // A clock ticks on idle CPUs, too, so that it is known how often it should have.
+    let missed = &recording.summary["missed_ticks"];
+    if recording.summary["event"] == "cpu-clock" {
+        let due = seconds * (recording.number("frequency_hz") * recording.number("cpus")) as f64;
+        assert!(missed.as_u64().unwrap() as f64 <= due / 2.0, "{missed} of {due} ticks");
+    } else {
+        assert!(missed.is_null(), "{missed}");
+    }
 }
 
 #[test]

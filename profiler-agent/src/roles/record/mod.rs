@@ -104,6 +104,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
         bpf_ns_per_sample: totals.bpf_ns_per_sample(),
         bpf_parts: part_costs.map(|costs| costs.read()).transpose()?.unwrap_or_default(),
         rss_bytes: account::Resident::now().all,
+        missed_ticks: totals.missed_ticks,
         frequency_hz,
         event: info.event.name(),
         cpus: info.cpus,

@@ -25,6 +25,7 @@ pub(super) struct Summary {
     pub(super) bpf_ns_per_sample: Option<u64>,
     pub(super) bpf_parts: Vec<PartSummary>,
     pub(super) rss_bytes: u64,
+    pub(super) missed_ticks: Option<u64>,
     pub(super) frequency_hz: u64,
     pub(super) event: &'static str,
     pub(super) cpus: usize,
@@ -33,6 +34,9 @@ pub(super) struct Summary {
     pub(super) command_exit: Option<String>,
     pub(super) top: TopTable,
 }
+
+/// The share of ticks beyond which it is told that they did not come: less than chance makes of a short recording.
+const TOLD_MISSED: f64 = 0.005;
 
 /// What became of unwind tables.
 #[derive(Debug, Default, Serialize)]
@@ -127,6 +131,15 @@ impl Summary {
         for (reason, lost) in self.lost.iter().filter(|(_, lost)| **lost > 0) {
             let _ = writeln!(text, "  lost, {}: {lost}", reason.replace('_', " "));
         }
+        let due = self.duration_s * (self.frequency_hz * self.cpus as u64) as f64;
+        let missed = self.missed_ticks.unwrap_or(0);
+        if missed as f64 > due * TOLD_MISSED {
+            let share = missed as f64 * 100.0 / due;
+            let _ = writeln!(
+                text,
+                "  {missed} ticks of the clock ({share:.1} %) never came: the hypervisor had the CPU, or interrupts were off"
+            );
+        }
     }
 
     /// How many stacks are complete; of the others why not, what helps, and the files behind it.
@@ -215,6 +228,7 @@ mod tests {
             bpf_ns_per_sample: None,
             bpf_parts: Vec::new(),
             rss_bytes: 1,
+            missed_ticks: Some(2),
             frequency_hz: 99,
             event: "cpu-clock",
             cpus: 2,
@@ -234,6 +248,7 @@ mod tests {
         );
         let told = summary.told(&truth);
         assert!(told.contains(&expected), "{told}");
+        assert!(told.contains("  2 ticks of the clock (1.0 %) never came"), "{told}");
         let json = serde_json::to_value(&summary).unwrap();
         let behind = &json["incomplete_binaries"]["no_unwind_row"];
         assert_eq!(behind.as_array().unwrap().len(), 5);
