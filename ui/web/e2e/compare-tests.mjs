@@ -120,6 +120,32 @@ export function compareTests({ base, page, guard, picture, fixture }) {
       await eventually("its share", async () => /%/.test(await page.locator("#search-result").textContent()));
     }],
 
+    ["tabs: functions, callers and callees, and the call tree of both sides", async () => {
+      const [a, b] = await halves();
+      await page.goto(`${base}/compare?a=${range(a)}&b=${range(b)}`);
+      await drawn();
+      await page.getByRole("tab", { name: "Top" }).click();
+      assert.match(page.url(), /[?&]tab=top/);
+      const top = page.locator(".difftop tr[data-function]");
+      await top.first().waitFor();
+      const name = await top.first().getAttribute("data-function");
+      const figures = await top.first().locator("td").allTextContents();
+      assert.match(figures[3], /^\S+ → \S+$/);
+      await top.first().locator("td.name").click();
+      await page.keyboard.press("3");
+      const half = (label) => page.locator(`canvas[aria-label="${label}"]`);
+      await half("Callers of the function, the function at the bottom").waitFor();
+      await half("What the function calls").waitFor();
+      await page.getByRole("tab", { name: "Sandwich" }).press("ArrowRight");
+      const selected = page.locator('.difftree [role="row"][aria-selected="true"]');
+      await eventually("it is selected in the call tree, too", async () => (await selected.getAttribute("data-name")) === name);
+      await page.locator('.difftree [role="treegrid"]').focus();
+      await page.keyboard.press("Home");
+      await eventually("the root is selected", async () => (await selected.getAttribute("aria-level")) === "1");
+      await page.getByRole("tab", { name: "Flame graph" }).click();
+      await drawn();
+    }],
+
     ["two files of another profiler are compared in memory, and nothing is kept", async () => {
       const before = (await ask(base, "status")).data.segments;
       const [a, b] = await halves();

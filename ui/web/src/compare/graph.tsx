@@ -12,6 +12,7 @@ import type { ThemeState } from "../state/theme";
 import { changeLabel, drawDiff, drawOutline } from "./draw";
 import { diverging } from "./palette";
 import type { Comparison } from "./state";
+import type { Compared } from "./union";
 import { writeChange, writeValue } from "./view";
 
 const ROW = 20;
@@ -157,23 +158,37 @@ export function DiffGraph(props: { explore: Explore; comparison: Comparison; the
       <canvas ref={overlay} class="overlay" aria-hidden="true" />
       <p id="focused-frame" class="unseen" aria-live="polite">{spoken()}</p>
       <Show when={comparison.compared() && hovered() >= 0 && hovered() < comparison.compared()!.tree.count && pointer()}>
-        {(at) => {
-          const node = () => hovered();
-          const frame = () => frameOf(tree()!, node());
-          const of = (side: "a" | "b") => comparison.compared()![side][node()] as number;
-          return (
-            <HoverCard x={at().x} y={at().y}>
-              <b>{name(node())}</b>
-              <div class="quiet">{[baseName(frame().binary), frame().kind === "group" ? explore.view().by : kindName(frame().kind)].filter(Boolean).join(" · ")}</div>
-              <div class="figures two">
-                <span class="quiet">A</span><span>{value()(of("a"))}</span>
-                <span class="quiet">B</span><span>{value()(of("b"))}</span>
-                <span class="quiet">Change</span><span>{changeLabel(comparison.compared()!, node(), change()) || "within noise"}</span>
-              </div>
-            </HoverCard>
-          );
-        }}
+        {(at) => <DiffCard comparison={comparison} compared={comparison.compared()!} node={hovered()} rootLabel={rootLabel()} by={explore.view().by} x={at().x} y={at().y} />}
       </Show>
     </div>
+  );
+}
+
+interface DiffCardProps {
+  comparison: Comparison;
+  compared: Compared;
+  node: number;
+  rootLabel: string;
+  /** The label that groups. */
+  by: string;
+  x: number;
+  y: number;
+}
+
+/** What both sides are at the pointer. */
+export function DiffCard(props: DiffCardProps): JSX.Element {
+  const frame = () => frameOf(props.compared.tree, props.node);
+  const shares = () => props.comparison.asShares();
+  const value = (side: "a" | "b") => writeValue(shares())(props.compared[side][props.node] as number);
+  return (
+    <HoverCard x={props.x} y={props.y}>
+      <b>{frameLabel(frame(), props.rootLabel)}</b>
+      <div class="quiet">{[baseName(frame().binary), frame().kind === "group" ? props.by : kindName(frame().kind)].filter(Boolean).join(" · ")}</div>
+      <div class="figures two">
+        <span class="quiet">A</span><span>{value("a")}</span>
+        <span class="quiet">B</span><span>{value("b")}</span>
+        <span class="quiet">Change</span><span>{changeLabel(props.compared, props.node, writeChange(shares())) || "within noise"}</span>
+      </div>
+    </HoverCard>
   );
 }

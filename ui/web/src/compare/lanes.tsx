@@ -1,6 +1,7 @@
 /** The load around both sides, on one scale: what stands in the frames is compared. */
 
 import { type JSX, createEffect, createMemo, on, onMount } from "solid-js";
+import type { Annotation } from "../api/types";
 import { tokens } from "../color/tokens";
 import { FONTS, textWidth } from "../flame/text";
 import { clock, hourMinute } from "../format/time";
@@ -54,11 +55,45 @@ export function Lanes(props: { explore: Explore; comparison: Comparison; theme: 
     }
     context.fillStyle = colors.line2;
     context.fillRect(0, floor, size().width, 1);
+    events(context, scale, found.events, top, floor);
     const left = toX(scale, side.from);
     context.strokeStyle = colors.ink;
     context.lineWidth = 1.5;
     context.strokeRect(left, top + 3, Math.max(3, toX(scale, side.until) - left), LANE - 7);
     if (letter === "b") ticks(context, scale, floor);
+  };
+  /** Deploys and notes, so far as their names have room: the later one, if two are close. */
+  const events = (context: CanvasRenderingContext2D, scale: Scale, found: readonly Annotation[], top: number, floor: number) => {
+    const colors = tokens(props.theme.dark());
+    let room = scale.width;
+    for (const event of [...found].reverse()) {
+      const x = Math.round(toX(scale, event.time_ms)) + 0.5;
+      if (x < 0 || x > scale.width) continue;
+      context.strokeStyle = colors.ink2;
+      context.lineWidth = 1;
+      context.setLineDash([2, 3]);
+      context.beginPath();
+      context.moveTo(x, top + 12);
+      context.lineTo(x, floor);
+      context.stroke();
+      context.setLineDash([]);
+      context.fillStyle = colors.ink;
+      context.beginPath();
+      context.moveTo(x, top + 3);
+      context.lineTo(x + 4, top + 10);
+      context.lineTo(x - 4, top + 10);
+      context.fill();
+      context.font = FONTS.axis;
+      const width = textWidth(context, event.text, "axis");
+      if (x - 8 - width < 0 || x + 4 > room) continue;
+      room = x - 8 - width - 8;
+      context.textAlign = "right";
+      context.textBaseline = "middle";
+      context.strokeStyle = colors.bg;
+      context.lineWidth = 3;
+      context.strokeText(event.text, x - 8, top + 7);
+      context.fillText(event.text, x - 8, top + 7);
+    }
   };
   const ticks = (context: CanvasRenderingContext2D, scale: Scale, floor: number) => {
     const { step, ticks: at } = timeTicks(scale.span, Math.max(2, scale.width / 120));
@@ -79,9 +114,11 @@ export function Lanes(props: { explore: Explore; comparison: Comparison; theme: 
   });
   createEffect(on([size, comparison.lanes, peak, () => props.explore.view().a, () => props.explore.view().b, props.theme.dark], paint));
   onMount(() => void document.fonts.load("400 11px Inter").then(paint));
+  const told = () => (["a", "b"] as const).flatMap((letter) =>
+    (comparison.lanes()?.[letter].events ?? []).map(({ text, time_ms }) => `; ${letter.toUpperCase()}: ${text}, ${clock(Math.floor(time_ms / 1000) * 1000)}`)).join("");
   return (
     <div class="lanes-canvas" ref={host}>
-      <canvas ref={canvas} role="img" aria-label="Load around both sides" />
+      <canvas ref={canvas} role="img" aria-label={`Load around both sides${told()}`} />
     </div>
   );
 }

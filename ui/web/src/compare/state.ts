@@ -1,8 +1,8 @@
 /** What a comparison is of, and how it is asked for. */
 
 import { createEffect, createMemo, createSignal, on } from "solid-js";
-import { ApiError, Latest, convertFile, fetchDiff, fetchFlame, fetchStatus, fetchTimeline } from "../api/client";
-import type { Flame } from "../api/types";
+import { ApiError, Latest, convertFile, fetchAnnotations, fetchDiff, fetchFlame, fetchStatus, fetchTimeline } from "../api/client";
+import type { Annotation, Flame } from "../api/types";
 import { findMatches } from "../flame/search";
 import { findPath } from "../flame/tree";
 import type { Explore } from "../state/explore";
@@ -23,6 +23,8 @@ export interface Lane {
   /** Milliseconds that were watched; for a file those it covers. */
   watched: number;
   samples: number;
+  /** Annotations and deploy markers around it. */
+  events: Annotation[];
 }
 
 const DAY = 86_400_000;
@@ -75,7 +77,8 @@ export function createCompare(explore: Explore, history: History) {
         // First: what lies outside the data was not watched.
         const { data } = await fetchStatus(signal);
         const known = { from: data.from_ms ?? 0, until: data.until_ms ?? 0 };
-        const lane = (at: Side) => laneOf(at, explore.now(), known, signal);
+        const behind = roomBehind([a, b], explore.now());
+        const lane = (at: Side) => laneOf(at, behind, known, signal);
         const tree = async (at: Side): Promise<Flame> => {
           if (at.kind === "range") return fetchFlame(at, by, 1_000_000, signal);
           const file = files.get(at.name);
@@ -140,6 +143,11 @@ export function createCompare(explore: Explore, history: History) {
     const by = measure();
     return union && by ? growth(union, by) : [];
   });
+  /** What makes counts of samples of values. */
+  const exposure = () => {
+    const by = measure();
+    return by && { a: by.exposure.a / by.unit, b: by.exposure.b / by.unit };
+  };
   const node = (key: "zoom" | "selected") => createMemo(() => {
     const tree = compared()?.tree;
     const wanted = explore.view()[key];
@@ -150,21 +158,29 @@ export function createCompare(explore: Explore, history: History) {
     const tree = compared()?.tree;
     return tree && query && "test" in query ? findMatches(tree, query.test) : undefined;
   });
-  return { side, set, upload, lanes, both, compared, rows, asShares, refused, busy, zoomNode: node("zoom"), selectedNode: node("selected"), matches };
+  return { side, set, upload, lanes, both, compared, exposure, rows, asShares, refused, busy, zoomNode: node("zoom"), selectedNode: node("selected"), matches };
 }
 
 export type Comparison = ReturnType<typeof createCompare>;
 
+/** What both sides can be shown behind their ranges, in lengths of these: their frames then stand one below the other. */
+function roomBehind(sides: Side[], now: number): number {
+  const rooms = sides.map((side) => (side.kind === "file" ? AROUND : (now - side.until) / (side.until - side.from)));
+  return Math.max(0, Math.min(AROUND, ...rooms));
+}
+
 /** The load around a side, and how much of it was watched. */
-async function laneOf(side: Side, now: number, data: Span, signal: AbortSignal): Promise<Lane> {
-  if (side.kind === "file") return { series: undefined, window: undefined, watched: 1, samples: 0 };
+async function laneOf(side: Side, behind: number, data: Span, signal: AbortSignal): Promise<Lane> {
+  if (side.kind === "file") return { series: undefined, window: undefined, watched: 1, samples: 0, events: [] };
   const length = side.until - side.from;
-  const window = { from: side.from - length * AROUND, until: Math.max(side.until, Math.min(now, side.until + length * AROUND)) };
+  const window = { from: side.from - length * AROUND, until: side.until + length * behind };
   const step = bucketStep(window, BUCKETS);
   const everything = fetchTimeline({ query: "", ...window }, "host", step, 1, signal);
   const own = side.query ? fetchTimeline({ query: side.query, ...window }, "host", step, 1, signal) : everything;
   // Both together: one that nobody waits for would be an error of the page's own when the other is given up.
-  const [ownAnswer, wholeAnswer] = await Promise.all([own, everything]);
+  // Marks are told where there are some: a comparison does not fail for them.
+  const marks = fetchAnnotations(window.from, window.until, signal).then(({ annotations }) => annotations, () => []);
+  const [ownAnswer, wholeAnswer, events] = await Promise.all([own, everything, marks]);
   const series = buildSeries(ownAnswer, data, wholeAnswer);
-  return { series, window, watched: watchedMs(side, data, series.gaps), samples: 0 };
+  return { series, window, watched: watchedMs(side, data, series.gaps), samples: 0, events };
 }

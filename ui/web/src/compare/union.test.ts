@@ -1,7 +1,9 @@
 import { expect, test } from "vitest";
 import type { Diff, Flame } from "../api/types";
 import { childrenOf, frameOf } from "../flame/tree";
-import { compare, fromDiff, growth, unite } from "./union";
+import { matching, targetOf } from "../flame/transform";
+import { comparedHalves } from "./halves";
+import { compare, fromDiff, functionRows, growth, unite } from "./union";
 
 const KINDS = ["root", "group", "native", "truncated"];
 
@@ -72,6 +74,30 @@ test("functions are ranked by how much they surely changed", () => {
   expect(rows[0]!.low).toBeGreaterThan(0.25);
   const back = growth(unite(burst, calm), measure);
   expect(back[0]!.change).toBeCloseTo(-0.3);
+});
+
+const exposure = { a: 1000, b: 1000 };
+
+test("functions of both sides have their self and total times, and noise is no change", () => {
+  const rows = functionRows(compare(unite(calm, burst), measure, "b"), exposure);
+  const row = (name: string) => rows.find(({ frame }) => frame.name === name)!;
+  expect(row("redact")).toMatchObject({ selfA: 0, selfB: 0, totalA: 0, selfReal: false, totalReal: true });
+  expect([row("redact").totalB, row("match").selfB, row("main").totalA, row("main").totalB].map((value) => value.toFixed(2))).toEqual(["0.30", "0.30", "0.60", "0.91"]);
+  expect([row("scan").selfReal, row("scan").totalReal, row("match").selfReal]).toEqual([false, false, true]);
+  const twice = functionRows(compare(unite(flame({ "p;f;g;f": 10 }), flame({ "p;f;g;f": 10 })), measure, "b"), exposure);
+  expect(twice.find(({ frame }) => frame.name === "f")).toMatchObject({ totalA: 0.01, totalB: 0.01 });
+});
+
+test("a sandwich has the samples of both sides above and below its function", () => {
+  const compared = compare(unite(calm, burst), measure, "sum");
+  const main = Array.from({ length: compared.tree.count }, (_, i) => i).find((i) => frameOf(compared.tree, i).name === "main")!;
+  const { frames, frame } = compared.tree;
+  const { callers, callees } = comparedHalves(compared, matching(frames, targetOf(frames, frame[main] as number)), exposure)!;
+  const sides = ({ tree, a, b, real }: typeof callers) =>
+    childrenOf(tree, 0).map((node) => [frameOf(tree, node).name, a[node]!.toFixed(2), b[node]!.toFixed(2), real[node]]);
+  expect([callers.a[0]!.toFixed(2), callers.b[0]!.toFixed(2)]).toEqual(["0.60", "0.91"]);
+  expect(sides(callers)).toEqual([["web", "0.40", "0.70", 1], ["db", "0.20", "0.21", 0]]);
+  expect(sides(callees)).toEqual([["serve", "0.40", "0.40", 0], ["scan", "0.20", "0.21", 0], ["redact", "0.00", "0.30", 1]]);
 });
 
 test("shares of all samples take the load out of a comparison", () => {

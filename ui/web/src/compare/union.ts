@@ -1,7 +1,7 @@
 /** Two stack trees as one: each node knows how many samples of both sides passed it. */
 
 import type { Diff, Flame } from "../api/types";
-import { type FlameTree, buildTree } from "../flame/tree";
+import { type FlameTree, type Frame, buildTree, frameOf } from "../flame/tree";
 import type { WidthBy } from "../state/url";
 import { type Exposure, change, pValue, significant } from "./stats";
 
@@ -85,6 +85,9 @@ export interface Compared {
   /** By node of the tree. */
   a: Float64Array;
   b: Float64Array;
+  /** The part of them that ended in the node itself. */
+  ownA: Float64Array;
+  ownB: Float64Array;
   /** 1 where the difference is more than chance. */
   real: Uint8Array;
   /** The largest change of a group. */
@@ -121,7 +124,55 @@ export function compare(both: Both, { exposure, unit }: Measure, width: WidthBy)
     (tree.self as Float64Array)[i] = width === "a" ? (own.a[at] as number) : width === "b" ? (own.b[at] as number)
       : (own.a[at] as number) + (own.b[at] as number);
   });
-  return { tree, ...compared, real: significant(p), most };
+  return { tree, ...compared, ownA: order(own.a), ownB: order(own.b), real: significant(p), most };
+}
+
+/** A function of both sides. */
+export interface FunctionRow {
+  frame: Frame;
+  /** Its widest node. */
+  node: number;
+  selfA: number;
+  selfB: number;
+  /** A stack that goes through it twice counts once. */
+  totalA: number;
+  totalB: number;
+  /** Whether the differences are more than chance. */
+  selfReal: boolean;
+  totalReal: boolean;
+}
+
+/** All functions of a comparison; counts are values times `exposure`. */
+export function functionRows({ tree, a, b, ownA, ownB }: Compared, exposure: Exposure): FunctionRow[] {
+  const rows = new Map<number, FunctionRow>();
+  // By frame: where the outermost call that is being walked through ends.
+  const inside = new Map<number, number>();
+  for (let node = 1; node < tree.count; node++) {
+    const at = tree.frame[node] as number;
+    let row = rows.get(at);
+    if (!row) {
+      const frame = frameOf(tree, node);
+      if (frame.kind === "group" || frame.kind === "truncated") continue;
+      row = { frame, node, selfA: 0, selfB: 0, totalA: 0, totalB: 0, selfReal: false, totalReal: false };
+      rows.set(at, row);
+    }
+    if ((tree.total[node] as number) > (tree.total[row.node] as number)) row.node = node;
+    row.selfA += ownA[node] as number;
+    row.selfB += ownB[node] as number;
+    if (node < (inside.get(at) ?? 0)) continue;
+    inside.set(at, tree.end[node] as number);
+    row.totalA += a[node] as number;
+    row.totalB += b[node] as number;
+  }
+  const found = [...rows.values()];
+  const test = (a: number, b: number) => pValue(Math.round(a * exposure.a), Math.round(b * exposure.b), exposure);
+  const self = significant(found.map((row) => test(row.selfA, row.selfB)));
+  const total = significant(found.map((row) => test(row.totalA, row.totalB)));
+  found.forEach((row, i) => {
+    row.selfReal = self[i] === 1;
+    row.totalReal = total[i] === 1;
+  });
+  return found;
 }
 
 /** A function in the table of growth. */

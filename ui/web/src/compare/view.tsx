@@ -1,20 +1,22 @@
 /** Two selections, pins or files side by side: one graph of both, and the functions ranked by growth. */
 
-import { For, type JSX, Show, createEffect, on } from "solid-js";
+import { For, type JSX, Match, Show, Switch, createEffect, on } from "solid-js";
 import { changeText, cores, count, share } from "../format/number";
 import { range as rangeText } from "../format/time";
 import { Icon } from "../shell/icons";
 import { Menu } from "../shell/menu";
+import { Tabs } from "../shell/toolbar";
 import type { Explore } from "../state/explore";
 import type { History } from "../state/history";
 import type { ThemeState } from "../state/theme";
-import type { WidthBy } from "../state/url";
+import type { Tab, WidthBy } from "../state/url";
 import { DiffGraph } from "./graph";
 import { Lanes } from "./lanes";
 import { diverging } from "./palette";
 import type { Side } from "./sides";
 import { type Comparison, type Letter, createCompare } from "./state";
 import { GrowthTable } from "./table";
+import { DiffSandwich, DiffTop, DiffTree } from "./tables";
 
 /** A change of a value, as cores or as points of shares. */
 export const writeChange = (shares: boolean) => (a: number, b: number): string =>
@@ -44,11 +46,23 @@ export function ComparePage(props: { explore: Explore; history: History; theme: 
         <Lanes comparison={comparison} explore={explore} theme={props.theme} />
       </section>
       <Tools explore={explore} comparison={comparison} theme={props.theme} />
-      <div class="view"><DiffGraph explore={explore} comparison={comparison} theme={props.theme} /></div>
+      <div class="view" id="tab-panel" role="tabpanel" aria-labelledby={`tab-${tabOf(explore)}`}>
+        <Switch fallback={<DiffGraph explore={explore} comparison={comparison} theme={props.theme} />}>
+          <Match when={tabOf(explore) === "top"}><DiffTop explore={explore} comparison={comparison} theme={props.theme} /></Match>
+          <Match when={tabOf(explore) === "sandwich"}><DiffSandwich explore={explore} comparison={comparison} theme={props.theme} /></Match>
+          <Match when={tabOf(explore) === "tree"}><DiffTree explore={explore} comparison={comparison} theme={props.theme} /></Match>
+        </Switch>
+      </div>
       <GrowthTable explore={explore} comparison={comparison} />
     </main>
   );
 }
+
+/** The views of a comparison. */
+const TABS: [Tab, string][] = [["flame", "Flame graph"], ["top", "Top"], ["sandwich", "Sandwich"], ["tree", "Tree"]];
+
+/** Lanes and lines of source have no other side. */
+const tabOf = (explore: Explore): Tab => TABS.find(([tab]) => tab === explore.view().tab)?.[0] ?? "flame";
 
 /** Which side uses more, and by how much: from the samples, with nothing added. */
 function Headline(props: { explore: Explore; comparison: Comparison }): JSX.Element {
@@ -180,6 +194,7 @@ function Tools(props: { explore: Explore; comparison: Comparison; theme: ThemeSt
   const gradient = () => Array.from({ length: 13 }, (_, i) => colors().of((i - 6) / 6)).join(",");
   return (
     <div class="toolbar">
+      <Tabs explore={explore} tabs={TABS} chosen={tabOf(explore)} />
       <span class="diff-key" role="img" aria-label={`From blue, ${scale()} less, to orange, ${scale()} more; grey is within noise; solid underlines are new, dotted ones went away`}>
         −{scale()} <i class="scale" style={{ "background-image": `linear-gradient(90deg,${gradient()})` }} /> +{scale()}
         <span class="wide"><i class="swatch" style={{ "background-color": colors().noise }} />within noise</span>
@@ -227,6 +242,7 @@ function Tools(props: { explore: Explore; comparison: Comparison; theme: ThemeSt
         </output>
         <Show when={!explore.view().search}><kbd>/</kbd></Show>
       </div>
+      <Show when={tabOf(explore) === "flame"}>
       <div class="segments" role="group" aria-label="Orientation">
         <For each={["icicle", "flame"] as const}>
           {(way) => (
@@ -239,6 +255,7 @@ function Tools(props: { explore: Explore; comparison: Comparison; theme: ThemeSt
           )}
         </For>
       </div>
+      </Show>
       <div class="loading" classList={{ on: comparison.busy() }} role="progressbar" aria-label="Loading" aria-hidden={!comparison.busy()} />
     </div>
   );

@@ -15,33 +15,40 @@ const TAB_NAMES: [Tab, string][] = [
   ["flame", "Flame graph"], ["top", "Top"], ["sandwich", "Sandwich"], ["tree", "Tree"], ["lanes", "Lanes"], ["source", "Source"],
 ];
 
-export function Toolbar(props: { explore: Explore; theme: ThemeState }): JSX.Element {
-  const { explore } = props;
-  const tab = () => explore.view().tab;
+/** Tabs, as the ARIA practices have them: arrows walk along. */
+export function Tabs(props: { explore: Explore; tabs: readonly [Tab, string][]; chosen: Tab }): JSX.Element {
   const onTabKey = (event: KeyboardEvent) => {
     const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
-    const at = TAB_NAMES.findIndex(([id]) => id === tab());
-    const next = step && TAB_NAMES[(at + step + TAB_NAMES.length) % TAB_NAMES.length]?.[0];
+    const at = props.tabs.findIndex(([id]) => id === props.chosen);
+    const next = step && props.tabs[(at + step + props.tabs.length) % props.tabs.length]?.[0];
     if (!next) return;
     event.preventDefault();
-    explore.update({ tab: next });
+    props.explore.update({ tab: next });
     document.getElementById(`tab-${next}`)?.focus();
   };
   return (
+    <div class="tabs" role="tablist" aria-label="Views of the code" onKeyDown={onTabKey}>
+      <For each={props.tabs}>
+        {([id, name], i) => (
+          <button
+            type="button" role="tab" id={`tab-${id}`} aria-selected={props.chosen === id} aria-controls="tab-panel"
+            tabindex={props.chosen === id ? 0 : -1}
+            title={`${name} (${i() + 1})`} onClick={() => props.explore.update({ tab: id })}
+          >
+            {name}
+          </button>
+        )}
+      </For>
+    </div>
+  );
+}
+
+export function Toolbar(props: { explore: Explore; theme: ThemeState }): JSX.Element {
+  const { explore } = props;
+  const tab = () => explore.view().tab;
+  return (
     <div class="toolbar">
-      <div class="tabs" role="tablist" aria-label="Views of the code" onKeyDown={onTabKey}>
-        <For each={TAB_NAMES}>
-          {([id, name], i) => (
-            <button
-              type="button" role="tab" id={`tab-${id}`} aria-selected={tab() === id} aria-controls="tab-panel"
-              tabindex={tab() === id ? 0 : -1}
-              title={`${name} (${i() + 1})`} onClick={() => explore.update({ tab: id })}
-            >
-              {name}
-            </button>
-          )}
-        </For>
-      </div>
+      <Tabs explore={explore} tabs={TAB_NAMES} chosen={tab()} />
       <Crumbs explore={explore} />
       <Search explore={explore} />
       <Show when={tab() === "flame"}>
