@@ -66,7 +66,7 @@ export function Audit(props: { explore: Explore }): JSX.Element {
             <For each={rows()}>
               {(row) => (
                 <tr data-program={row.program.id} data-own={row.program.own} classList={{ own: row.program.own }}>
-                  <th scope="row"><b>{row.program.name || "(no name)"}</b> <span class="quiet">{row.program.own ? "Vesta's" : `#${row.program.id}`}</span></th>
+                  <th scope="row"><bdi><b>{row.program.name || "(no name)"}</b></bdi> <span class="quiet">{row.program.own ? "Vesta's" : `#${row.program.id}`}</span></th>
                   <td>{row.program.type}</td>
                   <td class="wide" title={row.program.attached.join("\n")}>{row.program.attached.join(", ") || (row.program.type === "perf_event" ? "perf event" : "")}</td>
                   <td class="wide" title={row.program.holders.map(({ pid, name }) => `${name} (${pid})`).join("\n")}>

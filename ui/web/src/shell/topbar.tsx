@@ -13,6 +13,8 @@ import { formatState, pathOf } from "../state/url";
 import type { Page } from "../state/url";
 import { Menu } from "./menu";
 
+const PAGE_NAMES = [["explore", "Explore"], ["compare", "Compare"], ["inventory", "Inventory"], ["audit", "Audit"]] as const;
+
 export interface TopBarProps {
   explore: Explore;
   history: History;
@@ -29,7 +31,7 @@ export function TopBar(props: TopBarProps): JSX.Element {
         <span>Vesta</span>
       </a>
       <nav class="wide" aria-label="Views">
-        <For each={[["explore", "Explore"], ["compare", "Compare"], ["inventory", "Inventory"], ["audit", "Audit"]] as const}>
+        <For each={PAGE_NAMES}>
           {([page, name]) => <PageLink explore={props.explore} page={page} name={name} />}
         </For>
       </nav>
@@ -44,14 +46,35 @@ export function TopBar(props: TopBarProps): JSX.Element {
       <CopyLink explore={props.explore} />
       <Export explore={props.explore} theme={props.theme} />
       <Theme theme={props.theme} />
-      <button type="button" class="button ghost" aria-label="Keys and help" title="Keys and help (?)" onClick={props.openHelp}>
+      <button type="button" class="button ghost wide" aria-label="Keys and help" title="Keys and help (?)" onClick={props.openHelp}>
         <Icon name="help" />
       </button>
+      <div class="narrow">
+        <Menu label="Views and help" class="button ghost" align="right" trigger={<Icon name="menu" />}>
+          {(close) => (
+            <>
+              <For each={PAGE_NAMES}>{([page, name]) => <PageLink explore={props.explore} page={page} name={name} class="item" done={close} />}</For>
+              <hr />
+              <button type="button" class="item" onClick={() => { close(); props.openFunctions(); }}>When did a function use CPU?</button>
+              <button type="button" class="item" onClick={() => { close(); props.openHelp(); }}>Keys and help</button>
+            </>
+          )}
+        </Menu>
+      </div>
     </header>
   );
 }
 
-function PageLink(props: { explore: Explore; page: Page; name: string }): JSX.Element {
+interface PageLinkProps {
+  explore: Explore;
+  page: Page;
+  name: string;
+  class?: string;
+  /** Called when it was followed. */
+  done?: () => void;
+}
+
+function PageLink(props: PageLinkProps): JSX.Element {
   const target = () => ({ ...props.explore.view(), page: props.page, zoom: 0, selected: 0, search: "", ...(props.page === "compare" ? {} : { a: "", b: "" }) });
   const href = () => {
     const query = formatState(target());
@@ -59,10 +82,11 @@ function PageLink(props: { explore: Explore; page: Page; name: string }): JSX.El
   };
   return (
     <a
-      href={href()} aria-current={props.explore.view().page === props.page ? "page" : undefined}
+      class={props.class} href={href()} aria-current={props.explore.view().page === props.page ? "page" : undefined}
       onClick={(event) => {
         if (event.ctrlKey || event.metaKey || event.shiftKey) return;
         event.preventDefault();
+        props.done?.();
         props.explore.update(target());
       }}
     >

@@ -164,6 +164,8 @@ function baselineName(context: CanvasRenderingContext2D, scene: TimelineScene, {
   const at = Math.floor((scale.span.until - offset - series.from) / series.step) - 2;
   const bucket = Math.min(at, series.observed.lastIndexOf(1));
   if (bucket < 0 || toX(scale, series.from + offset + bucket * series.step) < end - 60) return;
+  // The frame of the brush and its handles have that place.
+  if (scene.brush && toX(scale, scene.brush.until) > end - 60) return;
   context.font = FONTS.axis;
   context.textAlign = "right";
   context.textBaseline = "alphabetic";
