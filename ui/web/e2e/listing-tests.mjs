@@ -17,6 +17,9 @@ export function listingTests({ base, page, picture }) {
       const known = values.map(({ value }) => value).filter(Boolean);
       const listed = await rows.evaluateAll((all) => all.map((row) => row.dataset.path));
       assert.ok(listed.length > 0 && listed.every((path) => known.includes(path)), `${listed} are not all of ${known}`);
+      const { values: hosts } = await ask(base, "labels/host/values", { from: "0", until: String(Date.now() / 1000) });
+      const shown = await rows.locator("[data-hosts]").evaluateAll((all) => all.map((cell) => cell.title.split("\n")).flat().filter(Boolean));
+      assert.ok(shown.length > 0 && shown.every((name) => hosts.some(({ value }) => value === name)), `${shown} are not all of the hosts`);
       await picture("inventory");
       const first = listed[0];
       await page.getByLabel("Filter").fill(first);

@@ -1,7 +1,7 @@
 /** Draws a differential flame graph: fill and underline say what changed, grey what is no more than chance. */
 
 import type { Tokens } from "../color/tokens";
-import { type Rects, type View, type Viewport, rowTop, scaleOf } from "../flame/layout";
+import type { Rects, View, Viewport } from "../flame/layout";
 import { frameLabel, shortName } from "../flame/names";
 import { type Font, FONTS, fitted, textWidth } from "../flame/text";
 import { frameOf } from "../flame/tree";
@@ -117,19 +117,4 @@ function label(context: CanvasRenderingContext2D, scene: DiffScene, node: number
     context.fillText(change, x + w - 5, y + h / 2 + 1);
   }
   context.globalAlpha = 1;
-}
-
-/** The outline of a node, on a canvas above the frames. */
-export function drawOutline(context: CanvasRenderingContext2D, { compared: { tree }, view, port, tokens }: Pick<DiffScene, "compared" | "view" | "port" | "tokens">, node: number, lineWidth: number): void {
-  if (node < 0 || node >= tree.count) return;
-  const scale = scaleOf(view, port);
-  const start = tree.start[node] as number;
-  const left = Math.max(port.padLeft, port.padLeft + (start - view.x0) * scale);
-  const right = Math.min(port.width - port.padRight, port.padLeft + (start + (tree.total[node] as number) - view.x0) * scale);
-  if (right - left < 0.5) return;
-  context.strokeStyle = tokens.ink;
-  context.lineWidth = lineWidth;
-  context.beginPath();
-  context.roundRect(left - 0.5, rowTop(tree.depth[node] as number, port) - 0.5, right - left, port.rowHeight, 2);
-  context.stroke();
 }

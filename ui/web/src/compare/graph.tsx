@@ -4,12 +4,13 @@ import { type JSX, Show, createEffect, createMemo, createSignal, on, onCleanup, 
 import { tokens } from "../color/tokens";
 import { type View, type Viewport, between, contentHeight, emptyRects, hit, viewOf, visibleRects } from "../flame/layout";
 import { baseName, frameLabel, kindName } from "../flame/names";
+import { Outlines, outlineOf } from "../flame/outlines";
 import { type FlameTree, childrenOf, frameOf } from "../flame/tree";
 import { createPainter, createSize, prepared } from "../shell/canvas";
 import { HoverCard } from "../shell/hovercard";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
-import { changeLabel, drawDiff, drawOutline } from "./draw";
+import { changeLabel, drawDiff } from "./draw";
 import { diverging } from "./palette";
 import type { Comparison } from "./state";
 import type { Compared } from "./union";
@@ -23,7 +24,6 @@ export function DiffGraph(props: { explore: Explore; comparison: Comparison; the
   const { explore, comparison } = props;
   let host!: HTMLDivElement;
   let canvas!: HTMLCanvasElement;
-  let overlay!: HTMLCanvasElement;
   const size = createSize(() => host);
   const [scroll, setScroll] = createSignal(0);
   const [hovered, setHovered] = createSignal(-1);
@@ -56,16 +56,10 @@ export function DiffGraph(props: { explore: Explore; comparison: Comparison; the
     setFrames(rects.count);
   });
   createEffect(on([comparison.compared, comparison.matches, view, size, scroll, change, () => explore.view().orientation, props.theme.dark], paint));
-  const paintOverlay = createPainter(() => {
-    const compared = comparison.compared();
-    const context = prepared(overlay, size());
-    if (!context || !compared) return;
-    context.clearRect(0, 0, size().width, size().height);
-    const scene = { compared, view: view(), port: port(), tokens: tokens(props.theme.dark()) };
-    drawOutline(context, scene, hovered(), 1.25);
-    if (explore.view().selected) drawOutline(context, scene, comparison.selectedNode(), 1.75);
-  });
-  createEffect(on([comparison.compared, comparison.selectedNode, hovered, view, size, scroll, () => explore.view().orientation], paintOverlay));
+  const outline = (node: number) => {
+    const shown = tree();
+    return shown && outlineOf(shown, view(), port(), node);
+  };
   onMount(() => void Promise.all(["450 12px Inter", "600 12px Inter"].map((font) => document.fonts.load(font))).then(paint));
 
   let shown: FlameTree | undefined;
@@ -155,7 +149,7 @@ export function DiffGraph(props: { explore: Explore; comparison: Comparison; the
         }}
         onKeyDown={onKey}
       />
-      <canvas ref={overlay} class="overlay" aria-hidden="true" />
+      <Outlines selected={explore.view().selected ? outline(comparison.selectedNode()) : undefined} hovered={outline(hovered())} />
       <p id="focused-frame" class="unseen" aria-live="polite">{spoken()}</p>
       <Show when={comparison.compared() && hovered() >= 0 && hovered() < comparison.compared()!.tree.count && pointer()}>
         {(at) => <DiffCard comparison={comparison} compared={comparison.compared()!} node={hovered()} rootLabel={rootLabel()} by={explore.view().by} x={at().x} y={at().y} />}

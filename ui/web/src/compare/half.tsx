@@ -5,10 +5,11 @@ import { tokens } from "../color/tokens";
 import { createGestures } from "../flame/gestures";
 import { type Viewport, contentHeight, emptyRects, hit, viewOf, visibleRects } from "../flame/layout";
 import { frameLabel } from "../flame/names";
+import { Outlines, outlineOf } from "../flame/outlines";
 import { frameOf } from "../flame/tree";
 import { createPainter, createSize, prepared } from "../shell/canvas";
 import type { ThemeState } from "../state/theme";
-import { drawDiff, drawOutline } from "./draw";
+import { drawDiff } from "./draw";
 import { DiffCard } from "./graph";
 import { diverging } from "./palette";
 import type { Comparison } from "./state";
@@ -49,15 +50,12 @@ export function DiffHalf(props: DiffHalfProps): JSX.Element {
     const context = prepared(canvas, size());
     if (!context) return;
     visibleRects(tree(), view(), port(), rects);
-    const scene = { compared: props.compared, view: view(), port: port(), tokens: tokens(props.theme.dark()) };
     drawDiff(context, {
-      ...scene, rects, colors: diverging(props.theme.dark()), rootLabel: name(), matches: undefined, zoomed: 0,
+      compared: props.compared, view: view(), port: port(), tokens: tokens(props.theme.dark()), rects, colors: diverging(props.theme.dark()), rootLabel: name(), matches: undefined, zoomed: 0,
       change: writeChange(props.comparison.asShares()),
     });
-    if (!props.rootless) drawOutline(context, scene, 0, 1.75);
-    drawOutline(context, scene, hovered(), 1.25);
   });
-  createEffect(on([() => props.compared, size, scroll, hovered, props.theme.dark], paint));
+  createEffect(on([() => props.compared, size, scroll, props.theme.dark], paint));
   createEffect(on(() => props.compared, () => {
     setHovered(-1);
     scrollTo(scroll());
@@ -89,6 +87,7 @@ export function DiffHalf(props: DiffHalfProps): JSX.Element {
           if (node >= 0) props.onPick(node);
         }}
       />
+      <Outlines selected={props.rootless ? undefined : outlineOf(tree(), view(), port(), 0)} hovered={outlineOf(tree(), view(), port(), hovered())} />
       <Show when={hovered() >= 0 && hovered() < tree().count && pointer()}>
         {(at) => <DiffCard comparison={props.comparison} compared={props.compared} node={Math.max(0, hovered())} rootLabel={name()} by="" x={at().x} y={at().y} />}
       </Show>

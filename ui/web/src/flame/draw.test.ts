@@ -1,9 +1,10 @@
 import { beforeEach, expect, test, vi } from "vitest";
 import { palette } from "../color/bands";
 import { tokens } from "../color/tokens";
-import { FillCache, type Scene, drawFlame, drawOutlines } from "./draw";
+import { FillCache, type Scene, drawFlame } from "./draw";
 import { flameOf } from "./fixture";
 import { type Viewport, viewOf, visibleRects } from "./layout";
+import { outlineOf } from "./outlines";
 import { foldStartup } from "./startup";
 import { forgetWidths } from "./text";
 import { buildTree } from "./tree";
@@ -90,13 +91,10 @@ test("what a search does not find fades", () => {
   expect(texts.find(({ text }) => text === "miss")?.alpha).toBe(0.5);
 });
 
-test("outlines stand around the selected and the hovered node only", () => {
-  const what = scene({ "p;main": 60, "p;other": 40 });
-  const paper = recorder();
-  drawOutlines(paper.context, what, 2, -1);
-  expect(paper.outlines).toEqual([600]);
-  drawOutlines(paper.context, what, 2, 3);
-  expect(paper.outlines).toEqual([600, 400, 600]);
-  drawOutlines(paper.context, what, -1, 99);
-  expect(paper.outlines).toHaveLength(3);
+test("outlines stand around a node as far as it is in sight", () => {
+  const { tree, view } = scene({ "p;main": 60, "p;other": 40 });
+  expect(outlineOf(tree, view, port, 2)).toEqual({ left: -1.5, top: 38.5, width: 602, height: 22 });
+  expect(outlineOf(tree, view, port, 3)).toMatchObject({ left: 598.5, width: 402 });
+  expect(outlineOf(tree, viewOf(tree, 2), port, 3)).toBeUndefined();
+  expect([outlineOf(tree, view, port, -1), outlineOf(tree, view, port, 99)]).toEqual([undefined, undefined]);
 });

@@ -5,7 +5,6 @@ import type { Tokens } from "../color/tokens";
 import { share } from "../format/number";
 import type { Coloring } from "../state/url";
 import type { Rects, View, Viewport } from "./layout";
-import { rowTop, scaleOf } from "./layout";
 import { frameLabel, shortName } from "./names";
 import { type Brush, frameFill, paintFrame } from "./paint";
 import { type Font, FONTS, fits, fitted, roughWidth } from "./text";
@@ -96,15 +95,6 @@ function paintSliver(
   context.globalAlpha = 1;
 }
 
-/** Draws the outlines of the selected and the hovered node, -1 for none, on a canvas above the frames. */
-export function drawOutlines(
-  context: CanvasRenderingContext2D, scene: Pick<Scene, "tree" | "view" | "port" | "tokens">, selected: number, hovered: number,
-): void {
-  context.clearRect(0, 0, scene.port.width, scene.port.height);
-  outline(context, scene, hovered, 1.25);
-  outline(context, scene, selected, 1.75);
-}
-
 function paintNode(
   brush: Brush, scene: Scene, fill: string, node: number, x: number, y: number, w: number, h: number,
 ): void {
@@ -156,23 +146,4 @@ function label(
     context.fillText(part, x + w - 5, middle);
   }
   context.globalAlpha = 1;
-}
-
-function outline(
-  context: CanvasRenderingContext2D, scene: Pick<Scene, "tree" | "view" | "port" | "tokens">, node: number, lineWidth: number,
-): void {
-  const { tree, view, port, tokens } = scene;
-  if (node < 0 || node >= tree.count) return;
-  const scale = scaleOf(view, port);
-  const start = tree.start[node] as number;
-  const left = Math.max(port.padLeft, port.padLeft + (start - view.x0) * scale);
-  const right = Math.min(
-    port.width - port.padRight, port.padLeft + (start + (tree.total[node] as number) - view.x0) * scale,
-  );
-  if (right - left < 0.5) return;
-  context.strokeStyle = tokens.ink;
-  context.lineWidth = lineWidth;
-  context.beginPath();
-  context.roundRect(left - 0.5, rowTop(tree.depth[node] as number, port) - 0.5, right - left, port.rowHeight, 2);
-  context.stroke();
 }

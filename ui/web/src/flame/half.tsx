@@ -7,7 +7,8 @@ import { createPainter, createSize, prepared } from "../shell/canvas";
 import { HoverCard } from "../shell/hovercard";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
-import { FillCache, drawFlame, drawOutlines } from "./draw";
+import { FillCache, drawFlame } from "./draw";
+import { Outlines, outlineOf } from "./outlines";
 import { createGestures } from "./gestures";
 import { type Viewport, contentHeight, emptyRects, hit, viewOf, visibleRects } from "./layout";
 import { frameLabel } from "./names";
@@ -33,7 +34,6 @@ interface HalfProps {
 export function Half(props: HalfProps): JSX.Element {
   let host!: HTMLDivElement;
   let canvas!: HTMLCanvasElement;
-  let overlay!: HTMLCanvasElement;
   const { explore } = props;
   const size = createSize(() => host);
   const [scroll, setScroll] = createSignal(0);
@@ -70,13 +70,6 @@ export function Half(props: HalfProps): JSX.Element {
     }, fills);
   });
   createEffect(on([() => props.tree, size, scroll, fonts, colors, matches, contrast, () => explore.view().coloring], paint));
-  const paintOverlay = createPainter(() => {
-    const context = prepared(overlay, size());
-    if (!context) return;
-    drawOutlines(context, { tree: props.tree, view: view(), port: port(), tokens: tokens(props.theme.dark(), forced()) },
-      props.rootless ? -1 : 0, hovered());
-  });
-  createEffect(on([() => props.tree, size, scroll, hovered, colors], paintOverlay));
   createEffect(on(() => props.tree, () => {
     setHovered(-1);
     scrollTo(scroll());
@@ -111,7 +104,7 @@ export function Half(props: HalfProps): JSX.Element {
           if (node >= 0) props.onPick(node);
         }}
       />
-      <canvas ref={overlay} class="overlay" aria-hidden="true" />
+      <Outlines selected={props.rootless ? undefined : outlineOf(props.tree, view(), port(), 0)} hovered={outlineOf(props.tree, view(), port(), hovered())} />
       <Show when={hovered() >= 0 && hovered() < props.tree.count && pointer()}>
         {(at) => (
           <HoverCard x={at().x} y={at().y}>

@@ -9,7 +9,8 @@ import { createBefore } from "../state/before";
 import type { Explore } from "../state/explore";
 import type { History } from "../state/history";
 import type { ThemeState } from "../state/theme";
-import { FillCache, drawFlame, drawOutlines } from "./draw";
+import { FillCache, drawFlame } from "./draw";
+import { Outlines, outlineOf } from "./outlines";
 import { createGestures } from "./gestures";
 import {
   type View, type Viewport, between, contentHeight, emptyRects, fromParts, hit, panned, scaleOf, toParts, viewOf,
@@ -39,7 +40,6 @@ export function FlameGraph(props: { explore: Explore; history: History; theme: T
   const before = createBefore(explore, props.history);
   let host!: HTMLDivElement;
   let canvas!: HTMLCanvasElement;
-  let overlay!: HTMLCanvasElement;
   const size = createSize(() => host);
   const [scroll, setScroll] = createSignal(0);
   const [hovered, setHovered] = createSignal(-1);
@@ -97,14 +97,10 @@ export function FlameGraph(props: { explore: Explore; history: History; theme: T
     on([tree, view, size, scroll, fonts, colors, rootLabel, explore.marked, explore.zoomNode, orientation, coloring, contrast], paint),
   );
   // The pointer moves often, and needs no new picture of all frames.
-  const paintOverlay = createPainter(() => {
+  const outline = (node: number) => {
     const shown = tree();
-    const context = prepared(overlay, size());
-    if (!context || !shown) return;
-    drawOutlines(context, { tree: shown, view: view(), port: port(), tokens: toneOf() },
-      explore.view().selected ? explore.selectedNode() : -1, hovered());
-  });
-  createEffect(on([tree, view, size, scroll, hovered, colors, explore.selectedNode, orientation], paintOverlay));
+    return shown && outlineOf(shown, view(), port(), node);
+  };
 
   const { keep, letGo } = followView(explore, tree, view, setView);
   const zoom = (node: number) => {
@@ -201,7 +197,7 @@ export function FlameGraph(props: { explore: Explore; history: History; theme: T
         data-view={[view().x0, view().x1].join(" ")} data-scroll={scroll()}
         onClick={onClick} onKeyDown={onKey} onDblClick={() => zoom(0)}
       />
-      <canvas ref={overlay} class="overlay" aria-hidden="true" />
+      <Outlines selected={explore.view().selected ? outline(explore.selectedNode()) : undefined} hovered={outline(hovered())} />
       <p id="focused-frame" class="unseen" aria-live={explore.live() ? "off" : "polite"}>
         <Show when={tree()}>{(shown) => <>{spoken(explore, shown(), explore.selectedNode(), rootLabel())}</>}</Show>
       </p>

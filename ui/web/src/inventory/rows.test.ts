@@ -5,7 +5,7 @@ import { buildTree } from "../flame/tree";
 import { inventoryOf } from "./rows";
 
 const timeline: Timeline = {
-  from_ms: 1000, until_ms: 5000, step_ms: 1000, period_ns: 1e7, by: "exe", other: { groups: 0, total: 0, samples: [] }, complete: [], lost: [], skipped: [],
+  from_ms: 1000, until_ms: 5000, step_ms: 1000, period_ns: 1e7, by: "exe", other: { groups: 0, total: 0, samples: [] }, complete: [], lost: [], rates: [], skipped: [],
   groups: [
     { value: "/bin/a", total: 30, samples: [0, 10, 20, 0] }, { value: "/bin/b", total: 50, samples: [50, 0, 0, 0] },
     { value: "", total: 9, samples: [9, 0, 0, 0] },
@@ -21,6 +21,11 @@ test("programs have their time line, other code what ended in it", () => {
     ["/bin/b", true, 0.5], ["/bin/a", true, 0.3], ["/lib/c.so", false, 0.6],
   ]);
   expect(rows.map(({ first, last }) => [first, last])).toEqual([[1000, 2000], [2000, 4000], [undefined, undefined]]);
+});
+
+test("a file is on the hosts that its code ran on", () => {
+  const hosts = Object.fromEntries(inventoryOf(timeline, tree, 1e7).map((row) => [row.path, row.hosts]));
+  expect(hosts).toEqual({ "/bin/a": ["a"], "/bin/b": ["b"], "/lib/c.so": ["a", "b"] });
 });
 
 test("symbols are the share of samples whose function has a name", () => {

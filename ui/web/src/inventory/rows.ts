@@ -20,6 +20,8 @@ export interface InventoryRow {
   buildIds: readonly string[];
   /** Share of the file's samples whose function has a name, 0…1; undefined where none ended in it. */
   named: number | undefined;
+  /** Hosts on which its code ran, in the order of their names. */
+  hosts: readonly string[];
 }
 
 interface Code {
@@ -27,24 +29,27 @@ interface Code {
   named: number;
   buildIds: Set<string>;
   packages: Map<string, number>;
+  hosts: Set<string>;
 }
 
 /** A function without a name is called by its place. */
 const UNNAMED = /^\[[^\]]*\+0x[0-9a-f]+\]$/;
 
-/** Files by path, with the samples that ended in them. */
+/** Files by path, with the samples that ended in them and the groups of the tree, its hosts, that they are in. */
 export function codeOf(tree: FlameTree): Map<string, Code> {
   const files = new Map<string, Code>();
   const byFrame = new Float64Array(tree.frames.length);
   for (let node = 0; node < tree.count; node++) byFrame[tree.frame[node] as number]! += tree.self[node] as number;
   const used = new Uint8Array(tree.frames.length);
+  const paths: string[] = [];
   for (let node = 1; node < tree.count; node++) {
     const at = tree.frame[node] as number;
     if (used[at]) continue;
     used[at] = 1;
     const frame = frameOf(tree, node);
     if (!frame.binary) continue;
-    const file = files.get(frame.binary) ?? { samples: 0, named: 0, buildIds: new Set<string>(), packages: new Map<string, number>() };
+    paths[at] = frame.binary;
+    const file = files.get(frame.binary) ?? { samples: 0, named: 0, buildIds: new Set<string>(), packages: new Map<string, number>(), hosts: new Set<string>() };
     files.set(frame.binary, file);
     const samples = byFrame[at] as number;
     file.samples += samples;
@@ -52,6 +57,11 @@ export function codeOf(tree: FlameTree): Map<string, Code> {
     if (frame.buildId) file.buildIds.add(frame.buildId);
     const name = packageOf(frame);
     if (name) file.packages.set(name, (file.packages.get(name) ?? 0) + samples);
+  }
+  let host = "";
+  for (let node = 1; node < tree.count; node++) {
+    if (tree.parent[node] === 0) host = frameOf(tree, node).name;
+    files.get(paths[tree.frame[node] as number] ?? "")?.hosts.add(host);
   }
   return files;
 }
@@ -66,6 +76,7 @@ export function inventoryOf(timeline: Timeline, tree: FlameTree, periodNs: numbe
     return {
       package: file ? widest(file.packages) : "", buildIds: [...(file?.buildIds ?? [])],
       named: file && file.samples > 0 ? file.named / file.samples : undefined,
+      hosts: [...(file?.hosts ?? [])].filter(Boolean).sort(),
     };
   };
   const programs = timeline.groups.filter(({ value }) => value).map(({ value, total, samples }): InventoryRow => {

@@ -40,7 +40,7 @@ export function Inventory(props: { explore: Explore }): JSX.Element {
     try {
       const found = await requests.run(async (signal) => {
         const timeline = await fetchTimeline({ query, from, until: from + Math.ceil((all.until - from) / step) * step }, "exe", step, PROGRAMS, signal);
-        const { tree, facts } = readAnswer(await fetchFlameBytes({ query, ...all }, "exe", NODES, signal));
+        const { tree, facts } = readAnswer(await fetchFlameBytes({ query, ...all }, "host", NODES, signal));
         return inventoryOf(timeline, tree, facts.period_ns);
       });
       if (!found) return;
@@ -60,7 +60,7 @@ export function Inventory(props: { explore: Explore }): JSX.Element {
 
   const found = createMemo(() => {
     const wanted = filter().trim().toLowerCase();
-    return (rows() ?? []).filter(({ path, package: name, buildIds }) => [path, name, ...buildIds].some((text) => text.toLowerCase().includes(wanted)));
+    return (rows() ?? []).filter(({ path, package: name, buildIds, hosts }) => [path, name, ...buildIds, ...hosts].some((text) => text.toLowerCase().includes(wanted)));
   });
   const show = (row: InventoryRow) => {
     const { query } = explore.view();
@@ -80,7 +80,7 @@ export function Inventory(props: { explore: Explore }): JSX.Element {
             {(all) => <>{count(all().filter(({ program }) => program).length, "program")} and {count(all().filter(({ program }) => !program).length, "other file")} used CPU since {since(span()?.from ?? 0, explore.now())}</>}
           </Show>
         </p>
-        <input type="text" aria-label="Filter" placeholder="Path, package or build ID" spellcheck={false} value={filter()} onInput={(event) => setFilter(event.currentTarget.value)} />
+        <input type="text" aria-label="Filter" placeholder="Path, package, host or build ID" spellcheck={false} value={filter()} onInput={(event) => setFilter(event.currentTarget.value)} />
       </header>
       <Show when={refused()}><p class="failure" role="alert">{refused()}</p></Show>
       <div class="scroll" tabindex="0" role="region" aria-label="What ran">
@@ -89,7 +89,7 @@ export function Inventory(props: { explore: Explore }): JSX.Element {
           <thead>
             <tr>
               <th scope="col">File</th><th scope="col" class="wide">Package</th><th scope="col" class="number">CPU time</th><th scope="col" class="strip-column">Presence</th>
-              <th scope="col" class="wide">First seen</th><th scope="col" class="wide">Last seen</th><th scope="col" class="wide number">Named</th><th scope="col" class="wide">Build ID</th>
+              <th scope="col" class="wide">First seen</th><th scope="col" class="wide">Last seen</th><th scope="col" class="wide">Hosts</th><th scope="col" class="wide number">Named</th><th scope="col" class="wide">Build ID</th>
             </tr>
           </thead>
           <tbody>
@@ -102,6 +102,7 @@ export function Inventory(props: { explore: Explore }): JSX.Element {
                   <td class="strip-column"><Show when={row.program} fallback={<span class="quiet">in programs</span>}><Presence samples={row.presence} /></Show></td>
                   <td class="wide">{row.first === undefined ? "" : since(row.first, explore.now())}</td>
                   <td class="wide">{row.last === undefined ? "" : since(Math.min(row.last, explore.now()), explore.now())}</td>
+                  <td class="wide" data-hosts={row.hosts.length} title={row.hosts.join("\n")}>{row.hosts.length > 1 ? count(row.hosts.length, "host") : row.hosts[0]}</td>
                   <td class="wide number">{row.named === undefined ? "" : share(row.named)}</td>
                   <td class="wide mono" title={row.buildIds.join("\n")}>{row.buildIds[0]?.slice(0, 12)}{row.buildIds.length > 1 ? ` +${row.buildIds.length - 1}` : ""}</td>
                 </tr>
