@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use ulid::Ulid;
 
 use crate::cache::{DICTIONARY_BYTES, size_of_profile};
-use crate::model::{NodeId, Preorder, Profile, ProfileBuilder};
+use crate::model::{Functions, NodeId, Preorder, Profile, ProfileBuilder};
 
 /// What is known of a segment.
 pub(crate) struct Known {
@@ -86,6 +86,8 @@ pub(crate) struct Inner {
     preorder: Option<Arc<Preorder>>,
     /// Nodes when a query last asked for it.
     asked: usize,
+    /// Its frames by function, as far as flame graphs have asked for them.
+    pub(crate) functions: Functions,
 }
 
 impl Dictionary {
@@ -139,11 +141,22 @@ impl Dictionary {
         Some(preorder)
     }
 
+    /// The tree, whose functions are those of all of its frames.
+    pub(crate) fn with_functions(&self) -> RwLockReadGuard<'_, Inner> {
+        {
+            let mut inner = self.write();
+            let Inner { all, functions, .. } = &mut *inner;
+            functions.follow(all);
+        }
+        // Should it grow in between, then by nodes that nobody who waits here has counted.
+        self.read()
+    }
+
     /// Memory that it takes, bytes.
     pub(crate) fn bytes(&self) -> u64 {
         let inner = self.read();
         let preorder = inner.preorder.as_ref().map_or(0, |preorder| preorder.bytes());
-        inner.all.bytes() + inner.of_segments + preorder
+        inner.all.bytes() + inner.of_segments + preorder + inner.functions.bytes()
     }
 
     /// How much of that is more than its share of the store's memory.

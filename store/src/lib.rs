@@ -43,8 +43,8 @@ pub use pins::Pin;
 pub use policy::{Policy, Tier};
 pub use query::{
     Answer, BadLanes, Cancel, Comparison, FunctionHistory, FunctionName, FunctionTimes, Group, HeatMap, Lane,
-    Lanes, LanesBy, Limits, Offsets, OtherGroups, OtherLanes, Progress, Reading, Selector, SelectorError,
-    Side, TimeError, TimeRange, Timeline, label_text, parse_time,
+    Lanes, LanesBy, Limits, Offsets, OtherGroups, OtherLanes, Progress, Rate, Reading, Selector,
+    SelectorError, Side, TimeError, TimeRange, Timeline, label_text, parse_time,
 };
 pub use retention::{Removed, Retention};
 pub use segment::SegmentInfo;

@@ -74,7 +74,7 @@ impl Preorder {
 }
 
 /// By frame of `from`, the ones that are used: their handles in `to`, which takes them over with their texts and files.
-fn take_frames(to: &mut ProfileBuilder, from: &ProfileBuilder, is_used: &[bool]) -> Vec<FrameId> {
+pub(super) fn take_frames(to: &mut ProfileBuilder, from: &ProfileBuilder, is_used: &[bool]) -> Vec<FrameId> {
     let used =
         || from.frames.items.iter().zip(is_used).filter(|(_, is_used)| **is_used).map(|(frame, _)| frame);
     let mut is_wanted = vec![false; from.strings.len()];

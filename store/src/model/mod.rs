@@ -6,6 +6,7 @@
 mod builder;
 mod extract;
 mod frames;
+mod functions;
 mod import;
 mod journal;
 mod late_names;
@@ -18,6 +19,8 @@ pub(crate) use builder::Who;
 pub use builder::{Keep, ProfileBuilder};
 pub(crate) use extract::Preorder;
 pub use frames::{Binary, BinaryId, Frame, FrameId, FrameKind, Unwound};
+pub use functions::{FunctionNode, FunctionTree};
+pub(crate) use functions::{Functions, GroupCounts};
 pub(crate) use journal::Entry;
 pub(crate) use late_names::nameless;
 pub use late_names::{LateName, LateNames};

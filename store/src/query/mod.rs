@@ -30,4 +30,4 @@ pub use profile::Answer;
 pub use selector::{Selector, SelectorError};
 pub(crate) use time::MAX_TIME_MS;
 pub use time::{TimeError, TimeRange, parse_span, parse_time};
-pub use timeline::{Group, OtherGroups, Timeline};
+pub use timeline::{Group, OtherGroups, Rate, Timeline};

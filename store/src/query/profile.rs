@@ -6,7 +6,7 @@ use super::{Selected, Selector, TimeRange};
 use crate::catalog::Skipped;
 use crate::error::Result;
 use crate::handle::Store;
-use crate::model::{Keep, Profile, ProfileBuilder, Row};
+use crate::model::{FunctionTree, Keep, Profile, ProfileBuilder, Row};
 use crate::segment::LoadError;
 
 /// A query starts over when a segment vanishes under it (merged or past its retention), at most this often.
@@ -64,6 +64,26 @@ impl Store {
         self.counted(selector, range, columns, Some(label))
     }
 
+    /// The same by function, with the largest nodes alone, at most `most` of them with the root: what a flame graph shows. `by_value` says of
+    /// what the samples are of whether they weigh what their values say.
+    ///
+    /// Neither a profile nor names are made of what is not shown, which takes a fraction of [`Store::query_by`].
+    ///
+    /// # Errors
+    /// As [`Store::query`].
+    pub fn function_tree(
+        &self,
+        selector: &Selector,
+        range: TimeRange,
+        label: &str,
+        most: usize,
+        by_value: impl FnOnce(&Profile) -> bool,
+    ) -> Result<(FunctionTree, Reading)> {
+        let columns = Columns { node: true, value: true, status: true, ..Groups::columns(label) };
+        let (merged, reading) = self.merged(selector, range, columns, Some(label))?;
+        Ok((merged.finish_tree((range.from_ms, range.until_ms), label, most, by_value), reading))
+    }
+
     fn counted(
         &self,
         selector: &Selector,
@@ -71,13 +91,23 @@ impl Store {
         columns: Columns,
         by: Option<&str>,
     ) -> Result<Answer> {
+        let (merged, reading) = self.merged(selector, range, columns, by)?;
+        Ok(Answer::new(merged.finish(range.from_ms, range.until_ms), reading))
+    }
+
+    fn merged(
+        &self,
+        selector: &Selector,
+        range: TimeRange,
+        columns: Columns,
+        by: Option<&str>,
+    ) -> Result<(Merged, Reading)> {
         let dictionary = self.dictionary();
         let rough = Rough::without_times(by.is_some_and(|by| by != "host"));
         let need = Need::Places(dictionary.clone());
         let query = Query { store: self, selector, range, columns, need, rough };
         let new = |tables: &Tables| StackCounts::new(tables, columns, by);
-        let (merged, reading) = query.run(new, || Merged::new(dictionary.clone(), range.as_range(), by))?;
-        Ok(Answer::new(merged.finish(range.from_ms, range.until_ms), reading))
+        query.run(new, || Merged::new(dictionary.clone(), range.as_range(), by))
     }
 
     /// Every selected row of a range, each segment decoded whole.

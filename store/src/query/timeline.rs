@@ -1,5 +1,7 @@
 //! Samples over time, stacked by a label.
 
+use std::collections::BTreeMap;
+
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,9 @@ pub struct Timeline {
     pub complete: Vec<u64>,
     /// Samples lost, whatever the selector, in the bucket their window starts in.
     pub lost: Vec<u64>,
+    /// How often samples were taken, from the first bucket with any on, and where that changed.
+    #[serde(default)]
+    pub rates: Vec<Rate>,
     /// Segments left out.
     pub skipped: Vec<Skipped>,
 }
@@ -50,6 +55,15 @@ pub struct Group {
     pub total: u64,
     /// Samples by bucket.
     pub samples: Vec<u64>,
+}
+
+/// How often samples are taken from some time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Start of the bucket, Unix milliseconds.
+    pub time_ms: i64,
+    /// CPU time that one sample stands for.
+    pub period_ns: i64,
 }
 
 /// Samples of all groups beyond the top ones.
@@ -128,8 +142,13 @@ impl Store {
 struct TimeCounts {
     buckets: Buckets,
     groups: Groups,
-    /// The group that is being counted, by bucket, and the buckets in use.
-    current: u32,
+    /// By series: which of `rates` it is sampled at.
+    rate_of: Vec<usize>,
+    rates: Vec<i64>,
+    /// By rate: samples by bucket.
+    by_rate: Vec<Vec<u64>>,
+    /// The group and the rate that are being counted, by bucket, and the buckets in use.
+    current: (u32, usize),
     dense: Vec<u64>,
     touched: Vec<u32>,
     /// Only buckets with samples: by process id there can be many thousand groups.
@@ -140,10 +159,22 @@ struct TimeCounts {
 
 impl TimeCounts {
     fn new(tables: &Profile, by: &str, buckets: Buckets) -> Self {
+        let mut rates = Vec::new();
+        let mut rate = |id| {
+            let period = tables.period_ns(SeriesId(id));
+            rates.iter().position(|known| *known == period).unwrap_or_else(|| {
+                rates.push(period);
+                rates.len() - 1
+            })
+        };
+        let rate_of = (0..tables.series.len() as u32).map(&mut rate).collect();
         Self {
             buckets,
             groups: Groups::new(tables, by),
-            current: 0,
+            rate_of,
+            by_rate: vec![vec![0; buckets.len()]; rates.len()],
+            rates,
+            current: (0, 0),
             dense: vec![0; buckets.len()],
             touched: Vec::new(),
             counts: FxHashMap::default(),
@@ -155,7 +186,9 @@ impl TimeCounts {
     fn flush(&mut self) {
         for bucket in self.touched.drain(..) {
             let samples = std::mem::take(&mut self.dense[bucket as usize]);
-            *self.counts.entry((self.current, bucket)).or_default() += samples;
+            *self.counts.entry((self.current.0, bucket)).or_default() += samples;
+            let sum = &mut self.by_rate[self.current.1][bucket as usize];
+            *sum = sum.saturating_add(samples);
         }
     }
 }
@@ -166,9 +199,10 @@ impl Count for TimeCounts {
         for run in batch.runs {
             for row in run.rows.clone() {
                 let group = self.groups.place(batch, run.series, row)?;
-                if group != self.current {
+                let place = (group, self.rate_of[run.series.0 as usize]);
+                if place != self.current {
                     self.flush();
-                    self.current = group;
+                    self.current = place;
                 }
                 let is_complete = batch.status.get(row) == complete.0;
                 batch.each_time(row, |time, samples| {
@@ -194,7 +228,7 @@ impl Count for TimeCounts {
     }
 
     fn bytes(&self) -> u64 {
-        let buckets = self.buckets.len() * 20 + self.by_series.len() * 8;
+        let buckets = self.buckets.len() * (20 + 8 * self.rates.len()) + self.by_series.len() * 16;
         (buckets + self.counts.capacity() * 17) as u64 + self.groups.bytes()
     }
 }
@@ -207,6 +241,8 @@ struct Merged {
     complete: Vec<u64>,
     lost: Vec<u64>,
     periods: FxHashMap<i64, u64>,
+    /// Samples by rate and bucket.
+    rates: BTreeMap<i64, Vec<u64>>,
 }
 
 impl Merged {
@@ -218,6 +254,7 @@ impl Merged {
             complete: vec![0; buckets.len()],
             lost: vec![0; buckets.len()],
             periods: FxHashMap::default(),
+            rates: BTreeMap::new(),
         }
     }
 }
@@ -237,6 +274,13 @@ impl Merge<TimeCounts> for Merged {
         for (sum, samples) in self.complete.iter_mut().zip(part.complete) {
             *sum = sum.saturating_add(samples);
         }
+        for (period, samples) in part.rates.into_iter().zip(part.by_rate) {
+            if period == 0 || samples.iter().all(|samples| *samples == 0) {
+                continue;
+            }
+            let sums = self.rates.entry(period).or_insert_with(|| vec![0; self.complete.len()]);
+            sums.iter_mut().zip(samples).for_each(|(sum, samples)| *sum = sum.saturating_add(samples));
+        }
         for (series, samples) in part.by_series.into_iter().enumerate().filter(|(_, samples)| *samples > 0) {
             let sum = self.periods.entry(tables.period_ns(SeriesId(series as u32))).or_default();
             *sum = sum.saturating_add(samples);
@@ -251,8 +295,27 @@ impl Merge<TimeCounts> for Merged {
     }
 
     fn bytes(&self) -> u64 {
-        (self.counts.capacity() * 17 + self.groups.len() * 96 + self.complete.len() * 16) as u64
+        let buckets = self.complete.len() * (16 + 8 * self.rates.len());
+        (self.counts.capacity() * 17 + self.groups.len() * 96 + buckets) as u64
     }
+}
+
+/// Where the rate changed: where one is not used any more, and another one is. Several hosts may have several.
+fn changes(rates: &BTreeMap<i64, Vec<u64>>, buckets: Buckets) -> Vec<Rate> {
+    let mut changes: Vec<Rate> = Vec::new();
+    for bucket in 0..buckets.len() {
+        let used = |period: i64, bucket: usize| rates.get(&period).is_some_and(|samples| samples[bucket] > 0);
+        if changes.last().is_some_and(|last| used(last.period_ns, bucket)) {
+            continue;
+        }
+        let most = rates.iter().filter(|(_, samples)| samples[bucket] > 0);
+        let Some((period, _)) = most.max_by_key(|(_, samples)| samples[bucket]) else { continue };
+        // Both can be of the bucket in which it changed.
+        let before = bucket.checked_sub(1).filter(|before| used(*period, *before)).unwrap_or(bucket);
+        let time_ms = buckets.range.from_ms + before as i64 * buckets.step_ms;
+        changes.push(Rate { time_ms, period_ns: *period });
+    }
+    changes
 }
 
 impl Merged {
@@ -281,6 +344,7 @@ impl Merged {
                 }
             }
         }
+        let rates = changes(&self.rates, self.buckets);
         let period_ns = self.periods.into_iter().max_by_key(|(period, samples)| (*samples, *period));
         Timeline {
             from_ms: self.buckets.range.from_ms,
@@ -292,6 +356,7 @@ impl Merged {
             other,
             complete: self.complete,
             lost: self.lost,
+            rates,
             skipped: reading.skipped,
         }
     }

@@ -1,7 +1,7 @@
 //! From a profile to its flame tree.
 
 use rustc_hash::FxHashMap;
-use store::model::{Binary, Frame, FrameId, NodeId, Profile, Row, StringId, Unwound};
+use store::model::{Binary, Frame, FrameId, FunctionTree, NodeId, Profile, Row, StringId, Unwound};
 use store::{Comparison, Side};
 
 use super::{FlameFrame, FlameTree, GroupBy, NodeKind, Weight};
@@ -20,7 +20,32 @@ pub(crate) fn build_alike(profile: &Profile, by: &GroupBy, writing: Option<Writi
     let mut merge = Merge::new(profile, writing);
     let leaves = merge.leaves(by, weight);
     let leaves = leaves.iter().map(|(part, row)| (*part, weight.row(row)));
-    merge.finish(&leaves.collect::<Vec<_>>(), None)
+    merge.finish(&leaves.collect::<Vec<_>>(), None, None)
+}
+
+/// The flame tree of sums by function.
+pub fn build_summed(sums: &FunctionTree) -> FlameTree {
+    let mut merge = Merge::new(&sums.code, None);
+    let mut frames = vec![0; sums.functions.len()];
+    for (id, function) in sums.functions.iter().enumerate() {
+        // Those of one function are one merged frame.
+        frames[*function as usize] = merge.frame(FrameId(id as u32));
+    }
+    let mut own = vec![(0, sums.pruned)];
+    let mut pruned = own.clone();
+    for node in &sums.nodes {
+        let (parent, frame, depth) = match node.parent {
+            None => (0, merge.named_frame(NodeKind::Group, &sums.groups[node.what as usize]), 1),
+            Some(parent) => {
+                (parent + 1, frames[node.what as usize], merge.parts[parent as usize + 1].depth + 1)
+            }
+        };
+        let part = merge.parts.len() as u32;
+        merge.parts.push(Part { parent, frame, depth });
+        own.push((part, node.own));
+        pruned.push((part, node.pruned));
+    }
+    merge.finish(&own, None, Some(&pruned))
 }
 
 /// The flame tree of two profiles together, which says how much of each node is of the one before.
@@ -31,7 +56,7 @@ pub fn build_comparison(comparison: &Comparison, by: &GroupBy) -> FlameTree {
     let all: Vec<_> = leaves.iter().map(|(part, row)| (*part, weight.row(row))).collect();
     let before = leaves.iter().filter(|(_, row)| comparison.side(row) == Side::Before);
     let before: Vec<_> = before.map(|(part, row)| (*part, weight.row(row))).collect();
-    merge.finish(&all, Some(&before))
+    merge.finish(&all, Some(&before), None)
 }
 
 fn group_rows<'a>(profile: &'a Profile, by: &GroupBy, weight: Weight) -> Vec<(String, Vec<&'a Row>)> {
@@ -182,8 +207,14 @@ impl<'a> Merge<'a> {
         at
     }
 
-    /// The tree, from samples by part; `before` are those of them that are of the side that is compared with.
-    fn finish(self, leaves: &[(u32, u64)], before: Option<&[(u32, u64)]>) -> FlameTree {
+    /// The tree, from samples by part; `before` are those of them that are of the side that is compared with, `pruned` those that
+    /// ended in parts that were left out.
+    fn finish(
+        self,
+        leaves: &[(u32, u64)],
+        before: Option<&[(u32, u64)]>,
+        pruned: Option<&[(u32, u64)]>,
+    ) -> FlameTree {
         let (tree, parts) = (self.tree, self.parts);
         let levels = Levels::new(&parts, &ranks(&tree));
         let by_node = |leaves: &[(u32, u64)]| {
@@ -193,8 +224,9 @@ impl<'a> Merge<'a> {
             }
             own
         };
-        let (own, before) = (by_node(leaves), before.map(by_node));
-        levels.into_preorder(tree, &own, before.as_deref())
+        let [before, pruned] = [before, pruned].map(|leaves| leaves.map(by_node));
+        let own = by_node(leaves);
+        levels.into_preorder(tree, &own, before.as_deref(), pruned.as_deref())
     }
 }
 
@@ -272,8 +304,14 @@ impl Levels {
         levels
     }
 
-    /// The finished tree, from the self values of the nodes, and those of the side that is compared with.
-    fn into_preorder(self, mut tree: FlameTree, own: &[u64], before: Option<&[u64]>) -> FlameTree {
+    /// The finished tree, from the self values of the nodes, those of the side that is compared with, and what of them was left out.
+    fn into_preorder(
+        self,
+        mut tree: FlameTree,
+        own: &[u64],
+        before: Option<&[u64]>,
+        pruned: Option<&[u64]>,
+    ) -> FlameTree {
         let n = self.parent.len();
         let mut size = vec![1u32; n];
         for node in (1..n).rev() {
@@ -295,6 +333,9 @@ impl Levels {
             tree.frame[at] = self.frame[node];
         }
         (tree.own, tree.total) = self.sums(own, &place);
+        for (node, pruned) in pruned.into_iter().flatten().enumerate() {
+            tree.pruned[place[node] as usize] = *pruned;
+        }
         if let Some(before) = before {
             (tree.before_own, tree.before_total) = self.sums(before, &place);
         }

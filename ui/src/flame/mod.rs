@@ -10,10 +10,12 @@ mod prune;
 mod weight;
 
 pub(crate) use build::build_alike;
-pub use build::{build, build_comparison};
+pub use build::{build, build_comparison, build_summed};
 pub use group::{BadLabel, GroupBy};
 pub use weight::Weight;
 
+#[cfg(test)]
+mod summed_tests;
 #[cfg(test)]
 mod tests;
 

@@ -59,6 +59,7 @@ mod tests {
             other: OtherGroups { groups: 0, total: 0, samples: vec![0; buckets] },
             complete: vec![0; buckets],
             lost: vec![0; buckets],
+            rates: Vec::new(),
             skipped: Vec::new(),
         }
     }

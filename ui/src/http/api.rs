@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
-use store::model::Keep;
+use store::model::{Keep, Profile};
 use store::{Answer, Selector, Skipped, Store, TimeRange};
 
 use super::counters::Kind;
@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::params::Params;
 use super::run::{into_bytes, run};
 use super::{AppState, now_ms};
-use crate::flame::{self, GroupBy};
+use crate::flame::{self, GroupBy, Weight};
 use crate::render::{
     COLUMNS_MIME, DEFAULT_MAX_NODES, FlameJson, Format, RenderOptions, flame_columns, period_ns,
 };
@@ -40,8 +40,8 @@ const MAX_VALUES: usize = 1000;
 pub(super) async fn status(State(state): Shared, params: Params) -> Result<Json<Value>, ApiError> {
     params.only(&[])?;
     let data = {
-        let store = state.store.clone();
-        tokio::task::spawn_blocking(move || (store.span(), store.stats()))
+        let state = state.clone();
+        tokio::task::spawn_blocking(move || (state.beginning.of(&state.store, now_ms()), state.store.stats()))
     };
     let (span, stats) = data.await.map_err(|error| {
         ApiError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, format!("no status: {error}"))
@@ -117,16 +117,19 @@ pub(super) async fn flame(State(state): Shared, params: Params) -> Result<Respon
     };
     let body = run(&state, Kind::Flame, move |state, store| {
         // Before the query: it tells of no data that the answer cannot have.
-        let data = store.span();
-        let answer = answer_by(state, &store.with_offsets(offsets), &selector, range, &by)?;
+        let data = state.beginning.of(store, now_ms());
+        let by_value = |facts: &Profile| Weight::of(facts) == Weight::Values;
+        let store = store.with_offsets(offsets);
+        let (sums, reading) = store.function_tree(&selector, range, by.name(), max_nodes, by_value)?;
+        state.counters.skipped(reading.skipped.len());
+        let mut tree = flame::build_summed(&sums);
         if !in_columns {
-            return flame_json(state, &answer, &by, max_nodes);
+            let json = FlameJson::new(&sums.facts, &tree, &reading.skipped);
+            return into_bytes(state.limits.answer_bytes, |out| Ok(serde_json::to_writer(out, &json)?));
         }
-        let mut tree = flame::build(&answer.profile, &by);
-        tree.prune(max_nodes);
         tree.widest_first();
         into_bytes(state.limits.answer_bytes, |out| {
-            flame_columns(&answer.profile, &tree, &answer.skipped, data, out)
+            flame_columns(&sums.facts, &tree, &reading.skipped, data, out)
         })
     });
     let body = body.await?;

@@ -6,6 +6,7 @@
 //! operator names (`sharing`).
 
 mod api;
+mod beginning;
 mod connections;
 mod counters;
 mod error;
@@ -39,9 +40,11 @@ use axum::{Router, middleware};
 use serde::Serialize;
 use store::Store;
 use tokio::sync::{Semaphore, oneshot};
+use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
+use beginning::Beginning;
 use connections::Bounded;
 use counters::Counters;
 use guard::Names;
@@ -160,6 +163,9 @@ pub struct ServeError(#[from] std::io::Error);
 /// How long requests may take to finish after the server was told to stop.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// Answers are made anew for each who asks: compressing them may take no longer than sending them does.
+const COMPRESSION: CompressionLevel = CompressionLevel::Fastest;
+
 struct AppState {
     store: Store,
     agent: Option<Arc<dyn AgentView>>,
@@ -174,6 +180,7 @@ struct AppState {
     imports: Arc<Semaphore>,
     counters: Counters,
     programs: Programs,
+    beginning: Beginning,
     questions: Questions,
 }
 
@@ -203,6 +210,7 @@ pub async fn serve(
         imports: Arc::new(Semaphore::new(1)),
         counters: Counters::default(),
         programs: Programs::default(),
+        beginning: Beginning::default(),
         questions: Questions::default(),
     });
     let (stopping, stopped) = oneshot::channel();
@@ -271,7 +279,7 @@ fn router(state: Arc<AppState>) -> Router {
         .layer(middleware::from_fn(error::plain_where_asked))
         .layer(middleware::from_fn_with_state(state.clone(), guard::check_host))
         .layer(middleware::from_fn(guard::add_headers))
-        .layer(CompressionLayer::new().compress_when(compressible))
+        .layer(CompressionLayer::new().quality(COMPRESSION).compress_when(compressible))
         .with_state(state)
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
-use store::{FunctionName, Selector, TimeRange, parse_time};
+use store::model::STATUS_COMPLETE;
+use store::{Comparison, FunctionName, Selector, Side, TimeRange, parse_time};
 
 use super::api::{DEFAULT_TOP, MAX_NODES, MAX_TOP, answer_by, default_step_ms, json_body};
 use super::counters::Kind;
@@ -62,6 +63,8 @@ struct Before {
     from_ms: i64,
     until_ms: i64,
     samples: u64,
+    /// Samples whose stack is complete.
+    complete: u64,
 }
 
 /// `GET /api/v1/diff`
@@ -93,12 +96,24 @@ pub(super) async fn diff(State(state): Shared, params: Params) -> Result<Respons
         let samples = tree.before_total.first().copied().unwrap_or(0);
         tree.prune(max_nodes);
         let json = DiffJson {
-            before: Before { from_ms: before.from_ms, until_ms: before.until_ms, samples },
+            before: Before {
+                from_ms: before.from_ms,
+                until_ms: before.until_ms,
+                samples,
+                complete: complete_of(&both, Side::Before),
+            },
             flame: FlameJson::new(&both.profile, &tree, &both.skipped),
         };
         into_bytes(state.limits.answer_bytes, |out| Ok(serde_json::to_writer(out, &json)?))
     });
     Ok(json_body(body.await?))
+}
+
+/// The samples of one side whose stack is complete.
+fn complete_of(both: &Comparison, side: Side) -> u64 {
+    let profile = &both.profile;
+    let rows = profile.rows.iter().filter(|row| both.side(row) == side);
+    rows.filter(|row| profile.text(row.key.status) == STATUS_COMPLETE).map(|row| row.samples).sum()
 }
 
 /// The range that is compared with: unless said otherwise, the one that ends where the other begins and is as

@@ -56,6 +56,10 @@ export function compareTests({ base, page, guard, picture, fixture }) {
       const real = await rows.evaluateAll((found) => found.map((row) => row.dataset.real === "true"));
       assert.ok(real.length > 5);
       assert.deepEqual(real, [...real].sort((x, y) => Number(y) - Number(x)), "what is real comes first");
+      for (const [i, side] of [a, b].entries()) {
+        const { complete } = await flame(base, side);
+        await eventually(`how complete ${"AB"[i]} is`, async () => Number(await page.locator(".statusbar [data-complete]").nth(i).getAttribute("data-complete")) === complete);
+      }
       const dots = await page.locator(".growth .dot.open").count();
       assert.equal(dots, real.filter((one) => !one).length, "noise has open dots");
       assert.match(await page.locator(".growth .caption").textContent(), /Corrected for .* functions compared/);

@@ -137,7 +137,8 @@ export function diff(selection, params, world) {
       union.nodes.before_total[place] += answer.nodes.total[i];
     });
   }
-  return { ...after, ...union, samples: before.samples + after.samples, before: { from_ms: before.from_ms, until_ms: before.until_ms, samples: before.samples } };
+  return { ...after, ...union, samples: before.samples + after.samples, complete: before.complete + after.complete,
+    before: { from_ms: before.from_ms, until_ms: before.until_ms, samples: before.samples, complete: before.complete } };
 }
 
 export function functions(selection, params, world) {

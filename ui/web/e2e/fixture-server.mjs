@@ -230,7 +230,7 @@ function timeline(selection, params) {
   return {
     from_ms: from, until_ms: until, step_ms: step, period_ns: PERIOD, by, groups: all.slice(0, top),
     other: { groups: rest.length, total: other.reduce((a, b) => a + b, 0), samples: other },
-    complete: sums.map((value) => Math.floor(value * 0.97)), lost: column(lostIn), skipped: [],
+    complete: sums.map((value) => Math.floor(value * 0.97)), lost: column(lostIn), rates: [{ time_ms: from, period_ns: PERIOD }], skipped: [],
   };
 }
 

@@ -53,6 +53,13 @@ export function lookTests({ base, page, guard, picture }) {
           .map((element) => element.outerHTML.slice(0, 80)));
       assert.deepEqual(small, []);
       await picture("narrow");
+      for (const [name, path] of [["Inventory", "/inventory"], ["Explore", "/"]]) {
+        await page.getByRole("button", { name: "Views and help" }).click();
+        await page.locator(".panel").getByRole("link", { name }).click();
+        await eventually(`${name} is open`, () => new URL(page.url()).pathname === path);
+        const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+        assert.ok(wide <= screen, `${name}: ${wide} px on a screen of ${screen}`);
+      }
       await page.setViewportSize({ width: 1440, height: 900 });
     }],
 

@@ -61,8 +61,8 @@ export function stateTests({ base, page, guard }) {
       let refused = 0;
       const refuse = async (route) => {
         await route.fulfill(broken);
-        // A live page goes on asking; a paused one asks once, for all nodes.
-        if (!route.request().url().includes("max_nodes")) refused++;
+        // A live page goes on asking; a paused one asks once, for more nodes.
+        if (!route.request().url().includes("max_nodes=10000")) refused++;
       };
       await instead("flame", refuse, async () => {
         await page.getByText("The data directory cannot be read: input/output error.").waitFor();
@@ -94,6 +94,22 @@ export function stateTests({ base, page, guard }) {
         await page.waitForTimeout(3000);
         assert.equal((await page.locator(".bars .name").allTextContents()).join(), name);
         assert.equal(await page.locator(".loading.on").count(), 0);
+      });
+    }],
+
+    ["a change of the sampling frequency is an event on the axis", async () => {
+      const changed = async (route) => {
+        const timeline = await (await route.fetch()).json();
+        const middle = timeline.from_ms + Math.floor(timeline.complete.length / 2) * timeline.step_ms;
+        timeline.rates = [{ time_ms: timeline.from_ms, period_ns: 20_408_163 }, { time_ms: middle, period_ns: 10_101_010 }];
+        await route.fulfill({ json: timeline });
+      };
+      await instead("timeline", changed, async () => {
+        await open();
+        const event = page.locator('.event[data-event="rate"]').first();
+        await event.waitFor();
+        assert.equal(await event.getAttribute("data-text"), "49 → 99 Hz");
+        assert.match(await event.getAttribute("aria-label"), /^Sampling frequency: 49 → 99 Hz, \d\d:\d\d:\d\d$/);
       });
     }],
 

@@ -1,5 +1,7 @@
 //! Merging to one profile: counts by stack node of each segment, then sums by the nodes of the tree of all segments.
 
+mod tree;
+
 use std::ops::Range;
 use std::sync::Arc;
 

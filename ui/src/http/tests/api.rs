@@ -205,7 +205,10 @@ fn a_comparison_has_both_values_at_every_node() {
     let (from, middle, until) = (START_MS / 1000, START_MS / 1000 + 5, START_MS / 1000 + 10);
     let path = format!("/api/v1/diff?from={middle}&until={until}");
     let diff = server.get(&path).json();
-    assert_eq!(diff["before"], json!({"from_ms": START_MS, "until_ms": START_MS + 5000, "samples": 30}));
+    assert_eq!(
+        diff["before"],
+        json!({"from_ms": START_MS, "until_ms": START_MS + 5000, "samples": 30, "complete": 30})
+    );
     assert_eq!(diff["nodes"]["total"], json!([40, 10, 10, 10, 30, 30, 30]));
     assert_eq!(diff["nodes"]["before_total"], json!([30, 0, 0, 0, 30, 30, 30]));
     assert_eq!(diff["nodes"]["before_self"], json!([0, 0, 0, 0, 0, 0, 30]));

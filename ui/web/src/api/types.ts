@@ -65,6 +65,8 @@ export interface Timeline {
   other: { groups: number; total: number; samples: number[] };
   complete: number[];
   lost: number[];
+  /** How often samples were taken, and from when on. */
+  rates: { time_ms: number; period_ns: number }[];
   skipped: Skipped[];
 }
 
@@ -265,7 +267,7 @@ export interface FunctionHistory {
 
 /** `GET /api/v1/diff`: a tree of two sides; `before_self` and `before_total` are those of A. */
 export interface Diff extends Flame {
-  before: { from_ms: number; until_ms: number; samples: number };
+  before: { from_ms: number; until_ms: number; samples: number; complete: number };
   nodes: Flame["nodes"] & { before_self: number[]; before_total: number[] };
 }
 

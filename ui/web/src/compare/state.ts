@@ -94,7 +94,7 @@ export function createCompare(explore: Explore, history: History) {
       const [union, laneA, laneB] = done;
       const samples = (counts: number[]) => counts[0] ?? 0;
       setBoth(union);
-      explore.setSides({ a: samples(union.nodes.a), b: samples(union.nodes.b) });
+      explore.setSides({ a: samples(union.nodes.a), b: samples(union.nodes.b), complete: union.complete });
       setLanes({ a: { ...laneA, samples: samples(union.nodes.a) }, b: { ...laneB, samples: samples(union.nodes.b) } });
       setRefused("");
     } catch (error) {

@@ -34,7 +34,7 @@ function flame(stacks: Record<string, number>): Flame {
     });
     nodes.self[at]! += samples;
   }
-  return { strings, frames, nodes, kinds: KINDS, period_ns: 1e7, pruned: 0 } as unknown as Flame;
+  return { strings, frames, nodes, kinds: KINDS, period_ns: 1e7, pruned: 0, complete: nodes.total[0] } as unknown as Flame;
 }
 
 const calm = flame({ "web;main;serve": 400, "db;main;scan": 200 });
@@ -111,7 +111,7 @@ test("a server's comparison is the same as the union of its two sides", () => {
   const both = unite(calm, burst);
   const add = (x: number[], y: number[]) => x.map((value, i) => value + y[i]!);
   const { nodes } = both;
-  const diff = { ...both, nodes: {
+  const diff = { ...both, complete: both.complete.a + both.complete.b, before: { complete: both.complete.a }, nodes: {
     parent: nodes.parent, frame: nodes.frame, total: add(nodes.a, nodes.b), self: add(nodes.aSelf, nodes.bSelf),
     before_total: nodes.a, before_self: nodes.aSelf,
   } } as unknown as Diff;

@@ -10,13 +10,15 @@ export type Both = Pick<Diff, "strings" | "kinds" | "frames" | "period_ns"> & {
   nodes: { parent: number[]; frame: number[]; a: number[]; b: number[]; aSelf: number[]; bSelf: number[] };
   /** Samples in nodes too small to send, of both sides. */
   pruned: number;
+  /** Samples of each side whose stack is complete. */
+  complete: { a: number; b: number };
 };
 
 /** The sides of a server's comparison. */
-export function fromDiff({ strings, kinds, frames, period_ns, nodes, pruned }: Diff): Both {
+export function fromDiff({ strings, kinds, frames, period_ns, nodes, pruned, complete, before }: Diff): Both {
   const less = (all: number[], part: number[]) => all.map((value, i) => value - (part[i] ?? 0));
   return {
-    strings, kinds, frames, period_ns, pruned,
+    strings, kinds, frames, period_ns, pruned, complete: { a: before.complete, b: complete - before.complete },
     nodes: {
       parent: nodes.parent, frame: nodes.frame, a: nodes.before_total, b: less(nodes.total, nodes.before_total),
       aSelf: nodes.before_self, bSelf: less(nodes.self, nodes.before_self),
@@ -75,7 +77,7 @@ export function unite(a: Flame, b: Flame): Both {
   };
   add(a, "a", "aSelf");
   add(b, "b", "bSelf");
-  return { strings, kinds, frames, period_ns: b.period_ns || a.period_ns, nodes, pruned: a.pruned + b.pruned };
+  return { strings, kinds, frames, period_ns: b.period_ns || a.period_ns, nodes, pruned: a.pruned + b.pruned, complete: { a: a.complete, b: b.complete } };
 }
 
 /** A comparison ready to draw. Values are rates of the two sides: cores, or shares of all samples. */

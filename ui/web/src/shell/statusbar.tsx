@@ -35,6 +35,9 @@ export function createOwnCores(explore: Explore): () => number | undefined {
   };
 }
 
+/** A share of samples; of none, all. */
+const part = (some: number, all: number) => (all > 0 ? some / all : 1);
+
 /** What an agent samples is there when its window has ended at the latest: this much later, something is slow. */
 const LATE_MS = 10_000;
 
@@ -56,7 +59,20 @@ export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () 
     <footer class="statusbar">
       <Show when={explore.view().page === "explore"} fallback={
         <Show when={explore.view().page === "compare" && explore.sides()}>
-          {(sides) => <span>A {thousands(sides().a)}, B {thousands(sides().b)} samples<Show when={explore.status()?.frequency_hz}>{(hertz) => <>, {hertz()} Hz</>}</Show></span>}
+          {(sides) => (
+            <>
+              <For each={["a", "b"] as const}>
+                {(side) => (
+                  <span class="completeness" data-complete={sides().complete[side]}>
+                    {side.toUpperCase()}
+                    <span class="meter" aria-hidden="true"><i style={{ width: `${part(sides().complete[side], sides()[side]) * 100}%` }} /></span>
+                    {share(part(sides().complete[side], sides()[side]))}<span class="wide"> of stacks complete</span>
+                  </span>
+                )}
+              </For>
+              <span class="wide">A {thousands(sides().a)}, B {thousands(sides().b)} samples<Show when={explore.status()?.frequency_hz}>{(hertz) => <>, {hertz()} Hz</>}</Show></span>
+            </>
+          )}
         </Show>
       }>
       <button

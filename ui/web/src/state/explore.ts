@@ -31,6 +31,10 @@ export interface Failure {
   selector: boolean;
 }
 
+/** What else is asked of a range lets its graph go first, as the server has few CPUs; but for no longer than this. */
+const GRAPH_FIRST = 600;
+const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
 /** Makes the state of one page. */
 export function createExplore() {
   const [view, setView] = createSignal<ViewState>(parseState(location.search, location.pathname));
@@ -47,6 +51,16 @@ export function createExplore() {
   };
   /** Whether the first graph is on screen: what is told beside it comes after it. */
   const [drawn, setDrawn] = createSignal(false);
+  let asking: Promise<unknown> = Promise.resolve();
+  /** Ends when the graph that was asked for last is there, or is late. */
+  const graphFirst = async () => {
+    // Whoever asks for the graph does so in this turn, too.
+    await wait(0);
+    await Promise.race([asking, wait(GRAPH_FIRST)]);
+  };
+  const setAsking = (answer: Promise<unknown>) => {
+    asking = answer;
+  };
   /** The name of what is being asked for the graph. */
   const [question, setQuestion] = createSignal("");
   const [slow, setSlow] = createSignal(false);
@@ -166,7 +180,7 @@ export function createExplore() {
   /** Files that were dropped and are not yet compared. */
   const [dropped, setDropped] = createSignal<File[]>([]);
   /** Samples of both sides of a comparison. */
-  const [sides, setSides] = createSignal<{ a: number; b: number }>();
+  const [sides, setSides] = createSignal<{ a: number; b: number; complete: { a: number; b: number } }>();
   /** The instant that is being annotated. */
   const [annotating, setAnnotating] = createSignal<number>();
 
@@ -216,7 +230,7 @@ export function createExplore() {
   });
 
   return {
-    view, update, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, fail, question, setQuestion, drawn, setDrawn, slow, setSlow,
+    view, update, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, fail, question, setQuestion, graphFirst, setAsking, drawn, setDrawn, slow, setSlow,
     pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, picked, live, brush, pause, goLive,
     zoomNode, selectedNode, select, zoom, transforms, menu, setMenu, search, matches, marked, setPointedReason, dropped, setDropped, sides, setSides, annotating, setAnnotating, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
   };

@@ -98,7 +98,11 @@ export function createHistory(explore: Explore) {
     const { query, by, baseline: kind } = explore.view();
     const with_ = wantsPin() ? pinned() : kind;
     if (!with_ || !explore.range()) return;
-    const answer = await headlines.run((signal) => fetchHeadline({ query, ...explore.range() }, by, with_, signal));
+    const range = explore.range();
+    const answer = await headlines.run(async (signal) => {
+      await explore.graphFirst();
+      return fetchHeadline({ query, ...range }, by, with_, signal);
+    });
     if (answer) setHeadline(answer);
   });
 
@@ -134,10 +138,13 @@ export function createHistory(explore: Explore) {
     const ahead = explore.live() ? (until - from) / 4 : 0;
     const step = bucketStep({ from, until }, explore.width());
     const span = aligned({ from: from - shift, until: until - shift + ahead }, step);
-    const answers = await baselines.run((signal) => Promise.all([
-      fetchTimeline({ query, ...span }, by, step, BASELINE_TOP, signal),
-      query ? fetchTimeline({ query: "", ...span }, "host", step, 1, signal) : undefined,
-    ]));
+    const answers = await baselines.run(async (signal) => {
+      await explore.graphFirst();
+      return Promise.all([
+        fetchTimeline({ query, ...span }, by, step, BASELINE_TOP, signal),
+        query ? fetchTimeline({ query: "", ...span }, "host", step, 1, signal) : undefined,
+      ]);
+    });
     if (!answers) return;
     const series = buildSeries(answers[0], all, answers[1]);
     setBaseline(series.observed.includes(1) ? { series, offset: shift } : undefined);

@@ -16,7 +16,10 @@ const GRAPH_EVERY = 2000;
 const REST = 4;
 const AT_LEAST_EVERY = 10_000;
 /** A live graph is read again and again: finer frames wait until it is paused. */
-const LIVE_NODES = 20_000;
+const LIVE_NODES = 10_000;
+/** What is seen of a graph that nobody has zoomed into, and some more: the finer frames come behind it. */
+const FIRST_NODES = 12_000;
+const FINER_AFTER = 400;
 const STATUS_EVERY = 2500;
 /** After this long a user is told that something loads. */
 const SLOW_AFTER = 150;
@@ -61,13 +64,14 @@ export function startLoader(explore: Explore): Loader {
       const { query, by } = explore.view();
       const step = bucketStep(explore.window(), explore.width());
       const span = aligned(explore.window(), step);
-      const answers = await timeline.run((signal) =>
-        Promise.all([
+      const answers = await timeline.run(async (signal) => {
+        if (!quiet) await explore.graphFirst();
+        return Promise.all([
           fetchTimeline({ query, ...span }, by, step, undefined, signal),
           // What a selector leaves out is no gap: only the whole knows when nobody was watching.
           query ? fetchTimeline({ query: "", ...span }, "host", step, 1, signal) : undefined,
-        ]),
-      );
+        ]);
+      });
       if (!answers) return;
       const data = explore.status()?.data;
       const known = { from: data?.from_ms ?? 0, until: data?.until_ms ?? explore.now() };
@@ -80,17 +84,22 @@ export function startLoader(explore: Explore): Loader {
     }
   };
 
-  const loadFlame = async (quiet: boolean) => {
+  let finer: ReturnType<typeof setTimeout> | undefined;
+  const loadFlame = async (quiet: boolean, all = false) => {
     const done = begin(quiet);
+    clearTimeout(finer);
     try {
       const { query, by } = explore.view();
-      const nodes = explore.live() ? LIVE_NODES : undefined;
+      const nodes = explore.live() ? LIVE_NODES : all ? undefined : FIRST_NODES;
       const { transforms } = explore.view();
       const question = Math.random().toString(36).slice(2);
       explore.setQuestion(question);
-      const grown = await flame.run(async (signal) =>
+      const found = flame.run(async (signal) =>
         engine.load(await fetchFlameBytes({ query, ...explore.picked() }, by, nodes, signal, question), transforms));
+      explore.setAsking(found.catch(() => {}));
+      const grown = await found;
       if (!grown) return;
+      if (nodes === FIRST_NODES && grown.answer.pruned > 0) finer = setTimeout(() => void loadFlame(true, true), FINER_AFTER);
       const { from_ms: from, until_ms: until } = grown.answer.data;
       batch(() => {
         explore.transforms.arrived({ ...grown, data: from !== null && until !== null ? { from, until } : undefined });
@@ -148,8 +157,8 @@ export function startLoader(explore: Explore): Loader {
 
   const reload = () => {
     void loadStatus();
-    void loadTimeline(false);
     void loadFlame(false);
+    void loadTimeline(false);
     void loadTruth();
   };
 
@@ -178,8 +187,9 @@ export function startLoader(explore: Explore): Loader {
     const { low, high } = explore.picked();
     return JSON.stringify([query, by, spanKey(explore.picked()), length(explore.picked()), low, high, explore.view().page]);
   });
-  createEffect(on(timelineKey, soon(() => loadTimeline(false))));
+  // The graph first: the time line waits for it.
   createEffect(on(flameKey, soon(() => (explore.view().page === "explore" ? loadFlame(false) : Promise.resolve()))));
+  createEffect(on(timelineKey, soon(() => loadTimeline(false))));
   createEffect(on(() => formatTransforms(explore.view().transforms), () => void transform(), { defer: true }));
   const truthKey = createMemo(() => {
     const { query, truth } = explore.view();
@@ -219,6 +229,7 @@ export function startLoader(explore: Explore): Loader {
   void loadStatus();
   const cancel = () => {
     explore.pause();
+    clearTimeout(finer);
     for (const running of [timeline, flame, truths]) running.cancel();
   };
   return { reload, cancel };

@@ -8,8 +8,8 @@ import type { History } from "../state/history";
 import type { Placed } from "./events";
 import { type Scale, toX } from "./scale";
 
-const SIGNS: Record<Placed["kind"], string> = { deploy: "▲", note: "◆", lost: "✕", start: "┌", end: "┐" };
-const NAMES: Record<Placed["kind"], string> = { deploy: "Deploy", note: "Note", lost: "Samples lost", start: "Process", end: "Process" };
+const SIGNS: Record<Placed["kind"], string> = { deploy: "▲", note: "◆", lost: "✕", rate: "↱", start: "┌", end: "┐" };
+const NAMES: Record<Placed["kind"], string> = { deploy: "Deploy", note: "Note", lost: "Samples lost", rate: "Sampling frequency", start: "Process", end: "Process" };
 
 export function EventLane(props: {
   explore: Explore; history: History; events: readonly Placed[]; height: number;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type TimeEvent, arrivals, placed } from "./events";
+import { type TimeEvent, arrivals, placed, rateChanges } from "./events";
 import type { Series } from "./series";
 
 const scale = { span: { from: 0, until: 1000 }, left: 50, width: 1000 };
@@ -37,6 +37,12 @@ test("a process that was silent for a while comes, and one that falls silent goe
     { kind: "start", time: 40_000, text: "late starts" },
     { kind: "end", time: 60_000, text: "early ends" },
   ]);
+});
+
+test("a change of how often samples are taken is told in Hz, and what is no change is not", () => {
+  const rates = [{ time_ms: 0, period_ns: 20_408_163 }, { time_ms: 5000, period_ns: 10_101_010 }, { time_ms: 7000, period_ns: 10_101_011 }];
+  expect(rateChanges({ rates })).toEqual([{ kind: "rate", time: 5000, text: "49 → 99 Hz" }]);
+  expect(rateChanges({ rates: rates.slice(0, 1) })).toEqual([]);
 });
 
 test("few samples say nothing about coming and going", () => {

@@ -7,7 +7,7 @@ import { type Series, losses } from "./series";
 
 /** An event of the lane. */
 export interface TimeEvent {
-  kind: "deploy" | "note" | "lost" | "start" | "end";
+  kind: "deploy" | "note" | "lost" | "rate" | "start" | "end";
   time: number;
   text: string;
   /** Of an annotation. */
@@ -52,11 +52,21 @@ export function arrivals({ layers, from, step, observed, buckets, periodNs }: Se
   return found;
 }
 
+/** Where samples began to be taken more or less often. */
+export function rateChanges({ rates }: Pick<Series, "rates">): TimeEvent[] {
+  const hertz = (period: number) => Math.round(1e9 / period);
+  return rates.flatMap(({ time_ms: time, period_ns }, i) => {
+    const before = rates[i - 1];
+    if (!before || hertz(before.period_ns) === hertz(period_ns)) return [];
+    return [{ kind: "rate" as const, time, text: `${hertz(before.period_ns)} → ${hertz(period_ns)} Hz` }];
+  });
+}
+
 /** All events of a window: those of users first, where there is no room for all. */
 export function eventsOf(annotations: readonly Annotation[], series: Series | undefined): TimeEvent[] {
   const own = annotations.map(({ id, time_ms: time, kind, text }): TimeEvent => ({ id, time, kind, text }));
   const lost = series ? losses(series).map(({ from: time, lost: n }): TimeEvent => ({ kind: "lost", time, text: `${thousands(n)} lost` })) : [];
-  return [...own.reverse(), ...lost, ...(series ? arrivals(series) : [])];
+  return [...own.reverse(), ...lost, ...(series ? rateChanges(series) : []), ...(series ? arrivals(series) : [])];
 }
 
 /** Width of a mark, the gap to its text, and the least room that a text is worth. */

@@ -32,6 +32,8 @@ export interface Series {
   gaps: Span[];
   complete: number[];
   lost: number[];
+  /** How often samples were taken, and from when on. */
+  rates: Timeline["rates"];
   /** How many groups the `other` layer holds. */
   others: number;
   periodNs: number;
@@ -71,10 +73,14 @@ export function buildSeries(timeline: Timeline, data: Span, everything: Timeline
     Math.min(from + (i + 1) * step, timeline.until_ms, until) - Math.max(from + i * step, data.from);
   const filling = newest >= 0 && covered(newest) < step && step <= LEAVE_OUT;
   if (filling) samples[newest] = observed[newest] = 0;
+  // A curve of cores does not jump where samples are taken more often.
+  const { rates } = timeline;
+  const periodAt = (time: number) =>
+    (rates.length > 1 && (rates.findLast(({ time_ms }) => time_ms <= time) ?? rates[0])?.period_ns) || timeline.period_ns;
   const perSample = Array.from({ length: buckets }, (_, i) => {
     if (filling && i === newest) return 0;
     // A sliver of a bucket would turn one sample into a spike of cores.
-    return timeline.period_ns / (Math.min(step, Math.max(covered(i), step / 4)) * 1e6);
+    return periodAt(from + i * step) / (Math.min(step, Math.max(covered(i), step / 4)) * 1e6);
   });
   const layer = (value: string, counts: number[], total: number, other: boolean): Layer => ({
     value, other, total,
@@ -88,7 +94,7 @@ export function buildSeries(timeline: Timeline, data: Span, everything: Timeline
   for (const { cores } of layers) for (let i = 0; i < buckets; i++) total[i]! += cores[i] as number;
   return {
     by: timeline.by, from, step, buckets, layers, total, samples, observed, gaps: unwatched(observed, from, step),
-    complete: timeline.complete, lost: timeline.lost, others: other.groups, periodNs: timeline.period_ns,
+    complete: timeline.complete, lost: timeline.lost, rates, others: other.groups, periodNs: timeline.period_ns,
     peak: total.reduce((a, b) => Math.max(a, b), 0),
   };
 }

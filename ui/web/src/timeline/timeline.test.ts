@@ -14,7 +14,7 @@ const answer: Timeline = {
     { value: "calm", total: 400, samples: [100, 100, 0, 0, 100, 100] },
   ],
   other: { groups: 3, total: 5, samples: [5, 0, 0, 0, 0, 0] },
-  complete: [80, 150, 0, 0, 250, 90], lost: [0, 0, 7, 9, 0, 1], skipped: [],
+  complete: [80, 150, 0, 0, 250, 90], lost: [0, 0, 7, 9, 0, 1], rates: [], skipped: [],
 };
 
 const all = { from: 0, until: 1e9 };
@@ -142,4 +142,11 @@ test("an instant has its bucket", () => {
   const series = buildSeries(answer, all);
   expect(bucketAt(series, 4500)).toBe(4);
   expect(bucketAt(series, 6000)).toBeUndefined();
+});
+
+test("cores do not jump where samples are taken twice as often", () => {
+  const rates = [{ time_ms: 0, period_ns: 20_000_000 }, { time_ms: 3000, period_ns: 10_000_000 }];
+  const groups = [{ value: "steady", total: 90, samples: [10, 10, 10, 20, 20, 20] }];
+  const series = buildSeries({ ...answer, groups, other: { groups: 0, total: 0, samples: [] }, rates }, { from: 0, until: 6000 });
+  expect([...series.total].map((cores) => cores.toFixed(2))).toEqual(Array(6).fill("0.20"));
 });
