@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
-use store::model::{Keep, Profile};
+use store::model::{FunctionTree, Keep, Profile};
 use store::{Answer, Selector, Skipped, Store, TimeRange};
 
 use super::counters::Kind;
@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::params::Params;
 use super::run::{into_bytes, run};
 use super::{AppState, now_ms};
-use crate::flame::{self, GroupBy, Weight};
+use crate::flame::{self, FlameTree, GroupBy, Weight};
 use crate::render::{
     COLUMNS_MIME, DEFAULT_MAX_NODES, FlameJson, Format, RenderOptions, flame_columns, period_ns,
 };
@@ -118,19 +118,13 @@ pub(super) async fn flame(State(state): Shared, params: Params) -> Result<Respon
     let body = run(&state, Kind::Flame, move |state, store| {
         // Before the query: it tells of no data that the answer cannot have.
         let data = state.beginning.of(store, now_ms());
-        let by_value = |facts: &Profile| Weight::of(facts) == Weight::Values;
         let store = store.with_offsets(offsets);
-        let (sums, reading) = store.function_tree(&selector, range, by.name(), max_nodes, by_value)?;
-        state.counters.skipped(reading.skipped.len());
-        let mut tree = flame::build_summed(&sums);
         if !in_columns {
-            let json = FlameJson::new(&sums.facts, &tree, &reading.skipped);
-            return into_bytes(state.limits.answer_bytes, |out| Ok(serde_json::to_writer(out, &json)?));
+            return flame_json(state, &store, &selector, range, &by, max_nodes);
         }
+        let (sums, mut tree, skipped) = flame_tree(state, &store, &selector, range, &by, max_nodes)?;
         tree.widest_first();
-        into_bytes(state.limits.answer_bytes, |out| {
-            flame_columns(&sums.facts, &tree, &reading.skipped, data, out)
-        })
+        into_bytes(state.limits.answer_bytes, |out| flame_columns(&sums.facts, &tree, &skipped, data, out))
     });
     let body = body.await?;
     if in_columns {
@@ -231,10 +225,11 @@ async fn export(
     let (selector, by, offsets) = (params.selector()?, params.by()?, params.offsets()?);
     let max_nodes = params.number("max_nodes", MAX_NODES)?.unwrap_or(DEFAULT_MAX_NODES);
     let body = run(state, Kind::Export, move |state, store| {
-        let answer = answer(state, &store.with_offsets(offsets), &selector, range, format.keep(&by))?;
+        let store = store.with_offsets(offsets);
         if format == Format::Json {
-            return flame_json(state, &answer, &by, max_nodes);
+            return flame_json(state, &store, &selector, range, &by, max_nodes);
         }
+        let answer = answer(state, &store, &selector, range, format.keep(&by))?;
         let title = match selector.text().trim() {
             "" => "Vesta: everything".to_owned(),
             text => format!("Vesta: {text}"),
@@ -288,15 +283,32 @@ pub(super) fn answer_by(
     Ok(answer)
 }
 
+/// The flame tree of what is selected, with what it was made of and the segments left out.
+fn flame_tree(
+    state: &AppState,
+    store: &Store,
+    selector: &Selector,
+    range: TimeRange,
+    by: &GroupBy,
+    max_nodes: usize,
+) -> Result<(FunctionTree, FlameTree, Vec<Skipped>), ApiError> {
+    let by_value = |facts: &Profile| Weight::of(facts) == Weight::Values;
+    let (sums, reading) = store.function_tree(selector, range, by.name(), max_nodes, by_value)?;
+    state.counters.skipped(reading.skipped.len());
+    let tree = flame::build_summed(&sums);
+    Ok((sums, tree, reading.skipped))
+}
+
 fn flame_json(
     state: &AppState,
-    answer: &Answer,
+    store: &Store,
+    selector: &Selector,
+    range: TimeRange,
     by: &GroupBy,
     max_nodes: usize,
 ) -> Result<Vec<u8>, ApiError> {
-    let mut tree = flame::build(&answer.profile, by);
-    tree.prune(max_nodes);
-    let json = FlameJson::new(&answer.profile, &tree, &answer.skipped);
+    let (sums, tree, skipped) = flame_tree(state, store, selector, range, by, max_nodes)?;
+    let json = FlameJson::new(&sums.facts, &tree, &skipped);
     into_bytes(state.limits.answer_bytes, |out| Ok(serde_json::to_writer(out, &json)?))
 }
 

@@ -70,6 +70,6 @@ mod tests {
         // Without exact times the bucket is all that is known.
         let store = Store::open_writer(folder.path().join("coarse")).unwrap();
         store.append(&profile(&[(&["main"], 3)])).unwrap();
-        assert_eq!(beginning.of(&store, START_MS + 20_000), store.span());
+        assert_eq!(Beginning::default().of(&store, START_MS + 20_000), store.span());
     }
 }
