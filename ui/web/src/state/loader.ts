@@ -99,7 +99,7 @@ export function startLoader(explore: Explore): Loader {
       explore.setAsking(found.catch(() => {}));
       const grown = await found;
       if (!grown) return;
-      if (nodes === FIRST_NODES && grown.answer.pruned > 0) finer = setTimeout(() => void loadFlame(true, true), FINER_AFTER);
+      if (nodes === FIRST_NODES && grown.answer.pruned > 0) finer = setTimeout(() => explore.view().page === "explore" && void loadFlame(true, true), FINER_AFTER);
       const { from_ms: from, until_ms: until } = grown.answer.data;
       batch(() => {
         explore.transforms.arrived({ ...grown, data: from !== null && until !== null ? { from, until } : undefined });
