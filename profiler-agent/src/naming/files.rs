@@ -1,7 +1,13 @@
 //! What is known of each mapped file: its ELF facts, its call frame information, where stacks end in it. Read when a
 //! stack first needs it, kept within a budget.
 
-use std::{fs::File, os::fd::AsRawFd, os::unix::fs::FileExt, path::Path, path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    os::{fd::AsRawFd, unix::fs::FileExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rustc_hash::FxHashMap;
 use symbols::{
@@ -18,7 +24,10 @@ use crate::{
 
 /// Bytes of call frame information kept. A large desktop's running set is about 30 MiB; beyond the budget all of it
 /// is dropped and read anew as needed.
-const UNWIND_BYTES_MAX: usize = 64 << 20;
+const UNWIND_BYTES_MAX: usize = 32 << 20;
+/// How long it is kept without being asked: it is needed for new places only, whose verdicts are kept, and reading it again
+/// takes some milliseconds.
+const UNWIND_KEPT: Duration = Duration::from_secs(10);
 /// Judgements kept, about 50 bytes each.
 const JUDGED_MAX: usize = 262_144;
 
@@ -28,12 +37,11 @@ pub(crate) struct KnownFile {
     pub(crate) path: Arc<str>,
     /// An open file, and its facts; none if it cannot be read or is no ELF file.
     pub(crate) elf: Option<(Arc<File>, FileFacts)>,
-    code: Option<CodeInfo>,
-}
-
-struct CodeInfo {
-    unwind: UnwindInfo,
+    /// With when it was last asked.
+    unwind: Option<(UnwindInfo, Instant)>,
     ends: Option<StackEnds>,
+    /// Its call frame information cannot be read.
+    is_unreadable: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -63,7 +71,7 @@ impl KnownFile {
                     None
                 }
             });
-        Self { path: mapped.path.clone(), elf, code: None }
+        Self { path: mapped.path.clone(), elf, unwind: None, ends: None, is_unreadable: false }
     }
 
     /// The path to open the file by, wherever it was mapped from and even if it is gone.
@@ -82,33 +90,41 @@ impl KnownFile {
         self.elf.as_ref().and_then(|(_, facts)| facts.build_id()).unwrap_or("")
     }
 
-    fn read_code(&self) -> Option<CodeInfo> {
-        let (file, _) = self.elf.as_ref()?;
+    /// Reads what is asked of its code; the bytes that it takes.
+    fn read_code(&mut self, now: Instant) -> usize {
+        let Some((file, _)) = &self.elf else { return 0 };
         let path = Path::new(&*self.path);
         let told =
-            |error: symbols::elf::ElfError| tracing::debug!(%error, "stacks through a file stay unproven");
-        let unwind = UnwindInfo::read(file, path).map_err(told).ok()?;
-        let ends = StackEnds::read(file, path).map_err(told).ok();
-        Some(CodeInfo { unwind, ends })
+            |error: &symbols::elf::ElfError| tracing::debug!(%error, "stacks through a file stay unproven");
+        self.unwind = UnwindInfo::read(file, path).inspect_err(told).ok().map(|unwind| (unwind, now));
+        self.is_unreadable = self.unwind.is_none();
+        if self.ends.is_none() && !self.is_unreadable {
+            self.ends = StackEnds::read(file, path).inspect_err(told).ok();
+        }
+        self.unwind_size()
+    }
+
+    fn unwind_size(&self) -> usize {
+        self.unwind.as_ref().map_or(0, |(unwind, _)| unwind.size())
     }
 
     fn judge(&self, file_offset: u64, exact: bool) -> Judged {
         let nothing = Judged { rule: None, root: false, follows_call: None };
-        let (Some((file, _)), Some(code)) = (&self.elf, &self.code) else { return nothing };
+        let (Some((file, _)), Some((unwind, _))) = (&self.elf, &self.unwind) else { return nothing };
         // A return address may be the first byte after its function: the call before it is what counts.
         let Some(at) = file_offset.checked_sub(u64::from(!exact)).and_then(|offset| self.vaddr(offset))
         else {
             return nothing;
         };
         if exact {
-            let root = code.ends.as_ref().is_some_and(|ends| ends.starts_at(at));
-            return Judged { rule: code.unwind.rule_at(at), root, ..nothing };
+            let root = self.ends.as_ref().is_some_and(|ends| ends.starts_at(at));
+            return Judged { rule: unwind.rule_at(at), root, ..nothing };
         }
         let mut before = [0; 8];
         let read = file_offset.checked_sub(8).map(|offset| file.read_exact_at(&mut before, offset));
         Judged {
-            rule: code.unwind.rule_at(at),
-            root: code.ends.as_ref().is_some_and(|ends| ends.root_at(file, &code.unwind, at + 1).is_some()),
+            rule: unwind.rule_at(at),
+            root: self.ends.as_ref().is_some_and(|ends| ends.root_at(file, unwind, at + 1).is_some()),
             follows_call: matches!(read, Some(Ok(())))
                 .then(|| profiler_unwind::ends_in_call(u64::from_le_bytes(before))),
         }
@@ -140,9 +156,19 @@ impl KnownFiles {
         if self.files.len() < before {
             let files = &self.files;
             self.judged.retain(|(binary, ..), _| files.contains_key(binary));
-            self.unwind_bytes =
-                files.values().filter_map(|file| file.code.as_ref()).map(|code| code.unwind.size()).sum();
+            self.unwind_bytes = files.values().map(KnownFile::unwind_size).sum();
         }
+    }
+
+    /// Drops call frame information that nobody asked lately.
+    pub(crate) fn drop_unused(&mut self, now: Instant) {
+        if self.unwind_bytes == 0 {
+            return;
+        }
+        for file in self.files.values_mut() {
+            file.unwind = file.unwind.take().filter(|(_, used)| now.duration_since(*used) < UNWIND_KEPT);
+        }
+        self.unwind_bytes = self.files.values().map(KnownFile::unwind_size).sum();
     }
 
     /// The call frame information of a file, and what else is known of it.
@@ -154,7 +180,7 @@ impl KnownFiles {
         self.files.entry(binary).or_insert_with(|| KnownFile::new(mapped));
         self.load_code(binary);
         let file = self.files.get(&binary)?;
-        Some((&file.code.as_ref()?.unwind, &file.elf.as_ref()?.1))
+        Some((&file.unwind.as_ref()?.0, &file.elf.as_ref()?.1))
     }
 
     fn judged(&mut self, frame: &RawFrame) -> Option<Judged> {
@@ -177,18 +203,23 @@ impl KnownFiles {
     }
 
     fn load_code(&mut self, binary: BinaryHandle) {
-        let Some(file) = self.files.get(&binary).filter(|file| file.code.is_none()) else { return };
-        let Some(code) = file.read_code() else { return };
-        let bytes = code.unwind.size();
+        let now = Instant::now();
+        let Some(file) = self.files.get_mut(&binary) else { return };
+        if let Some((_, used)) = &mut file.unwind {
+            *used = now;
+            return;
+        }
+        if file.is_unreadable {
+            return;
+        }
+        let bytes = file.read_code(now);
         if self.unwind_bytes + bytes > UNWIND_BYTES_MAX && self.unwind_bytes > 0 {
-            self.files.values_mut().for_each(|file| file.code = None);
+            let others = self.files.iter_mut().filter(|(other, _)| **other != binary);
+            others.for_each(|(_, file)| file.unwind = None);
             self.unwind_bytes = 0;
             self.evictions += 1;
         }
         self.unwind_bytes += bytes;
-        if let Some(file) = self.files.get_mut(&binary) {
-            file.code = Some(code);
-        }
     }
 }
 

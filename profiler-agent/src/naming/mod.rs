@@ -146,6 +146,7 @@ impl Namer {
         let mut open = std::mem::take(&mut self.open);
         let tally = open.add(part, self);
         self.open = open;
+        self.files.drop_unused(now);
         tally
     }
 

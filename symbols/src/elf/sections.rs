@@ -42,6 +42,11 @@ impl Section {
         image.bytes(self.offset, self.size, limit, what)
     }
 
+    /// Where it lies in the file, and its size.
+    pub(crate) fn place(&self) -> (u64, u64) {
+        (self.offset, self.size)
+    }
+
     /// Gives its bytes to `take` in pieces of `piece` bytes, each with its offset in the section, and with up to `beyond` of
     /// those that follow it.
     pub(crate) fn pieces(

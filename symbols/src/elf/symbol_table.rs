@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use memchr::memmem::Finder;
 use object::elf::{SHN_UNDEF, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, Sym64};
 use object::endian::LittleEndian;
 
@@ -76,16 +75,14 @@ fn places_of(
     wanted: &[&'static str],
     piece: usize,
 ) -> Result<Vec<(u32, &'static str)>, ElfError> {
-    let finders: Vec<_> = wanted.iter().map(|name| (*name, Finder::new(name))).collect();
+    let wanted = Wanted::new(wanted);
     // What begins in a piece may end in the next one.
-    let beyond = wanted.iter().map(|name| name.len()).max().unwrap_or(0) + SUFFIX.len();
+    let beyond = wanted.longest() + SUFFIX.len();
     let mut places = Vec::new();
     names.pieces(image, (piece, beyond), TABLE_AT_MOST, "symbol names", |offset, bytes| {
-        for (name, finder) in &finders {
-            let own = finder.find_iter(bytes).take_while(|at| *at < piece);
-            for at in own.filter(|at| is_named(&bytes[*at..], name)) {
-                places.push(((offset + at as u64) as u32, *name));
-            }
+        for at in 0..piece.min(bytes.len()) {
+            let found = wanted.at(&bytes[at..]);
+            places.extend(found.map(|name| ((offset + at as u64) as u32, name)));
         }
         if places.len() > PLACES_AT_MOST {
             return Err(ElfError::Strange { path: image.path.to_owned(), what: "symbol names" });
@@ -94,6 +91,39 @@ fn places_of(
     })?;
     places.sort_unstable();
     Ok(places)
+}
+
+/// Names to look for at every byte of a table: the first two bytes tell nearly always that none is there.
+struct Wanted<'a> {
+    names: &'a [&'static str],
+    starts: Box<[bool; 1 << 16]>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(names: &'a [&'static str]) -> Self {
+        let mut starts = Box::new([false; 1 << 16]);
+        for name in names {
+            starts[start(name.as_bytes()).unwrap_or_default()] = true;
+        }
+        Self { names, starts }
+    }
+
+    fn longest(&self) -> usize {
+        self.names.iter().map(|name| name.len()).max().unwrap_or(0)
+    }
+
+    /// The name that `bytes` begin with.
+    fn at(&self, bytes: &[u8]) -> Option<&'static str> {
+        if !start(bytes).is_some_and(|start| self.starts[start]) {
+            return None;
+        }
+        self.names.iter().find(|name| is_named(bytes, name)).copied()
+    }
+}
+
+/// The first two bytes as a number.
+fn start(bytes: &[u8]) -> Option<usize> {
+    Some(usize::from(*bytes.first()?) << 8 | usize::from(*bytes.get(1)?))
 }
 
 /// Gives each function's symbol of a table to `take`.

@@ -3,7 +3,8 @@
 //!
 //! Only this module knows blazesym. A [`Symbolizer`] is not `Send`: the thread that makes it owns it.
 //!
-//! blazesym opens its files by path, keeps them open and mapped, and follows links in them. So that a path means
+//! Symbol tables of files are read by ourselves ([`symbol_index`]): blazesym maps files, and sorts all that is in them.
+//! It opens its files by path, keeps them open and mapped, and follows links in them. So that a path means
 //! what the caller meant, also for deleted files and in other mount namespaces, we open the file once, check it,
 //! and hand blazesym `/proc/self/fd/N` of that very descriptor; it knows the file again by device, inode,
 //! size and time. Panics inside are caught, and the file is not asked in that way again.
@@ -15,7 +16,10 @@ mod linkage_tables;
 mod linked;
 mod mini_debug_info;
 mod sources;
+mod symbol_index;
 
+use std::cell::OnceCell;
+use std::fs::File;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -29,6 +33,7 @@ use crate::elf::{ElfError, image};
 use crate::kernel::{self, KernelSymbolsError};
 use demangle::demangle;
 use sources::{DebugInfo, Identity, Plan};
+use symbol_index::SymbolIndex;
 
 /// Names of kernel symbols are read anew after this time, when an address is asked for that may lie in a module
 /// or BPF program loaded since. Reading them takes about 50 ms.
@@ -109,9 +114,22 @@ pub struct Symbolizer {
 /// What is kept of a file. Each has a blazesym of its own, which keeps all that it has read until it is dropped.
 struct Kept {
     plan: Plan,
+    /// Of each of [`Whose`], once they were asked for; none if they cannot be read.
+    symbols: [OnceCell<Option<SymbolIndex>>; 3],
     symbolizer: symbolize::Symbolizer,
     /// The call, and the moment.
     used: (u64, Instant),
+}
+
+/// Which symbol table.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// The file's own.
+    Own,
+    /// That of the file which its debug info is in.
+    DebugInfo,
+    /// The one that was packed into it.
+    Mini,
 }
 
 /// Why blazesym gave no answer.
@@ -196,7 +214,8 @@ impl Symbolizer {
             self.cost += plan.cost;
             self.counters.costly_debug_info += u64::from(plan.too_costly);
             let used = (self.calls, Instant::now());
-            let kept = Kept { plan, symbolizer: new_symbolizer(&self.options), used };
+            let symbols = Default::default();
+            let kept = Kept { plan, symbols, symbolizer: new_symbolizer(&self.options), used };
             self.files.insert(identity, kept);
         }
         let debug_info = match self.plan(identity).map(|plan| &plan.debug_info) {
@@ -205,17 +224,18 @@ impl Symbolizer {
             Some(DebugInfo::Linked(_) | DebugInfo::None) | None => None,
         };
         let mut names = self.by_linked(vaddrs, identity);
-        let own = sources::path_of(&file);
         if names.iter().any(|names| !names.is_empty()) {
-            self.qualify(&mut names, &own, vaddrs, identity);
+            self.qualify(&mut names, Whose::Own, (&file, path), vaddrs, identity);
         }
         if let Some(debug_info) = debug_info {
-            self.fill(&mut names, &debug_info, true, vaddrs, identity);
-            self.qualify(&mut names, &debug_info, vaddrs, identity);
+            self.fill(&mut names, &debug_info, vaddrs, identity);
+            self.qualify(&mut names, Whose::DebugInfo, (&file, path), vaddrs, identity);
         }
-        self.fill(&mut names, &own, false, vaddrs, identity);
-        if let Some(mini) = self.plan(identity).and_then(|plan| plan.mini.as_ref()).map(sources::path_of) {
-            self.fill(&mut names, &mini, false, vaddrs, identity);
+        for whose in [Whose::Own, Whose::Mini] {
+            for index in positions(&names, |names| names.is_empty()) {
+                let name = self.by_symbols(whose, (&file, path), vaddrs[index], identity);
+                names[index].extend(name);
+            }
         }
         if self.plan(identity).is_some_and(|plan| plan.is_go) {
             go_names::fill(&file, path, vaddrs, &mut names);
@@ -268,32 +288,29 @@ impl Symbolizer {
         self.files.get(&identity).map(|kept| &kept.plan)
     }
 
-    /// Looks up the addresses that have no names yet.
-    fn fill(
-        &mut self,
-        names: &mut [Vec<Name>],
-        path: &Path,
-        with_debug_info: bool,
-        vaddrs: &[u64],
-        identity: Identity,
-    ) {
+    /// Looks up the addresses that have no names yet, by debug info.
+    fn fill(&mut self, names: &mut [Vec<Name>], path: &Path, vaddrs: &[u64], identity: Identity) {
         let open = positions(names, |names| names.is_empty());
-        match self.look_up(path, with_debug_info, &open, (vaddrs, identity)) {
+        match self.look_up(path, &open, (vaddrs, identity)) {
             Ok(found) => open.into_iter().zip(found).for_each(|(index, found)| names[index] = found),
-            Err(failure) => self.give_up(failure, path, with_debug_info, identity),
+            Err(failure) => self.give_up(failure, path, identity),
         }
     }
 
-    /// Gives C++ functions their full names by the symbol table at `path`: of a function that only its own source file
-    /// can call, debug info has the bare name, without namespace and parameters.
-    fn qualify(&mut self, names: &mut [Vec<Name>], path: &Path, vaddrs: &[u64], identity: Identity) {
-        let bare = positions(names, |names| names.last().is_some_and(|name| !is_mangled(&name.system_name)));
-        let found = match self.look_up(path, false, &bare, (vaddrs, identity)) {
-            Ok(found) => found,
-            Err(failure) => return self.give_up(failure, path, false, identity),
-        };
-        for (index, mut found) in bare.into_iter().zip(found) {
-            if let (Some(name), Some(full)) = (names[index].last_mut(), found.pop())
+    /// Gives C++ functions their full names by a symbol table: of a function that only its own source file can call, debug
+    /// info has the bare name, without namespace and parameters.
+    fn qualify(
+        &self,
+        names: &mut [Vec<Name>],
+        whose: Whose,
+        file: (&File, &Path),
+        vaddrs: &[u64],
+        identity: Identity,
+    ) {
+        for index in positions(names, |names| names.last().is_some_and(|name| !is_mangled(&name.system_name)))
+        {
+            if let Some(full) = self.by_symbols(whose, file, vaddrs[index], identity)
+                && let Some(name) = names[index].last_mut()
                 && is_mangled(&full.system_name)
                 && full.system_name.contains(without_arguments(&name.system_name))
             {
@@ -303,11 +320,33 @@ impl Symbolizer {
         }
     }
 
-    /// The names of those of `vaddrs` that lie at `positions`.
+    /// The name at an address by a symbol table: of the file that is open here, or of what goes with it.
+    fn by_symbols(
+        &self,
+        whose: Whose,
+        (own, path): (&File, &Path),
+        vaddr: u64,
+        identity: Identity,
+    ) -> Option<Name> {
+        let Kept { plan, symbols, .. } = self.files.get(&identity)?;
+        let (file, symbols) = match (whose, &plan.debug_info) {
+            (Whose::Mini, _) => (plan.mini.as_ref()?, &symbols[2]),
+            (Whose::DebugInfo, DebugInfo::Split(split)) => (split, &symbols[1]),
+            _ => (own, &symbols[0]),
+        };
+        let read = || {
+            let told = |error: &ElfError| tracing::debug!(%error, "a symbol table names nothing");
+            SymbolIndex::read(file, path).inspect_err(told).ok()
+        };
+        let system_name = symbols.get_or_init(read).as_ref()?.name(file, vaddr)?;
+        let function = demangle(&system_name).into_owned();
+        Some(Name { function, system_name, ..Name::default() })
+    }
+
+    /// The names of those of `vaddrs` that lie at `positions`, by the debug info at this path.
     fn look_up(
         &self,
         path: &Path,
-        with_debug_info: bool,
         positions: &[usize],
         (vaddrs, identity): (&[u64], Identity),
     ) -> Result<Vec<Vec<Name>>, Failure> {
@@ -315,27 +354,24 @@ impl Symbolizer {
             return Ok(Vec::new());
         };
         let addresses: Vec<u64> = positions.iter().map(|&index| vaddrs[index]).collect();
-        let mut source = Elf::new(path);
-        source.debug_syms = with_debug_info;
         guarded(|| {
-            let symbols = kept.symbolizer.symbolize(&Source::Elf(source), Input::VirtOffset(&addresses))?;
+            let source = Source::Elf(Elf::new(path));
+            let symbols = kept.symbolizer.symbolize(&source, Input::VirtOffset(&addresses))?;
             Ok(symbols.iter().map(names_of).collect())
         })
     }
 
     /// Never asks for this debug info again; what blazesym holds after a panic is not trusted.
-    fn give_up(&mut self, failure: Failure, path: &Path, with_debug_info: bool, identity: Identity) {
+    fn give_up(&mut self, failure: Failure, path: &Path, identity: Identity) {
         let panicked = matches!(failure, Failure::Panic);
         let reason = self.reason_of(failure);
-        tracing::debug!(reason, path = %path.display(), with_debug_info, "a file cannot be symbolized");
-        self.counters.broken_debug_info += u64::from(with_debug_info);
+        tracing::debug!(reason, path = %path.display(), "debug info is left alone");
+        self.counters.broken_debug_info += 1;
         let Some(kept) = self.files.get_mut(&identity) else { return };
         if panicked {
             kept.symbolizer = new_symbolizer(&self.options);
         }
-        if with_debug_info {
-            kept.plan.without_debug_info();
-        }
+        kept.plan.without_debug_info();
     }
 
     fn make_room_for(&mut self, plan: &Plan) {

@@ -88,13 +88,16 @@ impl Plan {
         }
         let (debug_info, cost) = debug_info(file, &image, &sections, options, cost_at_most - symbols);
         let cost = symbols.saturating_add(cost);
+        // Only what is read with debug info is held as it is; of symbols alone a third is kept.
+        let alone = symbols / 3 + COST_OF_A_FILE;
         if cost > cost_at_most {
             let debug_info = DebugInfo::None;
-            return Ok(Self { debug_info, cost: symbols, too_costly: true, linkage_tables, mini, is_go });
+            return Ok(Self { debug_info, cost: alone, too_costly: true, linkage_tables, mini, is_go });
         }
         // Decompressing takes time, so that it is tried last.
         let is_sound = !matches!(debug_info, DebugInfo::Own) || unpacks_as_claimed(&image, &sections);
         let debug_info = if is_sound { debug_info } else { DebugInfo::None };
+        let cost = if matches!(debug_info, DebugInfo::None) { alone } else { cost };
         Ok(Self { debug_info, cost, too_costly: false, linkage_tables, mini, is_go })
     }
 
