@@ -17,8 +17,9 @@ const REST = 4;
 const AT_LEAST_EVERY = 10_000;
 /** A live graph is read again and again: finer frames wait until it is paused. */
 const LIVE_NODES = 10_000;
-/** What is seen of a graph that nobody has zoomed into, and some more: the finer frames come behind it. */
-const FIRST_NODES = 12_000;
+/** Nodes for each pixel of the width: what is seen of a graph that nobody has zoomed into, and some more. Finer frames come behind it. */
+const FIRST_NODES = 5;
+const FEWEST_NODES = 4000;
 const FINER_AFTER = 400;
 const STATUS_EVERY = 2500;
 /** After this long a user is told that something loads. */
@@ -90,7 +91,8 @@ export function startLoader(explore: Explore): Loader {
     clearTimeout(finer);
     try {
       const { query, by } = explore.view();
-      const nodes = explore.live() ? LIVE_NODES : all ? undefined : FIRST_NODES;
+      const first = Math.max(FEWEST_NODES, Math.round(explore.width() * FIRST_NODES));
+      const nodes = explore.live() ? LIVE_NODES : all ? undefined : first;
       const { transforms } = explore.view();
       const question = Math.random().toString(36).slice(2);
       explore.setQuestion(question);
@@ -99,7 +101,7 @@ export function startLoader(explore: Explore): Loader {
       explore.setAsking(found.catch(() => {}));
       const grown = await found;
       if (!grown) return;
-      if (nodes === FIRST_NODES && grown.answer.pruned > 0) finer = setTimeout(() => explore.view().page === "explore" && void loadFlame(true, true), FINER_AFTER);
+      if (nodes === first && grown.answer.pruned > 0) finer = setTimeout(() => explore.view().page === "explore" && void loadFlame(true, true), FINER_AFTER);
       const { from_ms: from, until_ms: until } = grown.answer.data;
       batch(() => {
         explore.transforms.arrived({ ...grown, data: from !== null && until !== null ? { from, until } : undefined });
