@@ -36,9 +36,10 @@ use crate::{processor::unix_ms, window::ClockOffset};
 const LOOK: Duration = Duration::from_millis(100);
 /// How long lines may gather before they are read; a runtime that starts writes thousands one by one.
 const GATHER: Duration = Duration::from_millis(3);
-/// How long until a map that is not there is looked for again; doubled each time.
+/// How long until a map that is not there is looked for again; doubled each time. Looking costs some microseconds, and a process that
+/// ends takes its /tmp along.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_LAST: Duration = Duration::from_secs(5);
+const RETRY_LAST: Duration = Duration::from_secs(1);
 /// Processes followed at once: two files each, well below the limit of a process.
 const PROCESSES_MAX: usize = 1024;
 /// Names of all processes together.

@@ -115,7 +115,7 @@ fn samples_of_a_process_that_has_ended_are_named() {
 #[test]
 fn code_that_ran_before_its_map_was_written_is_named_by_it() {
     let _quiet = quiet();
-    let recording = record(FAST, &[&program(Program::Jit, FramePointers), "0.5", "0", "2"]);
+    let recording = record(FAST, &[&program(Program::Jit, FramePointers), "3", "0", "2"]);
     remove_maps();
     let all = recording.samples(|stack| stack.has("run_emitted"));
     let named = recording.samples(|stack| stack.has("run_emitted") && has_jit(stack, "emitted_loop"));
