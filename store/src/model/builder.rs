@@ -7,108 +7,14 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use super::import::Import;
+use super::interner::Interner;
 use super::journal::Journal;
+use super::sums::{Chains, Keep, Sum};
 use super::{
     Account, Binary, BinaryId, EVENT_CPU, Exact, Frame, FrameId, LateNames, NodeId, Period, Profile, Row,
     RowKey, RowPart, Series, SeriesId, StackTreeBuilder, StringId, StringTable, UNIT_NANOSECONDS,
 };
 use crate::query::Offsets;
-
-/// Which parts of a row's key survive a merge. What is dropped becomes 0, and rows that are then equal
-/// become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
-    /// Process and thread ids and thread names.
-    pub threads: bool,
-    /// Time buckets, no finer than this many milliseconds; none drops time.
-    pub bucket_ms: Option<i64>,
-    /// Exact times (only with buckets of at most 60 s).
-    pub exact: bool,
-}
-
-impl Keep {
-    /// Everything, as stored.
-    pub const ALL: Self = Self { threads: true, bucket_ms: Some(1), exact: true };
-    /// Only who, which stack and status.
-    pub const STACKS: Self = Self { threads: false, bucket_ms: None, exact: false };
-
-    fn project(&self, key: RowKey) -> RowKey {
-        let mut key = key;
-        if !self.threads {
-            (key.pid, key.tid, key.thread) = (0, 0, StringId::EMPTY);
-        }
-        key.time_ms = match self.bucket_ms {
-            Some(step) if step > 0 => key.time_ms - key.time_ms.rem_euclid(step),
-            _ => 0,
-        };
-        key
-    }
-}
-
-/// Samples of one key: those with exact times apart from those without, so that a row never claims to know
-/// the times of samples it does not know.
-#[derive(Clone, Copy, Default)]
-struct Sum {
-    samples: u64,
-    value: i64,
-    exact_value: i64,
-    /// Place of the last of its exact times, from 1 on; 0 if there are none.
-    last: u32,
-}
-
-/// Exact times of all sums, in chains: most sums have a single one, which is worth no allocation.
-#[derive(Clone, Default)]
-struct Chains(Vec<(Exact, u32)>);
-
-impl Chains {
-    fn push(&mut self, last: &mut u32, exact: Exact) {
-        self.0.push((exact, *last));
-        *last = self.0.len() as u32;
-    }
-
-    /// Takes the times of a chain out to the end of `to`.
-    fn collect(&self, last: u32, to: &mut Vec<Exact>) {
-        let mut at = last;
-        while let Some((exact, before)) = at.checked_sub(1).and_then(|at| self.0.get(at as usize)) {
-            to.push(*exact);
-            at = *before;
-        }
-    }
-}
-
-impl Sum {
-    fn add(
-        &mut self,
-        chains: &mut Chains,
-        samples: u64,
-        value: i64,
-        exact: impl ExactSizeIterator<Item = Exact>,
-    ) {
-        // Saturating: sums of stored values may be hostile.
-        if exact.len() as u64 == samples && samples > 0 {
-            self.exact_value = self.exact_value.saturating_add(value);
-            exact.for_each(|exact| chains.push(&mut self.last, exact));
-        } else {
-            self.samples = self.samples.saturating_add(samples);
-            self.value = self.value.saturating_add(value);
-        }
-    }
-
-    /// At most two rows: the samples without exact times, then those with.
-    fn into_rows(self, key: RowKey, chains: &Chains, exact: &mut Vec<Exact>, rows: &mut Vec<Row>) {
-        let first = exact.len() as u32;
-        if self.samples > 0 || self.value != 0 || self.last == 0 {
-            rows.push(Row { key, samples: self.samples, value: self.value, exact: first..first });
-        }
-        if self.last > 0 {
-            chains.collect(self.last, exact);
-            let own = &mut exact[first as usize..];
-            own.sort_unstable();
-            let samples = own.len() as u64;
-            rows.push(Row { key, samples, value: self.exact_value, exact: first..exact.len() as u32 });
-        }
-    }
-}
 
 /// Whose samples were counted, beside the series.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -339,7 +245,7 @@ impl ProfileBuilder {
         let frames = self.frames.items.len() * 3 * size_of::<Frame>();
         let series = self.series.items.len() * 2 * (size_of::<Series>() + 64);
         let strings = self.strings.bytes() + self.strings.len() * 128;
-        let exact = self.exact.0.capacity() * size_of::<(Exact, u32)>();
+        let exact = self.exact.bytes();
         let accounts = self.accounts.capacity() * 32;
         (rows + stacks + frames + series + strings + exact + accounts) as u64
     }
@@ -427,30 +333,6 @@ impl ProfileBuilder {
             accounts,
         };
         (profile, place)
-    }
-}
-
-/// Each distinct item once, by integer handle.
-#[derive(Clone)]
-pub(super) struct Interner<T> {
-    pub(super) items: Vec<T>,
-    index: FxHashMap<T, u32>,
-}
-
-impl<T> Default for Interner<T> {
-    fn default() -> Self {
-        Self { items: Vec::new(), index: FxHashMap::default() }
-    }
-}
-
-impl<T: Clone + Eq + std::hash::Hash> Interner<T> {
-    fn intern(&mut self, item: T) -> u32 {
-        let next = self.items.len() as u32;
-        let id = *self.index.entry(item.clone()).or_insert(next);
-        if id == next {
-            self.items.push(item);
-        }
-        id
     }
 }
 

@@ -8,15 +8,17 @@ mod extract;
 mod frames;
 mod functions;
 mod import;
+mod interner;
 mod journal;
 mod late_names;
 mod order;
 mod profile;
 mod stack_tree;
 mod strings;
+mod sums;
 
+pub use builder::ProfileBuilder;
 pub(crate) use builder::Who;
-pub use builder::{Keep, ProfileBuilder};
 pub(crate) use extract::Preorder;
 pub use frames::{Binary, BinaryId, Frame, FrameId, FrameKind, Unwound};
 pub use functions::{FunctionNode, FunctionTree};
@@ -30,3 +32,4 @@ pub use profile::{
 };
 pub use stack_tree::{NodeId, StackTree, StackTreeBuilder};
 pub use strings::{StringId, StringTable};
+pub use sums::Keep;
