@@ -198,13 +198,32 @@ fn next_record(bytes: &[u8]) -> Result<(&[u8], &[u8]), Tail> {
     let Some((frame, rest)) = bytes.split_first_chunk::<FRAME_BYTES>() else { return Err(Tail::Torn) };
     let length = u32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]]);
     let crc32 = u32::from_le_bytes([frame[4], frame[5], frame[6], frame[7]]);
-    let Some((content, after)) = rest.split_at_checked(length as usize) else { return Err(Tail::Torn) };
-    if record_sum(length, content) == crc32 {
-        return Ok((content, after));
-    }
+    let after = match rest.split_at_checked(length as usize) {
+        Some((content, after)) if record_sum(length, content) == crc32 => return Ok((content, after)),
+        Some((_, after)) => after,
+        None => &[],
+    };
     // The last record may be there in parts: blocks that did not reach the disk before a power cut are zeros.
     let is_last = after.is_empty() || bytes.iter().all(|byte| *byte == 0);
-    Err(if is_last { Tail::Torn } else { Tail::Damaged })
+    // A writer adds nothing to a record that it did not get to its end: what is followed by a whole one was changed.
+    Err(if is_last && !holds_record(&bytes[1..]) { Tail::Torn } else { Tail::Damaged })
+}
+
+/// Bytes that are summed up while looking for a record: there are few places that can be one by their length.
+const MAX_SUMMED: usize = 64 << 20;
+
+/// Whether a whole record stands somewhere in these bytes. The empty one is none: a few bytes can look like it.
+fn holds_record(bytes: &[u8]) -> bool {
+    let mut summed = 0;
+    bytes.windows(FRAME_BYTES).enumerate().any(|(at, frame)| {
+        let length = u32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]]);
+        let crc32 = u32::from_le_bytes([frame[4], frame[5], frame[6], frame[7]]);
+        let content = bytes.get(at + FRAME_BYTES..).and_then(|rest| rest.get(..length as usize));
+        content.is_some_and(|content| {
+            summed += content.len();
+            length > 0 && summed <= MAX_SUMMED && record_sum(length, content) == crc32
+        })
+    })
 }
 
 #[cfg(test)]
@@ -264,7 +283,9 @@ mod tests {
                 ..24 => assert_eq!(tail, Err(ReadError::Header(HeaderError::Damaged)), "{at}"),
                 _ => assert_eq!(found.len(), (at - 24) / 11, "{at}: {tail:?}"),
             }
-            assert_ne!(tail, Ok(Tail::Clean), "{at}");
+            // Of the last record nobody can say whether its writer got to its end.
+            let expected = if at < 46 { Ok(Tail::Damaged) } else { Ok(Tail::Torn) };
+            assert!(at < 24 || tail == expected, "{at}: {tail:?}");
         }
     }
 
