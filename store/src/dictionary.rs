@@ -46,6 +46,12 @@ impl Places {
         self.nodes
     }
 
+    /// The places of all nodes, in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let mut hint = 0;
+        (0..self.nodes as u32).map(move |node| NodeId(self.get(node, &mut hint)))
+    }
+
     /// The place of a node, which there must be. `hint` is where the last one was found: nodes mostly come in order.
     pub(crate) fn get(&self, node: u32, hint: &mut usize) -> u32 {
         let is_in = |run: usize| {

@@ -18,7 +18,7 @@ mod strings;
 mod sums;
 
 pub use builder::ProfileBuilder;
-pub(crate) use builder::Who;
+pub(crate) use builder::{Tables as BuilderTables, Who};
 pub(crate) use extract::Preorder;
 pub use frames::{Binary, BinaryId, Frame, FrameId, FrameKind, Unwound};
 pub use functions::{FunctionNode, FunctionTree};

@@ -1,16 +1,20 @@
 //! When functions used CPU: their self and total samples over time.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use regex::Regex;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::engine::{Batch, Columns, Count, Fault, Merge, Need, Query, Reading, Tables};
+use super::function_paths::{NONE, Paths};
 use super::timeline::Buckets;
 use super::{Selector, TimeRange, parse};
 use crate::catalog::Skipped;
+use crate::dictionary::Dictionary;
 use crate::error::Result;
 use crate::handle::Store;
-use crate::model::{FrameKind, Profile, SeriesId};
+use crate::model::SeriesId;
 
 /// Which functions, by name.
 #[derive(Clone, Debug)]
@@ -96,64 +100,21 @@ impl Store {
     ) -> Result<FunctionHistory> {
         let buckets = Buckets::new(range, step_ms);
         let columns = Columns { node: true, time: true, ..Columns::default() };
-        let (need, rough) = (Need::Stacks, buckets.rough(true));
+        let dictionary = self.dictionary();
+        let (need, rough) = (Need::Places(dictionary.clone()), buckets.rough(true));
         let query = Query { store: self, selector, range, columns, need, rough };
-        let new = |tables: &Tables| FunctionCounts::new(tables, name, buckets);
-        let (merged, reading) = query.run(new, || Merged::new(buckets))?;
+        let paths = Mutex::new(Paths::new(name.clone()));
+        let new = |tables: &Tables| FunctionCounts::new(tables, &dictionary, &paths, buckets);
+        let (merged, reading) = query.run(new, || Merged::new(&dictionary, &paths, buckets))?;
         Ok(merged.finish(top, reading))
     }
 }
 
-/// No function at all.
-const NONE: u32 = u32::MAX;
-
-/// Which of the functions asked for lie on each stack of a tree.
-struct Paths {
-    /// By node: the function it ends in.
-    own: Vec<u32>,
-    /// By node: the set of functions on its path.
-    set: Vec<u32>,
-    /// By set: the smaller set and the function that together make it; set 0 is empty.
-    sets: Vec<(u32, u32)>,
-}
-
-impl Paths {
-    /// `functions`: by frame, the function it is of.
-    fn new(tables: &Profile, functions: &[u32]) -> Self {
-        let tree = &tables.stacks;
-        let mut paths = Self { own: vec![NONE; tree.len()], set: vec![0; tree.len()], sets: vec![(0, NONE)] };
-        let mut index: FxHashMap<(u32, u32), u32> = FxHashMap::default();
-        for node in tree.nodes().skip(1) {
-            let at = node.0 as usize;
-            let function = tree.frame(node).map_or(NONE, |frame| functions[frame.0 as usize]);
-            let above = paths.set[tree.parent(node).0 as usize];
-            paths.own[at] = function;
-            paths.set[at] = match function == NONE || paths.functions(above).any(|f| f == function) {
-                true => above,
-                false => *index.entry((above, function)).or_insert_with(|| {
-                    paths.sets.push((above, function));
-                    paths.sets.len() as u32 - 1
-                }),
-            };
-        }
-        paths
-    }
-
-    fn functions(&self, set: u32) -> impl Iterator<Item = u32> + '_ {
-        std::iter::successors(Some(set), |set| (*set != 0).then(|| self.sets[*set as usize].0))
-            .take_while(|set| *set != 0)
-            .map(|set| self.sets[set as usize].1)
-    }
-}
-
-/// Name, kind and binary of a function.
-type Key = (String, FrameKind, String);
-
 /// Samples of a segment by function and bucket.
 struct FunctionCounts {
     buckets: Buckets,
-    keys: Vec<Key>,
-    paths: Paths,
+    /// By the segment's own nodes: the function it ends in, and the set of those on its path.
+    nodes: Vec<(u32, u32)>,
     /// By set of functions and bucket.
     by_set: FxHashMap<(u32, u32), u64>,
     by_own: FxHashMap<(u32, u32), u64>,
@@ -162,28 +123,13 @@ struct FunctionCounts {
 }
 
 impl FunctionCounts {
-    fn new(tables: &Profile, name: &FunctionName, buckets: Buckets) -> Self {
-        let mut keys = Vec::new();
-        let mut index = FxHashMap::default();
-        // Many frames share a name, and a regular expression is slow.
-        let mut hits = vec![None; tables.strings.len()];
-        let mut function_of = |frame: &crate::model::Frame| {
-            let text = tables.text(frame.function);
-            let hit = *hits[frame.function.0 as usize].get_or_insert_with(|| name.contains(text));
-            if !hit || frame.kind == FrameKind::Truncated {
-                return NONE;
-            }
-            let binary = frame.binary.map_or("", |binary| tables.text(tables.binary(binary).path));
-            *index.entry((frame.function, frame.kind, binary)).or_insert_with(|| {
-                keys.push((text.to_owned(), frame.kind, binary.to_owned()));
-                keys.len() as u32 - 1
-            })
-        };
-        let functions: Vec<u32> = tables.frames.iter().map(&mut function_of).collect();
+    fn new(tables: &Tables, dictionary: &Dictionary, paths: &Mutex<Paths>, buckets: Buckets) -> Self {
+        let known = tables.known(dictionary);
+        let mut paths = lock(paths);
+        paths.grow(&dictionary.read().all.tables());
         Self {
             buckets,
-            paths: Paths::new(tables, &functions),
-            keys,
+            nodes: known.places.iter().map(|node| paths.of(node.0)).collect(),
             by_set: FxHashMap::default(),
             by_own: FxHashMap::default(),
             samples: vec![0; buckets.len()],
@@ -192,12 +138,16 @@ impl FunctionCounts {
     }
 }
 
+fn lock(paths: &Mutex<Paths>) -> MutexGuard<'_, Paths> {
+    paths.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Count for FunctionCounts {
     fn add(&mut self, batch: &Batch<'_>) -> std::result::Result<(), Fault> {
         for run in batch.runs {
             for row in run.rows.clone() {
                 let node = batch.node[row].cast_unsigned() as usize;
-                let (set, own) = (self.paths.set[node], self.paths.own[node]);
+                let (own, set) = self.nodes[node];
                 batch.each_time(row, |time, samples| {
                     let bucket = self.buckets.place(time);
                     self.samples[bucket] = self.samples[bucket].saturating_add(samples);
@@ -217,26 +167,27 @@ impl Count for FunctionCounts {
 
     fn bytes(&self) -> u64 {
         let maps = (self.by_set.capacity() + self.by_own.capacity()) * 17;
-        let paths = self.paths.own.len() * 8 + self.paths.sets.len() * 32;
-        (maps + paths + self.keys.len() * 160 + self.samples.len() * 8 + self.by_series.len() * 8) as u64
+        (maps + self.nodes.len() * 8 + self.samples.len() * 8 + self.by_series.len() * 8) as u64
     }
 }
 
 /// Samples of all segments by function and bucket.
-struct Merged {
+struct Merged<'a> {
+    dictionary: &'a Dictionary,
+    paths: &'a Mutex<Paths>,
     buckets: Buckets,
-    keys: FxHashMap<Key, u32>,
     /// By function and bucket: self and total.
     counts: FxHashMap<(u32, u32), (u64, u64)>,
     samples: Vec<u64>,
     periods: FxHashMap<i64, u64>,
 }
 
-impl Merged {
-    fn new(buckets: Buckets) -> Self {
+impl<'a> Merged<'a> {
+    fn new(dictionary: &'a Dictionary, paths: &'a Mutex<Paths>, buckets: Buckets) -> Self {
         Self {
+            dictionary,
+            paths,
             buckets,
-            keys: FxHashMap::default(),
             counts: FxHashMap::default(),
             samples: vec![0; buckets.len()],
             periods: FxHashMap::default(),
@@ -244,11 +195,13 @@ impl Merged {
     }
 
     fn finish(self, top: usize, reading: Reading) -> FunctionHistory {
-        let mut totals = vec![0u64; self.keys.len()];
+        let paths = lock(self.paths);
+        let mut totals = vec![0u64; paths.keys().len()];
         for ((function, _), (_, total)) in &self.counts {
             totals[*function as usize] = totals[*function as usize].saturating_add(*total);
         }
-        let mut ranked: Vec<_> = self.keys.into_iter().filter(|(_, id)| totals[*id as usize] > 0).collect();
+        let keys = paths.keys().iter().cloned().zip(0u32..);
+        let mut ranked: Vec<_> = keys.filter(|(_, id)| totals[*id as usize] > 0).collect();
         ranked.sort_by(|a, b| totals[b.1 as usize].cmp(&totals[a.1 as usize]).then_with(|| a.0.cmp(&b.0)));
         let found = ranked.len();
         ranked.truncate(top);
@@ -280,21 +233,17 @@ impl Merged {
     }
 }
 
-impl Merge<FunctionCounts> for Merged {
+impl Merge<FunctionCounts> for Merged<'_> {
     fn merge(&mut self, tables: &Tables, part: FunctionCounts) {
-        let mut ours = |key: &Key| {
-            let next = self.keys.len() as u32;
-            *self.keys.entry(key.clone()).or_insert(next)
-        };
-        let ours: Vec<u32> = part.keys.iter().map(&mut ours).collect();
+        let paths = lock(self.paths);
         for ((set, bucket), samples) in &part.by_set {
-            for function in part.paths.functions(*set) {
-                let (_, total) = self.counts.entry((ours[function as usize], *bucket)).or_default();
+            for function in paths.functions(*set) {
+                let (_, total) = self.counts.entry((function, *bucket)).or_default();
                 *total = total.saturating_add(*samples);
             }
         }
         for ((function, bucket), samples) in &part.by_own {
-            let (own, _) = self.counts.entry((ours[*function as usize], *bucket)).or_default();
+            let (own, _) = self.counts.entry((*function, *bucket)).or_default();
             *own = own.saturating_add(*samples);
         }
         for (sum, samples) in self.samples.iter_mut().zip(&part.samples) {
@@ -307,6 +256,7 @@ impl Merge<FunctionCounts> for Merged {
     }
 
     fn bytes(&self) -> u64 {
-        (self.counts.capacity() * 25 + self.keys.len() * 200 + self.samples.len() * 8) as u64
+        let own = self.counts.capacity() * 25 + self.samples.len() * 8;
+        own as u64 + lock(self.paths).bytes() + self.dictionary.beyond_its_share()
     }
 }

@@ -3,6 +3,7 @@
 
 mod compare;
 pub(crate) mod engine;
+mod function_paths;
 mod functions;
 mod groups;
 mod heat_map;

@@ -68,8 +68,6 @@ pub(crate) enum Need {
     Series,
     /// How many nodes there are, and for merging their places in the tree of all.
     Places(Arc<Dictionary>),
-    /// Stacks, frames and all.
-    Stacks,
 }
 
 /// How far rollups may stand for samples.
@@ -240,7 +238,6 @@ impl Query<'_> {
         }
         let depth = match &self.need {
             Need::Series => Depth::Series,
-            Need::Stacks => Depth::Stacks,
             Need::Places(dictionary) => match self.store.known(segment, dictionary)? {
                 Some(known) => {
                     let (profile, nodes) = (known.series.clone(), known.places.len());
