@@ -27,7 +27,7 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    fn new(places: impl Iterator<Item = NodeId>) -> Self {
+    pub(crate) fn new(places: impl Iterator<Item = NodeId>) -> Self {
         let (mut nodes, mut runs) = (0, Vec::new());
         let mut next = None;
         for NodeId(place) in places {

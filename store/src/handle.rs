@@ -63,6 +63,8 @@ pub(crate) struct State {
     verified: FxHashSet<(Ulid, Table)>,
     /// Segments with rollups that turned out to be damaged: their samples answer.
     bad_rollups: FxHashSet<Ulid>,
+    /// Segments that have too many stacks to be merged with those after them.
+    pub(crate) full: FxHashSet<Ulid>,
 }
 
 /// What the store holds.
@@ -134,6 +136,7 @@ impl Store {
             bad: FxHashMap::default(),
             verified: FxHashSet::default(),
             bad_rollups: FxHashSet::default(),
+            full: FxHashSet::default(),
         };
         let logs = Mutex::new(Readers::new(dir.log()));
         let inner = Arc::new(Inner {
@@ -325,13 +328,6 @@ impl Store {
         })
     }
 
-    /// A segment's profile.
-    pub(crate) fn load(&self, segment: &SegmentInfo) -> std::result::Result<Profile, LoadError> {
-        self.require_good(segment)?;
-        let _lease = self.fetch(segment, &Table::ALL)?;
-        segment::load(&segment.path, &segment.manifest)
-    }
-
     /// A segment's profile without rows; without stacks, too, if they are not asked for.
     pub(crate) fn tables(
         &self,
@@ -401,7 +397,8 @@ impl Store {
         }
     }
 
-    fn require_good(&self, segment: &SegmentInfo) -> std::result::Result<(), LoadError> {
+    /// Fails if a segment is known to be damaged.
+    pub(crate) fn require_good(&self, segment: &SegmentInfo) -> std::result::Result<(), LoadError> {
         match self.state().bad.get(&segment.id) {
             Some(reason) => Err(LoadError::Bad(reason.clone())),
             None => Ok(()),
@@ -413,29 +410,6 @@ impl Store {
         if self.state().bad.insert(segment.id, reason.to_owned()).is_none() {
             tracing::warn!(segment = %segment.path.display(), reason, "skipping a segment");
         }
-    }
-
-    /// The samples of a segment by series, stack and status in steps of 5 minutes, an hour or a day (`step_ms`): what
-    /// long ranges are answered from. None if the segment has no such rollup: it is short, or coarser itself.
-    ///
-    /// # Errors
-    /// When the rollup cannot be read, with the reason.
-    pub fn rollup(
-        &self,
-        segment: &SegmentInfo,
-        step_ms: i64,
-    ) -> std::result::Result<Option<Profile>, String> {
-        let Some((table, _)) = segment::ROLLUPS.into_iter().find(|(_, step)| *step == step_ms) else {
-            return Ok(None);
-        };
-        let tables: Vec<_> = Table::ALL_BUT_SAMPLES.into_iter().chain([table]).collect();
-        let rollup = self
-            .fetch(segment, &tables)
-            .and_then(|_lease| segment::load_rollup(&segment.path, &segment.manifest, table));
-        rollup.map_err(|error| match error {
-            LoadError::Vanished => "it was removed while it was read".to_owned(),
-            LoadError::Bad(reason) | LoadError::Refused(reason) => reason,
-        })
     }
 
     /// Writes a segment into a folder of its own and shows it to readers, at one moment with `at_once`.
@@ -573,11 +547,16 @@ impl State {
         if let Some(elsewhere) = elsewhere {
             segments = elsewhere.live(segments);
         }
-        if !(self.bad.is_empty() && self.verified.is_empty() && self.bad_rollups.is_empty()) {
+        if !(self.bad.is_empty()
+            && self.verified.is_empty()
+            && self.bad_rollups.is_empty()
+            && self.full.is_empty())
+        {
             let live: FxHashSet<Ulid> = segments.iter().map(|segment| segment.id).collect();
             self.bad.retain(|id, _| live.contains(id));
             self.verified.retain(|(id, _)| live.contains(id));
             self.bad_rollups.retain(|id| live.contains(id));
+            self.full.retain(|id| live.contains(id));
         }
         segments
             .retain(|segment| range.overlaps(segment.min_ms(), segment.max_ms().max(segment.min_ms() + 1)));

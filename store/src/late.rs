@@ -106,6 +106,8 @@ impl Store {
                 Ok(Some(written))
             }
             Err(MergeError::Input(_, error)) => unreadable(error),
+            // One alone is never too much.
+            Err(MergeError::Full(_)) => Ok(None),
             Err(MergeError::Output(error)) => Err(error),
         }
     }

@@ -27,6 +27,7 @@ mod pace;
 mod pins;
 mod policy;
 mod retention;
+mod rows;
 
 pub use annotations::{Annotation, AnnotationKind};
 pub use cache::CACHE_BYTES;

@@ -73,7 +73,8 @@ def rollups(data_dir):
                    f"read_parquet('{data_dir}/segments/*/*/{name}.parquet', hive_partitioning=true)")
     found = {}
     for name, step in [("samples", 1), ("rollup_5m", 300_000), ("rollup_1h", 3_600_000), ("rollup_1d", 86_400_000)]:
-        found[name] = db.execute(f"select sum(samples)::bigint, sum(value)::bigint from {name}").fetchone()
+        found[name] = db.execute(f"select sum(samples)::bigint, sum(coalesce(value, samples * period))::bigint "
+                                 f"from {name} join series using (date, segment, series)").fetchone()
         assert db.execute(f"select count(*) from {name} where time % {step} != 0").fetchone()[0] == 0
     stored = db.execute("""
         select event, unit, time, function, self_samples, self_value, total_samples, total_value
@@ -136,6 +137,14 @@ def tables(data_dir):
             for mine, theirs in zip(rows[reader][1], rows["pyarrow"][1], strict=True):
                 assert mine == theirs, (name, reader, mine, theirs)
         columns = readers["polars"]
+        if name == "series":
+            keys = zip(columns["segment"], columns["series"])
+            periods = dict(zip(keys, columns["period"]))
+        if name.startswith("rollup"):
+            # What is not said is the samples times the series' period.
+            rows = zip(columns["value"], columns["samples"], columns["segment"], columns["series"])
+            columns["value"] = [samples * periods[segment, series] if value is None else value
+                                for value, samples, segment, series in rows]
         found[name] = {"rows": with_polars.height, "segments": len(set(columns["segment"]))}
         for column, values in columns.items():
             known = [value for value in values if value is not None]

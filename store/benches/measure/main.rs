@@ -183,6 +183,7 @@ fn levels(store: &Store, source: &Source) -> Result<()> {
     let (rows, seconds) =
         merged.iter().filter(|(_, rows, _)| *rows > 0).fold((0, 0.0), |sum, m| (sum.0 + m.1, sum.1 + m.2));
     line("merging, all levels together", rows as f64 / seconds / 1e6, "M rows/s", Goal::AtLeast(5.0));
+    plain("memory of this process at its peak", peak_bytes()? as f64 / f64::from(1 << 20), "MiB");
     let merging_us = seconds * 1e6 / samples as f64;
     plain("merging, all levels together", merging_us, "us/sample");
     line(
@@ -192,6 +193,14 @@ fn levels(store: &Store, source: &Source) -> Result<()> {
         Goal::AtMost(5.0),
     );
     Ok(())
+}
+
+/// The most memory that this process has had.
+fn peak_bytes() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024)
 }
 
 /// What something gives, and the CPU time of this thread that it took, in seconds.

@@ -206,9 +206,6 @@ pub(crate) fn peak(arguments: &[String]) -> Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-    let kib: u64 = peak.trim().trim_end_matches(" kB").parse()?;
-    println!("{}", kib * 1024);
+    println!("{}", crate::peak_bytes()?);
     Ok(())
 }

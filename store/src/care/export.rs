@@ -13,6 +13,9 @@ use crate::segment::{self, CopyError, LoadError, SegmentInfo, Target};
 /// Times that an export begins again because segments were merged meanwhile.
 const MAX_TRIES: usize = 8;
 
+/// Memory for what is written as one segment, bytes: what is exported of a large one becomes several.
+const MAX_PART_BYTES: u64 = 256 << 20;
+
 /// What was exported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
@@ -33,7 +36,26 @@ struct Export<'a> {
     selector: &'a Selector,
     range: TimeRange,
     done: Exported,
-    written: Vec<PathBuf>,
+    /// Segments written, with their samples and bytes.
+    written: Vec<(PathBuf, u64, u64)>,
+}
+
+/// What is selected of a segment, until it is written.
+#[derive(Default)]
+struct Part {
+    builder: ProfileBuilder,
+    /// Unix milliseconds.
+    start_ms: i64,
+    end_ms: i64,
+}
+
+impl Part {
+    fn add(&mut self, profile: &Profile, selector: &Selector, range: TimeRange) {
+        let mut selected = Selected::new(profile, selector);
+        self.builder.merge_within(profile, Keep::ALL, &range.as_range(), |row| selected.contains(row));
+        self.start_ms = profile.start_ms.max(range.from_ms);
+        self.end_ms = profile.end_ms.min(range.until_ms);
+    }
 }
 
 impl Store {
@@ -66,7 +88,9 @@ impl Export<'_> {
         let snapshot = self.from.snapshot(self.range)?;
         self.done.skipped = snapshot.skipped;
         for head in &snapshot.heads {
-            self.add_part(head, &Target::default())?;
+            let mut part = Part::default();
+            part.add(head, self.selector, self.range);
+            self.write(part, &Target::default())?;
         }
         for segment in &snapshot.segments {
             let error = match self.add(segment) {
@@ -99,18 +123,36 @@ impl Export<'_> {
             self.count(copied, samples);
             return Ok(());
         }
-        let profile = self.from.load(segment).map_err(CopyError::Input)?;
         let (level, resolution_ms) = (segment.level(), segment.resolution_ms());
         let target = Target { level, resolution_ms, ..Target::default() };
-        Ok(self.add_part(&profile, &target)?)
+        let before = self.written.len();
+        let mut part = Part::default();
+        let from = self.from;
+        let scanned = from.scan(segment, &self.range.as_range(), |profile| {
+            part.add(profile, self.selector, self.range);
+            if part.builder.bytes() < MAX_PART_BYTES {
+                return Ok(());
+            }
+            Ok::<_, CopyError>(self.write(std::mem::take(&mut part), &target)?)
+        });
+        match scanned {
+            Ok(()) => Ok(self.write(part, &target)?),
+            Err(error) => {
+                // What was written of it goes, too: it is left out as a whole.
+                for (path, samples, bytes) in self.written.drain(before..) {
+                    self.to.remove_segment(&path)?;
+                    self.done.segments -= 1;
+                    self.done.samples -= samples;
+                    self.done.bytes -= bytes;
+                }
+                Err(error)
+            }
+        }
     }
 
-    fn add_part(&mut self, profile: &Profile, target: &Target) -> Result<()> {
-        let mut builder = ProfileBuilder::default();
-        let mut selected = Selected::new(profile, self.selector);
-        builder.merge_within(profile, Keep::ALL, &self.range.as_range(), |row| selected.contains(row));
-        let start_ms = profile.start_ms.max(self.range.from_ms);
-        let part = builder.finish(start_ms, profile.end_ms.min(self.range.until_ms).max(start_ms));
+    /// Writes what there is of a segment, or a window in memory.
+    fn write(&mut self, part: Part, target: &Target) -> Result<()> {
+        let part = part.builder.finish(part.start_ms, part.end_ms.max(part.start_ms));
         if part.rows.is_empty() {
             return Ok(());
         }
@@ -124,10 +166,10 @@ impl Export<'_> {
         self.done.segments += 1;
         self.done.samples += samples;
         self.done.bytes += segment.bytes;
-        self.written.push(segment.path);
+        self.written.push((segment.path, samples, segment.bytes));
     }
 
     fn take_back(&mut self) -> Result<()> {
-        self.written.drain(..).try_for_each(|path| self.to.remove_segment(&path))
+        self.written.drain(..).try_for_each(|(path, ..)| self.to.remove_segment(&path))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use crate::handle::Store;
 use crate::query::TimeRange;
-use crate::segment;
+use crate::segment::LoadError;
 
 /// The segments of one day that have the same level and resolution.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,10 +41,17 @@ impl Store {
             let samples = match &segment.manifest.statistics {
                 Some(statistics) => statistics.samples,
                 // Version 1 did not say.
-                None => match segment::load(&segment.path, &segment.manifest) {
-                    Ok(profile) => profile.samples(),
-                    Err(_) => continue,
-                },
+                None => {
+                    let mut samples = 0;
+                    let counted = self.scan(&segment, &TimeRange::ALL.as_range(), |rows| {
+                        samples += rows.samples();
+                        Ok::<_, LoadError>(())
+                    });
+                    if counted.is_err() {
+                        continue;
+                    }
+                    samples
+                }
             };
             let (level, resolution_ms) = (segment.level(), segment.resolution_ms());
             let usage = all.entry((day.clone(), level, resolution_ms)).or_insert_with(|| Usage {

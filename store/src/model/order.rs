@@ -5,8 +5,9 @@
 //! are translated to those of the union, and merging is a walk along sorted columns.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
-use super::{Account, Binary, BinaryId, Frame, FrameId, NodeId, Profile, Series, SeriesId};
+use super::{Account, Binary, BinaryId, Frame, FrameId, NodeId, Profile, Series, SeriesId, StringId};
 
 /// The label that comes last in the order of series: the same stacks on other hosts are neighbours.
 const HOST: &str = "host";
@@ -36,12 +37,29 @@ impl Profile {
 
         let series = order(self.series.len(), |a, b| self.order_of_series(&self.series[a], &self.series[b]));
         self.series = series.iter().map(|old| self.series[*old].clone()).collect();
+        self.put_accounts_in_order();
+        Moves { series: moves(&series, SeriesId), nodes }
+    }
+
+    fn put_accounts_in_order(&mut self) {
         let strings = &self.strings;
         let texts = |account: &Account| [strings.get(account.host), strings.get(account.counter)];
         let order =
             |a: &Account, b: &Account| (a.time_ms, texts(a), a.value).cmp(&(b.time_ms, texts(b), b.value));
         self.accounts.sort_by(order);
-        Moves { series: moves(&series, SeriesId), nodes }
+    }
+
+    /// Adds up accounts in buckets of `step_ms` milliseconds, and puts them in order.
+    pub(crate) fn coarsen_accounts(&mut self, step_ms: i64) {
+        let mut sums: BTreeMap<(i64, StringId, StringId), u64> = BTreeMap::new();
+        for account in &self.accounts {
+            let time_ms = account.time_ms - account.time_ms.rem_euclid(step_ms.max(1));
+            let sum = sums.entry((time_ms, account.host, account.counter)).or_default();
+            *sum = sum.saturating_add(account.value);
+        }
+        let account = |((time_ms, host, counter), value)| Account { time_ms, host, counter, value };
+        self.accounts = sums.into_iter().map(account).collect();
+        self.put_accounts_in_order();
     }
 
     /// For each series the number of its group: series that differ in their host only. Groups follow each other

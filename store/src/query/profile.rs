@@ -1,6 +1,6 @@
 //! The samples of a range as one profile.
 
-use super::engine::{Budget, Columns, Merged, Need, Query, Reading, Rough, StackCounts, Tables};
+use super::engine::{Budget, Columns, Fault, Merged, Need, Query, Reading, Rough, StackCounts, Tables};
 use super::groups::Groups;
 use super::{Selected, Selector, TimeRange};
 use crate::catalog::Skipped;
@@ -110,7 +110,7 @@ impl Store {
         query.run(new, || Merged::new(dictionary.clone(), range.as_range(), by))
     }
 
-    /// Every selected row of a range, each segment decoded whole.
+    /// Every selected row of a range, some hundred thousand at a time.
     fn all_rows(&self, selector: &Selector, range: TimeRange, keep: Keep) -> Result<Answer> {
         let mut tries = 0;
         'again: loop {
@@ -131,21 +131,33 @@ impl Store {
                 memory.set(builder.bytes())
             };
             for segment in &snapshot.segments {
-                self.limits().cancel.check()?;
-                let reason = match self.load(segment) {
-                    Ok(profile) => {
-                        add(&profile)?;
+                let mut rows = 0;
+                let read = self.scan(segment, &range.as_range(), |profile| {
+                    self.limits().cancel.check()?;
+                    rows += profile.rows.len() as u64;
+                    Ok::<_, Fault>(add(profile)?)
+                });
+                let error = match read {
+                    Ok(()) => {
                         reading.segments += 1;
-                        reading.rows += profile.rows.len() as u64;
+                        reading.rows += rows;
                         continue;
                     }
-                    Err(LoadError::Vanished) if tries < MAX_TRIES => continue 'again,
-                    Err(LoadError::Vanished) => "it was removed while it was read".to_owned(),
-                    Err(LoadError::Bad(reason)) => {
+                    Err(Fault::Stop(error)) => return Err(error),
+                    Err(Fault::Load(error)) => error,
+                };
+                let reason = match error {
+                    LoadError::Vanished if tries < MAX_TRIES => continue 'again,
+                    LoadError::Vanished => "it was removed while it was read".to_owned(),
+                    LoadError::Bad(reason) => {
                         self.mark_bad(segment, &reason);
+                        // What was taken of it goes, too: it is left out as a whole.
+                        if rows > 0 {
+                            continue 'again;
+                        }
                         reason
                     }
-                    Err(LoadError::Refused(reason)) => reason,
+                    LoadError::Refused(reason) => reason,
                 };
                 reading.skipped.push(Skipped { path: segment.path().to_owned(), reason });
             }

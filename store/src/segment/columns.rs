@@ -33,7 +33,9 @@ pub(crate) fn schema(table: Table) -> Schema {
             ints("cpus"),
         ],
         Table::Rollup5m | Table::Rollup1h | Table::Rollup1d => {
-            vec![int("series"), int("node"), long("time"), repeated("status"), long("samples"), long("value")]
+            // A value that is samples times the series' period says nothing: it is left out.
+            let value = Field::new("value", DataType::Int64, true);
+            vec![int("series"), int("node"), long("time"), repeated("status"), long("samples"), value]
         }
         Table::Functions => vec![
             text("event"),
@@ -112,11 +114,18 @@ pub(super) fn encodings(table: Table) -> &'static [(&'static [&'static str], Enc
         Table::Functions => &[],
         Table::Series => &[(&["series"], DELTA)],
         // Numbers without an order, in which zstd finds what repeats as long as bytes stand where they stood.
-        Table::Stacks => &[(&["node"], DELTA), (&["frame"], PLAIN)],
-        // Names are sorted: each is the beginning of the one before and a rest.
-        Table::Frames => {
-            &[(&["frame"], DELTA), (&["function"], PREFIX), (&["system_name"], PREFIX), (&["address"], PLAIN)]
+        // Depths mostly count up.
+        Table::Stacks => {
+            &[(&["node"], DELTA), (&["parent"], PLAIN), (&["frame"], PLAIN), (&["depth"], DELTA)]
         }
+        // Names are sorted: each is the beginning of the one before and a rest.
+        Table::Frames => &[
+            (&["frame"], DELTA),
+            (&["function"], PREFIX),
+            (&["system_name"], PREFIX),
+            (&["line"], PLAIN),
+            (&["address"], PLAIN),
+        ],
         Table::Binaries => &[(&["binary"], DELTA)],
         Table::Accounts => &[(&["value"], DELTA)],
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::file::{Checked, Rows, TableFile};
 use super::rows::Batch;
+use super::source::Source;
 use super::{MAX_EXACT, MAX_SUM, Manifest, PROMOTED, Table};
 use crate::model::{
     Account, Binary, BinaryId, EVENT_CPU, Exact, Frame, FrameId, FrameKind, NodeId, Period, Profile, Row,
@@ -13,22 +14,14 @@ use crate::model::{
 };
 use crate::query::MAX_TIME_MS;
 
-/// The profile of a segment. The manifest must agree with the metadata of the samples file.
-pub(super) fn decode(manifest: &Manifest, bytes: impl Fn(Table) -> Bytes) -> Checked<Profile> {
-    let samples = open_samples(manifest, bytes(Table::Samples))?;
-    let mut profile = decode_all_but_samples(manifest, bytes)?;
-    rows(&mut profile, &samples, manifest)?;
-    sort_rows(&mut profile);
-    Ok(profile)
-}
-
 /// The profile of a segment with the rows of a rollup in place of its samples.
 pub(super) fn decode_rollup(
     manifest: &Manifest,
     table: Table,
+    rollup: Source,
     bytes: impl Fn(Table) -> Bytes,
 ) -> Checked<Profile> {
-    let file = TableFile::open(table, bytes(table))?;
+    let file = TableFile::open(table, rollup)?;
     let mut profile = decode_all_but_samples(manifest, bytes)?;
     // Their times are the starts of their steps, which may lie before the segment's.
     let span = Manifest { min_ms: 0, max_ms: MAX_TIME_MS, ..manifest.clone() };
@@ -38,8 +31,8 @@ pub(super) fn decode_rollup(
 }
 
 /// The samples file, if it is the one that the manifest is about.
-pub(super) fn open_samples(manifest: &Manifest, bytes: Bytes) -> Checked<TableFile> {
-    let samples = TableFile::open(Table::Samples, bytes)?;
+pub(super) fn open_samples(manifest: &Manifest, source: impl Into<Source>) -> Checked<TableFile> {
+    let samples = TableFile::open(Table::Samples, source)?;
     let own = Manifest::from_metadata(|key| samples.metadata(key), samples.rows() as u64)
         .map_err(|reason| samples.bad(reason))?;
     if own != (Manifest { files: own.files.clone(), ..manifest.clone() }) {
@@ -223,7 +216,7 @@ impl<'a> ValueTypes<'a> {
 }
 
 fn rows(profile: &mut Profile, file: &TableFile, span: &Manifest) -> Checked<()> {
-    let mut decoder = RowDecoder::new(profile.series.len(), profile.stacks.len());
+    let mut decoder = RowDecoder::new(profile);
     let mut batch = Batch::default();
     file.read(|_, rows| decoder.decode(rows, span, &mut profile.strings, &mut batch))?;
     (profile.rows, profile.exact) = (batch.rows, batch.exact);
@@ -248,16 +241,17 @@ struct FineColumns<'a> {
 
 /// From batches of the samples file, or of a rollup, to rows. Handles are those of the segment's own tables.
 pub(super) struct RowDecoder {
-    series: usize,
+    /// Of each series.
+    periods: Vec<i64>,
     nodes: usize,
     sums: (i64, i64),
-    exact: usize,
 }
 
 impl RowDecoder {
-    /// A decoder for a segment with so many series and nodes.
-    pub(super) fn new(series: usize, nodes: usize) -> Self {
-        Self { series, nodes, sums: (0, 0), exact: 0 }
+    /// A decoder for a segment with these tables.
+    pub(super) fn new(tables: &Profile) -> Self {
+        let periods = tables.series.iter().map(|series| series.period.every).collect();
+        Self { periods, nodes: tables.stacks.len(), sums: (0, 0) }
     }
 
     /// Adds rows to `batch`.
@@ -269,7 +263,11 @@ impl RowDecoder {
         batch: &mut Batch,
     ) -> Checked<()> {
         let (series, nodes, times) = (rows.ints("series")?, rows.ints("node")?, rows.longs("time")?);
-        let (samples, values) = (rows.longs("samples")?, rows.longs("value")?);
+        let samples = rows.longs("samples")?;
+        let values = match rows.is_of(Table::Samples) {
+            true => rows.longs("value")?,
+            false => rows.nullable_longs("value")?,
+        };
         let mut intern = |name| -> Checked<_> {
             let (keys, texts) = rows.repeated(name)?;
             let ids: Vec<_> = (0..texts.len()).map(|i| strings.intern(texts.value(i))).collect();
@@ -290,7 +288,7 @@ impl RowDecoder {
         for i in 0..rows.len() {
             let mut key = RowKey {
                 status: text(&statuses, i),
-                series: SeriesId(index(rows, series, i, self.series, "series")?),
+                series: SeriesId(index(rows, series, i, self.periods.len(), "series")?),
                 node: NodeId(index(rows, nodes, i, self.nodes, "node")?),
                 time_ms: time(rows, times, i, span)?,
                 ..RowKey::default()
@@ -302,11 +300,15 @@ impl RowDecoder {
                 None if count < 0 => return Err(rows.bad(format!("a row of {count} samples"))),
                 None => {}
             }
-            self.add(rows, count, values.value(i))?;
+            let value = match values.is_null(i) {
+                true => count.saturating_mul(self.periods[key.series.0 as usize]),
+                false => values.value(i),
+            };
+            self.add(rows, count, value)?;
             batch.rows.push(Row {
                 key,
                 samples: count.cast_unsigned(),
-                value: values.value(i),
+                value,
                 exact: first as u32..batch.exact.len() as u32,
             });
         }
@@ -335,9 +337,8 @@ impl RowDecoder {
             let (times, cpus) = (a.len(), b.len());
             return Err(rows.bad(format!("a row of {count} samples has {times} times and {cpus} CPUs")));
         }
-        self.exact += a.len();
-        if self.exact > MAX_EXACT {
-            return Err(rows.bad(format!("more than {MAX_EXACT} exact times")));
+        if first + a.len() > MAX_EXACT {
+            return Err(rows.bad(format!("more than {MAX_EXACT} exact times at once")));
         }
         for (a, b) in a.zip(b) {
             let (Ok(offset_ms), Ok(cpu)) = (offsets.value(a).try_into(), cpus.value(b).try_into()) else {
@@ -374,7 +375,7 @@ fn accounts(profile: &mut Profile, file: &TableFile, span: &Manifest) -> Checked
 }
 
 /// Into the order of keys. Handles of strings are new, and the file has chunks before stacks.
-fn sort_rows(profile: &mut Profile) {
+pub(super) fn sort_rows(profile: &mut Profile) {
     let order = |row: &Row| (row.key, !row.exact.is_empty());
     if profile.rows.is_sorted_by_key(order) {
         return;

@@ -139,7 +139,7 @@ pub(super) struct RollupColumns {
     time: Vec<i64>,
     status: Vec<StringId>,
     samples: Vec<i64>,
-    value: Vec<i64>,
+    value: Vec<Option<i64>>,
 }
 
 impl RollupColumns {
@@ -147,13 +147,15 @@ impl RollupColumns {
         self.series.len()
     }
 
-    pub(super) fn push(&mut self, row: &RollupRow) {
+    /// `period` is that of the row's series: so much is the value of each of its samples, where it is not said.
+    pub(super) fn push(&mut self, row: &RollupRow, period: i64) {
         self.series.push(row.series.0 as i32);
         self.node.push(row.node.0 as i32);
         self.time.push(row.time_ms);
         self.status.push(row.status);
         self.samples.push(row.sum.samples as i64);
-        self.value.push(row.sum.value);
+        let expected = (row.sum.samples as i64).checked_mul(period);
+        self.value.push((expected != Some(row.sum.value)).then_some(row.sum.value));
     }
 
     /// What was pushed, which is gone then.
@@ -164,7 +166,7 @@ impl RollupColumns {
             taken(&mut self.time),
             repeated(&std::mem::take(&mut self.status), strings),
             taken(&mut self.samples),
-            taken(&mut self.value),
+            Arc::new(Int64Array::from(std::mem::take(&mut self.value))),
         ];
         // All rollups have the same columns.
         batch(Table::Rollup5m, columns)

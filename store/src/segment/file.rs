@@ -9,7 +9,6 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array, Int32Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -17,23 +16,28 @@ use parquet::arrow::arrow_reader::{
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnPath;
 
+use super::Table;
 use super::columns::{
     REPEATED, encodings, indexed_columns, repeated_text, schema, unbounded_columns, zstd_level,
 };
 use super::manifest::FileSum;
-use super::{MAX_ROWS, Table};
+use super::source::Source;
 use crate::error::{Error, IoContext, Result};
 use crate::pace::Pace;
 
 /// What is found in a file, or what is wrong with it.
 pub(super) type Checked<T> = std::result::Result<T, String>;
 
-/// Rows of a row group: small enough to skip by series and chunk, large enough for its columns to compress.
-const ROW_GROUP: usize = 128 * 1024;
+/// Rows of a row group at most: bounds what a writer holds of it.
+const ROW_GROUP: usize = 1 << 20;
+/// Rows of a row group that ends with its chunk: small enough to skip by series and chunk, large enough for its columns to
+/// compress. Its times are those of one chunk, if the chunk is large, and take few bits.
+const SHORT_ROW_GROUP: usize = 64 * 1024;
 /// Rows decoded at once.
 const BATCH: usize = 16 * 1024;
 
@@ -70,6 +74,16 @@ impl<'a> TableWriter<'a> {
         self.writer.write(rows).map_err(|error| failed(self.table, &self.path, error))?;
         self.writer.inner().pace.rest(0);
         Ok(())
+    }
+
+    /// Whether the row group that is being written, with so many more rows, is long enough to end where its chunk does.
+    pub(super) fn is_long_with(&self, more: usize) -> bool {
+        self.writer.in_progress_rows() + more >= SHORT_ROW_GROUP
+    }
+
+    /// Ends the row group.
+    pub(super) fn end_row_group(&mut self) -> Result<()> {
+        self.writer.flush().map_err(|error| failed(self.table, &self.path, error))
     }
 
     /// Writes the footer with this key-value metadata, and brings the file to disk.
@@ -145,29 +159,31 @@ fn failed(table: Table, path: &Path, error: ParquetError) -> Error {
 pub(super) struct TableFile {
     table: Table,
     version: u32,
-    bytes: Bytes,
+    source: Source,
     metadata: ArrowReaderMetadata,
 }
 
 impl TableFile {
     /// Opens a file. `Err` says what is wrong with it, its name first.
-    pub(super) fn open(table: Table, bytes: Bytes) -> Checked<Self> {
+    pub(super) fn open(table: Table, source: impl Into<Source>) -> Checked<Self> {
+        let source = source.into();
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let bad = |error: &ParquetError| format!("{}: {}", table.file_name(), one_line(error));
-        let mut metadata = ArrowReaderMetadata::load(&bytes, options.clone()).map_err(|error| bad(&error))?;
+        let mut metadata =
+            ArrowReaderMetadata::load(&source, options.clone()).map_err(|error| bad(&error))?;
         if let Some(schema) = with_repeated_texts(metadata.schema()) {
             let options = options.with_schema(Arc::new(schema));
             metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), options)
                 .map_err(|error| bad(&error))?;
         }
-        let mut file = Self { table, version: 0, bytes, metadata };
+        let mut file = Self { table, version: 0, source, metadata };
         let version = file.metadata("vesta.schema_version");
         let version = version.ok_or_else(|| file.bad("not a file of Vesta (it has no schema version)"))?;
         file.version = version.parse().map_err(|_| file.bad(format!("schema version `{version}`")))?;
         super::manifest::check_version(file.version).map_err(|reason| file.bad(reason))?;
         let rows = file.metadata.metadata().file_metadata().num_rows();
-        if !(0..=MAX_ROWS as i64).contains(&rows) {
-            return Err(file.bad(format!("{rows} rows, at most {MAX_ROWS} are allowed")));
+        if !(0..=table.max_rows() as i64).contains(&rows) {
+            return Err(file.bad(format!("{rows} rows, at most {} are allowed", table.max_rows())));
         }
         Ok(file)
     }
@@ -199,10 +215,33 @@ impl TableFile {
 
     /// All rows, some thousand at a time.
     pub(super) fn batches(&self) -> Checked<Batches> {
+        self.batches_of((0..self.metadata.metadata().num_row_groups()).collect())
+    }
+
+    /// Row groups whose rows may lie within a range of times (half-open, Unix milliseconds), by their statistics; `reach`
+    /// is how long after its time a row can have samples.
+    pub(super) fn groups_within(&self, range: &std::ops::Range<i64>, reach: i64) -> Vec<usize> {
+        let groups = self.metadata.metadata().row_groups().iter().enumerate();
+        let is_outside = |group: &RowGroupMetaData| {
+            let time = group.columns().iter().find(|chunk| chunk.column_path().string() == "time");
+            let Some(Statistics::Int64(times)) = time.and_then(ColumnChunkMetaData::statistics) else {
+                return false;
+            };
+            times.min_opt().is_some_and(|first| *first >= range.end)
+                || times.max_opt().is_some_and(|last| last.saturating_add(reach) < range.start)
+        };
+        groups.filter(|(_, group)| !is_outside(group)).map(|(place, _)| place).collect()
+    }
+
+    /// The rows of these row groups.
+    pub(super) fn batches_of(&self, groups: Vec<usize>) -> Checked<Batches> {
+        let rows = groups.iter().map(|group| self.metadata.metadata().row_group(*group).num_rows());
+        let rows = usize::try_from(rows.sum::<i64>()).unwrap_or(0);
         let builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), self.metadata.clone());
-        let reader = builder.with_batch_size(BATCH).build().map_err(|error| self.bad(one_line(&error)))?;
-        Ok(Batches { reader, done: 0 })
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), self.metadata.clone());
+        let builder = builder.with_batch_size(BATCH).with_row_groups(groups);
+        let reader = builder.build().map_err(|error| self.bad(one_line(&error)))?;
+        Ok(Batches { reader, done: 0, rows })
     }
 
     /// Some rows by column.
@@ -215,13 +254,15 @@ impl TableFile {
 pub(super) struct Batches {
     reader: ParquetRecordBatchReader,
     done: usize,
+    /// So many there are to be.
+    rows: usize,
 }
 
 impl Batches {
     /// The next rows of `file`, and how many there were before.
     pub(super) fn next(&mut self, file: &TableFile) -> Checked<Option<(usize, RecordBatch)>> {
         let Some(batch) = self.reader.next() else {
-            return if self.done == file.rows() {
+            return if self.done == self.rows {
                 Ok(None)
             } else {
                 Err(file.bad("fewer rows than its footer says"))
@@ -230,7 +271,7 @@ impl Batches {
         let batch = batch.map_err(|error| file.bad(one_line(&error)))?;
         let before = self.done;
         self.done += batch.num_rows();
-        if self.done > file.rows() {
+        if self.done > self.rows {
             return Err(file.bad("more rows than its footer says"));
         }
         Ok(Some((before, batch)))
@@ -302,6 +343,10 @@ impl<'a> Rows<'a> {
 
     pub(super) fn nullable_ints(&self, name: &str) -> Checked<&'a Int32Array> {
         self.column(name, |column| column.as_primitive_opt::<Int32Type>())
+    }
+
+    pub(super) fn nullable_longs(&self, name: &str) -> Checked<&'a Int64Array> {
+        self.column(name, |column| column.as_primitive_opt::<Int64Type>())
     }
 
     pub(super) fn nullable_texts(&self, name: &str) -> Checked<&'a StringArray> {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::file::TableFile;
 use super::manifest::{self, FileSum};
 use super::samples::SamplesFile;
+use super::source::{SharedFile, Source};
 use super::{MAX_FILE_BYTES, Manifest, SCHEMA_VERSION, Table, decode};
 use crate::error::{Error, IoContext, Result};
 use crate::model::Profile;
@@ -49,9 +50,10 @@ pub(crate) fn read_manifest(folder: &Path) -> std::result::Result<(Manifest, u64
         Some(manifest) => manifest,
         None => {
             tracing::debug!(segment = %folder.display(), "no manifest, reading the samples file");
-            let bytes = read_file(folder, Table::Samples.file_name(), MAX_FILE_BYTES)?;
+            let name = Table::Samples.file_name();
+            let file = SharedFile::open(&folder.join(name)).map_err(|error| refused(folder, name, &error))?;
             guarded(|| {
-                let file = TableFile::open(Table::Samples, bytes)?;
+                let file = TableFile::open(Table::Samples, Source::Disk(file))?;
                 Manifest::from_metadata(|key| file.metadata(key), file.rows() as u64)
                     .map_err(|reason| file.bad(reason))
             })?
@@ -82,15 +84,42 @@ pub(crate) fn copy(
     fs::create_dir(to).context("create", to)?;
     let mut total = 0;
     for table in Table::EVERY.into_iter().filter(|table| manifest.files.contains_key(table.file_name())) {
-        let files = read_tables(from, manifest, &[table]).map_err(CopyError::Input)?;
-        let bytes = bytes_of(&files, table);
-        write_file(&to.join(table.file_name()), &bytes)?;
-        total += bytes.len() as u64;
+        total += copy_file(from, manifest, table, &to.join(table.file_name()))?;
     }
     let json = manifest.to_json().map_err(|error| Error::Unstorable(error.to_string()))?;
     write_file(&to.join(manifest::FILE_NAME), &json)?;
     sync_folder(to)?;
     Ok((manifest.clone(), total + json.len() as u64))
+}
+
+/// Copies a table's file, which need not fit into memory, and brings it to disk. Returns its length.
+pub(super) fn copy_file(
+    from: &Path,
+    manifest: &Manifest,
+    table: Table,
+    to: &Path,
+) -> std::result::Result<u64, CopyError> {
+    let name = table.file_name();
+    let unreadable = |error: &io::Error| CopyError::Input(refused(from, name, error));
+    let mut source = File::open(from.join(name)).map_err(|error| unreadable(&error))?;
+    let mut target = File::create_new(to).context("create", to)?;
+    let mut hasher = crc32fast::Hasher::new();
+    let mut bytes = 0;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) => return Err(unreadable(&error)),
+        };
+        hasher.update(&buffer[..read]);
+        target.write_all(&buffer[..read]).context("write", to)?;
+        bytes += read as u64;
+    }
+    let sum = FileSum { bytes, crc32: hasher.finalize() };
+    compare_sums(manifest, table, sum).map_err(|reason| CopyError::Input(LoadError::Bad(reason)))?;
+    target.sync_all().context("bring to disk", to)?;
+    Ok(bytes)
 }
 
 /// Why a segment was not copied.
@@ -102,16 +131,16 @@ pub(crate) enum CopyError {
     Output(Error),
 }
 
+impl From<LoadError> for CopyError {
+    fn from(error: LoadError) -> Self {
+        Self::Input(error)
+    }
+}
+
 impl From<Error> for CopyError {
     fn from(error: Error) -> Self {
         Self::Output(error)
     }
-}
-
-/// Reads a segment.
-pub(crate) fn load(folder: &Path, manifest: &Manifest) -> std::result::Result<Profile, LoadError> {
-    let files = read_tables(folder, manifest, &Table::ALL)?;
-    guarded(|| decode::decode(manifest, |table| bytes_of(&files, table)))
 }
 
 /// Reads a rollup of a segment, with its tables: rows have the start of their step as their time, and neither
@@ -124,9 +153,9 @@ pub(crate) fn load_rollup(
     if !manifest.files.contains_key(table.file_name()) {
         return Ok(None);
     }
-    let tables: Vec<_> = Table::ALL_BUT_SAMPLES.into_iter().chain([table]).collect();
-    let files = read_tables(folder, manifest, &tables)?;
-    guarded(|| decode::decode_rollup(manifest, table, |table| bytes_of(&files, table))).map(Some)
+    let rollup = source_of(folder, manifest, table)?;
+    let files = read_tables(folder, manifest, &Table::ALL_BUT_SAMPLES)?;
+    guarded(|| decode::decode_rollup(manifest, table, rollup, |table| bytes_of(&files, table))).map(Some)
 }
 
 /// Reads a segment's series and accounts: who was sampled, without any stacks.
@@ -165,6 +194,30 @@ pub(crate) fn open_samples(
     let opened = catch_unwind(|| SamplesFile::open(folder, table, manifest));
     let opened = opened.unwrap_or_else(|_| Ok(Err(GAVE_UP.to_owned())));
     opened.map_err(|error| refused(folder, name, &error))?.map_err(LoadError::Bad)
+}
+
+/// Longest file of samples that is read at once.
+const MAX_AT_ONCE: u64 = 8 << 20;
+
+/// A table of a segment, its checksum verified: one of samples or a rollup stays on disk if it is large.
+pub(super) fn source_of(
+    folder: &Path,
+    manifest: &Manifest,
+    table: Table,
+) -> std::result::Result<Source, LoadError> {
+    let name = table.file_name();
+    let path = folder.join(name);
+    let len = fs::metadata(&path).map_err(|error| refused(folder, name, &error))?.len();
+    if !table.is_long() || len <= MAX_AT_ONCE {
+        let files = read_tables(folder, manifest, &[table])?;
+        return Ok(bytes_of(&files, table).into());
+    }
+    if len > table.max_bytes() {
+        return Err(LoadError::Bad(format!("{name}: longer than {} bytes", table.max_bytes())));
+    }
+    let sum = file_sum(&path).map_err(|error| refused(folder, name, &error))?;
+    compare_sums(manifest, table, sum).map_err(LoadError::Bad)?;
+    SharedFile::open(&path).map(Source::Disk).map_err(|error| refused(folder, name, &error))
 }
 
 /// Reads files of a segment and verifies their checksums.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use super::columns::FUNCTIONS_PER_SLOT;
+use super::slot::Slot;
 use crate::model::{NodeId, Profile, StringId};
 
 /// Samples and their value.
@@ -28,6 +29,13 @@ pub(super) struct Usage {
     pub(super) total: Sum,
 }
 
+impl Usage {
+    pub(super) fn add(&mut self, other: Self) {
+        self.own.add(other.own);
+        self.total.add(other.total);
+    }
+}
+
 /// A row of the table: a function, or none for all those that have no row of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FunctionRow {
@@ -36,41 +44,6 @@ pub(super) struct FunctionRow {
     pub(super) slot_ms: i64,
     pub(super) functions: u32,
     pub(super) usage: Usage,
-}
-
-/// What functions used in one slot, by their numbers. A series of samples after the other adds to it: what they say of the
-/// same function is added up once in a while, which costs less than finding it each time.
-#[derive(Debug, Default)]
-struct Slot {
-    usages: Vec<(u32, Usage)>,
-    /// So many of the first are added up, and sorted by number.
-    settled: usize,
-}
-
-impl Slot {
-    fn push(&mut self, function: u32, usage: Usage) {
-        self.usages.push((function, usage));
-    }
-
-    fn settle_if_long(&mut self) {
-        if self.usages.len() > 2 * self.settled + 1024 {
-            self.settle();
-        }
-    }
-
-    fn settle(&mut self) {
-        // Sorted runs one after the other, which a stable sort merges.
-        self.usages.sort_by_key(|(function, _)| *function);
-        self.usages.dedup_by(|(function, usage), (kept, sum)| {
-            let is_same = function == kept;
-            if is_same {
-                sum.own.add(usage.own);
-                sum.total.add(usage.total);
-            }
-            is_same
-        });
-        self.settled = self.usages.len();
-    }
 }
 
 /// Sums up samples by function. Samples of one series and slot come in the order of their nodes, so that a node's
@@ -227,11 +200,10 @@ impl Functions {
         for slot in self.rootless.keys() {
             self.slots.entry(*slot).or_default();
         }
-        for (at, mut slot) in self.slots {
+        for (at, slot) in self.slots {
             let (kind, slot_ms) = at;
-            slot.settle();
             let name = |(number, usage): (u32, Usage)| (self.names[number as usize], usage);
-            let mut functions: Vec<_> = slot.usages.into_iter().map(name).collect();
+            let mut functions: Vec<_> = slot.finish().into_iter().map(name).collect();
             let rank = |usage: &Usage| (usage.total.value.unsigned_abs(), usage.total.samples);
             functions.sort_unstable_by_key(|(function, usage)| (std::cmp::Reverse(rank(usage)), *function));
             let rest = functions.split_off(functions.len().min(FUNCTIONS_PER_SLOT));

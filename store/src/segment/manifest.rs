@@ -78,7 +78,12 @@ impl Manifest {
         (own == crc32).then_some(segment)
     }
 
-    /// The same facts as key-value metadata of the samples file.
+    /// What tables say that stay as they are when times become coarser, and are copied then.
+    pub(crate) fn to_short_metadata(&self) -> Vec<(&'static str, String)> {
+        vec![("vesta.schema_version", self.schema_version.to_string())]
+    }
+
+    /// The same facts as key-value metadata of samples and rollups.
     pub(crate) fn to_metadata(&self) -> Vec<(&'static str, String)> {
         let replaces: Vec<_> = self.replaces.iter().map(Ulid::to_string).collect();
         vec![

@@ -7,20 +7,28 @@ use std::sync::Arc;
 
 use super::decode::{self, RowDecoder};
 use super::file::{Batches, Checked, TableFile};
-use super::folder::{LoadError, bytes_of, guarded, read_tables};
+use super::folder::{CopyError, LoadError, bytes_of, guarded, read_tables, source_of};
 use super::order::{Place, RowOrder, compare_within};
 use super::rows::{Adder, Batch, coarse};
 use super::writer::{SegmentWriter, Target};
-use super::{Manifest, SegmentInfo, Table, chunk_ms};
+use super::{Manifest, SegmentInfo, Table, chunk_ms, chunk_ms_of};
+use crate::dictionary::Places;
 use crate::error::Error;
 use crate::model::{LateNames, NodeId, Profile, ProfileBuilder, SeriesId, StringTable};
 use crate::pace::Pace;
+
+/// Stack nodes of a merged segment. All stacks are held while its rows pass by: some 150 bytes for each node while they are
+/// put in order. A day of a fleet with 300,000 stacks has 1.5 million.
+/// Few in tests, which need not make millions.
+const MAX_MERGED_NODES: usize = if cfg!(test) { 1000 } else { 4 << 20 };
 
 /// Why segments were not merged.
 #[derive(Debug)]
 pub(crate) enum MergeError {
     /// The input of this place cannot be read.
     Input(usize, LoadError),
+    /// So many of the inputs have as many stacks together as one segment may have; more of them have too many.
+    Full(usize),
     /// What comes out cannot be written.
     Output(Error),
 }
@@ -66,7 +74,7 @@ fn merge_with(
     let mut adder = Adder::new(target.resolution_ms);
     let mut heap = Vec::with_capacity(inputs.len());
     for (i, input) in inputs.iter_mut().enumerate() {
-        if input.fill(&order, &mut tables.strings).map_err(|error| MergeError::Input(i, error))? {
+        if input.look_ahead(&order, &mut tables.strings).map_err(|error| MergeError::Input(i, error))? {
             heap.push(i);
         }
     }
@@ -74,6 +82,12 @@ fn merge_with(
         sift_down(&mut heap, at, &inputs, &tables.strings);
     }
     while let Some(&first) = heap.first() {
+        if inputs[first].is_due() {
+            let filled = inputs[first].fill(&order, &mut tables.strings);
+            filled.map_err(|error| MergeError::Input(first, error))?;
+            sift_down(&mut heap, 0, &inputs, &tables.strings);
+            continue;
+        }
         let second = heap.get(1..3.min(heap.len())).unwrap_or_default().iter().copied();
         let second = second.min_by(|a, b| compare(&inputs[*a], &inputs[*b], &tables.strings));
         // Inputs mostly follow each other: rows are taken from one for as long as it is ahead.
@@ -83,13 +97,13 @@ fn merge_with(
             let strings = &tables.strings;
             adder.push(row, input.batch.exact_of(row), |row, exact| writer.push(row, exact, strings))?;
             inputs[first].at += 1;
-            if inputs[first].at == inputs[first].batch.rows.len() {
+            if inputs[first].is_due() {
                 pace.rest(0);
-                let filled = inputs[first].fill(&order, &mut tables.strings);
-                if !filled.map_err(|error| MergeError::Input(first, error))? {
+                let more = inputs[first].look_ahead(&order, &mut tables.strings);
+                if !more.map_err(|error| MergeError::Input(first, error))? {
                     heap.swap_remove(0);
-                    break;
                 }
+                break;
             }
             let second = second.map(|second| &inputs[second]);
             if second
@@ -101,7 +115,17 @@ fn merge_with(
         sift_down(&mut heap, 0, &inputs, &tables.strings);
     }
     adder.finish(|row, exact| writer.push(row, exact, &tables.strings))?;
-    Ok(writer.finish(&tables)?)
+    let same = segments.first().filter(|_| is_same(segments, names)).map(|segment| &**segment);
+    writer.finish(&tables, same).map_err(|error| match error {
+        CopyError::Output(error) => MergeError::Output(error),
+        CopyError::Input(error) => MergeError::Input(0, error),
+    })
+}
+
+/// Whether the merged segment has the very tables of the one it is made of: when nothing but its times becomes coarser.
+fn is_same(segments: &[Arc<SegmentInfo>], names: Option<&LateNames>) -> bool {
+    // Version 1 had tables in the order of arrival.
+    matches!(segments, [one] if one.manifest.schema_version > 1 && names.is_none())
 }
 
 /// The union of the segments' tables, in order, and the segments' rows.
@@ -115,18 +139,30 @@ fn open(
     let (mut start_ms, mut end_ms) = (i64::MAX, i64::MIN);
     for (i, segment) in segments.iter().enumerate() {
         let bad = |error| MergeError::Input(i, error);
-        let files = read_tables(&segment.path, &segment.manifest, &Table::ALL).map_err(bad)?;
+        let files = read_tables(&segment.path, &segment.manifest, &Table::ALL_BUT_SAMPLES).map_err(bad)?;
+        let source = source_of(&segment.path, &segment.manifest, Table::Samples).map_err(bad)?;
         let read = guarded(|| {
             let tables = decode::decode_all_but_samples(&segment.manifest, |table| bytes_of(&files, table))?;
-            let file = decode::open_samples(&segment.manifest, bytes_of(&files, Table::Samples))?;
+            let file = decode::open_samples(&segment.manifest, source)?;
             let batches = file.batches()?;
             Ok((tables, file, batches))
         });
-        let (tables, file, batches) = read.map_err(bad)?;
+        let (mut tables, file, batches) = read.map_err(bad)?;
         (start_ms, end_ms) = (start_ms.min(tables.start_ms), end_ms.max(tables.end_ms));
-        let (series, nodes) = builder.add_tables(&tables, target.resolution_ms, names);
+        let decoder = RowDecoder::new(&tables);
+        let (series, nodes) = if is_same(segments, names) {
+            tables.coarsen_accounts(target.resolution_ms);
+            let places = (0..tables.series.len() as u32).map(SeriesId).collect();
+            (places, Places::new(tables.stacks.nodes()))
+        } else {
+            let (series, nodes) = builder.add_tables(&tables, target.resolution_ms, names);
+            (series, Places::new(nodes.into_iter()))
+        };
+        if builder.nodes() > MAX_MERGED_NODES && i > 0 {
+            return Err(MergeError::Full(i));
+        }
         inputs.push(Input {
-            decoder: RowDecoder::new(series.len(), nodes.len()),
+            decoder,
             order: InputOrder::of(&segment.manifest, target, names.is_some()),
             manifest: segment.manifest.clone(),
             resolution_ms: target.resolution_ms,
@@ -134,18 +170,23 @@ fn open(
             batches,
             series,
             nodes,
+            hint: 0,
             source: Batch::default(),
             source_at: 0,
             batch: Batch::default(),
             places: Vec::new(),
             at: 0,
+            next: 0,
         });
+        if is_same(segments, names) {
+            return Ok((tables, inputs));
+        }
     }
     let (mut tables, places) = builder.finish_with_places(start_ms, end_ms);
     let moves = tables.put_tables_in_order();
     for input in &mut inputs {
-        let node = |node: &NodeId| moves.nodes[places[node.0 as usize].0 as usize];
-        input.nodes = input.nodes.iter().map(node).collect();
+        let node = |node: NodeId| moves.nodes[places[node.0 as usize].0 as usize];
+        input.nodes = Places::new(input.nodes.iter().map(node));
         input.series = input.series.iter().map(|id| moves.series[id.0 as usize]).collect();
     }
     Ok((tables, inputs))
@@ -156,19 +197,21 @@ fn open(
 enum InputOrder {
     /// As they are.
     Same,
-    /// Sorted chunk by chunk: the merged one has longer chunks, or nodes that got names have other places.
-    ByChunk,
+    /// Sorted span by span of so many milliseconds: the merged one has longer chunks or shorter ones, or nodes that got
+    /// names have other places.
+    BySpan(i64),
     /// Sorted all together: version 1 had tables in the order of arrival.
     Whole,
 }
 
 impl InputOrder {
     fn of(manifest: &Manifest, target: &Target, is_renamed: bool) -> Self {
+        let (own_ms, new_ms) =
+            (chunk_ms_of(manifest.schema_version, manifest.resolution_ms), chunk_ms(target.resolution_ms));
         match manifest.schema_version {
             1 => Self::Whole,
-            _ if is_renamed => Self::ByChunk,
-            _ if chunk_ms(manifest.resolution_ms) == chunk_ms(target.resolution_ms) => Self::Same,
-            _ => Self::ByChunk,
+            _ if !is_renamed && own_ms == new_ms => Self::Same,
+            _ => Self::BySpan(own_ms.max(new_ms)),
         }
     }
 }
@@ -182,7 +225,9 @@ struct Input {
     batches: Batches,
     decoder: RowDecoder,
     series: Vec<SeriesId>,
-    nodes: Vec<NodeId>,
+    /// By the segment's own nodes.
+    nodes: Places,
+    hint: usize,
     /// Rows as read, those before `source_at` taken.
     source: Batch,
     source_at: usize,
@@ -190,36 +235,65 @@ struct Input {
     batch: Batch,
     places: Vec<Place>,
     at: usize,
+    /// None of the rows after the batch is before this place.
+    next: Place,
 }
 
 impl Input {
-    /// Makes the next rows the batch. False when there are no more.
-    fn fill(&mut self, order: &RowOrder, strings: &mut StringTable) -> Result<bool, LoadError> {
+    /// Whether its batch has to be filled before it has a next row. That is done when it is its turn, so that of a
+    /// day's segments only those of the hour in hand are held.
+    fn is_due(&self) -> bool {
+        self.at == self.batch.rows.len()
+    }
+
+    /// The place of the next row, or one that none of its rows is before.
+    fn place(&self) -> Place {
+        self.places.get(self.at).copied().unwrap_or(self.next)
+    }
+
+    /// Finds out where the rows after the batch begin. False when there are none.
+    fn look_ahead(&mut self, order: &RowOrder, strings: &mut StringTable) -> Result<bool, LoadError> {
+        if self.source_at == self.source.rows.len() && !guarded(|| self.read(strings))? {
+            return Ok(false);
+        }
+        let key = coarse(self.source.rows[self.source_at].key, self.resolution_ms);
+        self.next = match self.order {
+            InputOrder::Same => order.place(&key),
+            InputOrder::BySpan(span_ms) => order.span(&key, span_ms).1,
+            InputOrder::Whole => 0,
+        };
+        Ok(true)
+    }
+
+    /// Makes the next rows, of which there are some, the batch.
+    fn fill(&mut self, order: &RowOrder, strings: &mut StringTable) -> Result<(), LoadError> {
         self.at = 0;
         self.batch.clear();
         if self.order == InputOrder::Same {
-            guarded(|| self.read(strings))?;
             std::mem::swap(&mut self.batch, &mut self.source);
+            self.source_at = 0;
             self.places = self.batch.places(order);
         } else {
             self.collect(order, strings)?;
             self.places = self.batch.sort(order, strings);
         }
-        Ok(!self.batch.rows.is_empty())
+        Ok(())
     }
 
-    /// Takes rows of one chunk, or all there are.
+    /// Takes rows of one span, or all there are.
     fn collect(&mut self, order: &RowOrder, strings: &mut StringTable) -> Result<(), LoadError> {
-        let mut chunk = None;
+        let mut span = None;
         loop {
             if self.source_at == self.source.rows.len() && !guarded(|| self.read(strings))? {
                 return Ok(());
             }
             let row = &self.source.rows[self.source_at];
             let key = coarse(row.key, self.resolution_ms);
-            let own = RowOrder::chunk_of(order.place(&key));
-            if self.order == InputOrder::ByChunk && *chunk.get_or_insert(own) != own {
-                return Ok(());
+            if let InputOrder::BySpan(span_ms) = self.order {
+                let own = order.span(&key, span_ms).0;
+                if *span.get_or_insert(own) != own {
+                    return Ok(());
+                }
             }
             self.source_at += 1;
             match self.batch.rows.last_mut() {
@@ -246,15 +320,19 @@ impl Input {
         }
         for row in &mut self.source.rows {
             row.key.series = self.series[row.key.series.0 as usize];
-            row.key.node = self.nodes[row.key.node.0 as usize];
+            row.key.node = NodeId(self.nodes.get(row.key.node.0, &mut self.hint));
         }
         Ok(true)
     }
 }
 
 fn compare(a: &Input, b: &Input, strings: &StringTable) -> Ordering {
-    let places = a.places[a.at].cmp(&b.places[b.at]);
-    places.then_with(|| compare_within(strings, &a.batch.rows[a.at], &b.batch.rows[b.at]))
+    let places = a.place().cmp(&b.place());
+    places.then_with(|| match (a.batch.rows.get(a.at), b.batch.rows.get(b.at)) {
+        (Some(a), Some(b)) => compare_within(strings, a, b),
+        // What is not filled yet may have rows before the other's.
+        (a, b) => a.is_some().cmp(&b.is_some()),
+    })
 }
 
 /// Puts the input at `at` where it belongs in a heap with the least input first.

@@ -16,6 +16,9 @@ pub(super) struct RowOrder {
 /// A row's place as far as integers tell: group, chunk, node, series.
 pub(super) type Place = u128;
 
+/// A group and a span of time.
+pub(super) type Span = u64;
+
 impl RowOrder {
     /// The order for tables that are in order, and rows of this resolution.
     pub(super) fn new(tables: &Profile, resolution_ms: i64) -> Self {
@@ -32,9 +35,12 @@ impl RowOrder {
             | u128::from(key.series.0)
     }
 
-    /// Group and chunk of a place.
-    pub(super) fn chunk_of(place: Place) -> u64 {
-        (place >> 64) as u64
+    /// Which of the spans of so many milliseconds, a whole number of chunks, a row of a group lies in; and a place that none
+    /// of the rows there is before.
+    pub(super) fn span(&self, key: &RowKey, span_ms: i64) -> (Span, Place) {
+        let start_ms = key.time_ms - key.time_ms.rem_euclid(span_ms);
+        let first = self.place(&RowKey { time_ms: start_ms, ..*key }) >> 64;
+        (first as Span, first << 64)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::functions::{Functions, Sum};
-use super::{CHUNK_MS, Table};
+use super::{CHUNK_MS, Table, chunk_ms};
 use crate::model::{Exact, NodeId, Profile, Row, RowKey, SeriesId, StringId};
 
 /// The steps, finest first.
@@ -79,8 +79,9 @@ impl Rollups {
             self.group = group;
         }
         let step = CHUNK_MS.max(self.resolution_ms);
-        let start = row.key.time_ms - row.key.time_ms.rem_euclid(step);
-        self.finish_hours(start, &mut write)?;
+        let start = floor(row.key.time_ms, step);
+        // Times go back within a chunk, from stack to stack.
+        self.finish_hours(floor(row.key.time_ms, chunk_ms(self.resolution_ms)), &mut write)?;
         let end = start + step;
         let inside = exact.partition_point(|e| row.key.time_ms + i64::from(e.offset_ms) < end);
         if inside == exact.len() {

@@ -2,10 +2,7 @@
 //!
 //! The file stays on disk: what is read are its footer, once, and the pages of the columns asked for.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +10,6 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
-use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{
@@ -21,11 +17,11 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
-use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
 use super::file::one_line;
-use super::{MAX_ROWS, Manifest, Table};
+use super::source::SharedFile;
+use super::{Manifest, Table};
 
 /// Rows decoded at once: some hundred kilobytes of columns, which stay in the CPU's cache.
 const BATCH: usize = 32 * 1024;
@@ -179,8 +175,8 @@ fn check(metadata: &ArrowReaderMetadata, table: Table, manifest: &Manifest) -> R
     if own != (Manifest { files: own.files.clone(), ..manifest.clone() }) {
         return Err("its metadata contradicts the manifest".to_owned());
     }
-    match rows > MAX_ROWS as u64 {
-        true => Err(format!("{rows} rows, at most {MAX_ROWS} are allowed")),
+    match rows > table.max_rows() as u64 {
+        true => Err(format!("{rows} rows, at most {} are allowed", table.max_rows())),
         false => Ok(()),
     }
 }
@@ -214,61 +210,4 @@ fn with_dictionaries(schema: &Schema) -> Schema {
         }
     });
     Schema::new(fields.collect::<Vec<_>>())
-}
-
-/// A file that several readers read at places of their own.
-#[derive(Clone)]
-struct SharedFile {
-    file: Arc<File>,
-    len: u64,
-}
-
-impl SharedFile {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("not a file"));
-        }
-        Ok(Self { file: Arc::new(file), len: metadata.len() })
-    }
-}
-
-impl Length for SharedFile {
-    fn len(&self) -> u64 {
-        self.len
-    }
-}
-
-impl ChunkReader for SharedFile {
-    type T = BufReader<Place>;
-
-    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        Ok(BufReader::new(Place { file: self.file.clone(), at: start }))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
-        // Lengths stand in the file: none may make us ask for more memory than the file has bytes.
-        let range = Range { start, end: start.saturating_add(length as u64) };
-        if range.end > self.len {
-            return Err(ParquetError::EOF(format!("bytes {range:?} of a file of {}", self.len)));
-        }
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start)?;
-        Ok(bytes.into())
-    }
-}
-
-/// A place in a file to read on from.
-struct Place {
-    file: Arc<File>,
-    at: u64,
-}
-
-impl Read for Place {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
 }

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::decode::{self, RowDecoder};
 use super::file::{Checked, TableFile};
-use super::folder::{LoadError, bytes_of, guarded, read_tables};
+use super::folder::{LoadError, bytes_of, guarded, read_tables, source_of};
 use super::functions::Sum;
 use super::rows::Batch;
 use super::statistics::{self, Counter};
@@ -19,7 +19,7 @@ use crate::query::MAX_TIME_MS;
 /// Samples by group of series (its first one), stack and status: rollups do not tell hosts apart.
 type Sums = FxHashMap<(SeriesId, NodeId, StringId), Sum>;
 
-/// Reads all of a segment, a file at a time, and compares.
+/// Reads all of a segment, a table at a time, rows some thousand at a time, and compares.
 pub(crate) fn verify(folder: &Path, manifest: &Manifest) -> Result<(), LoadError> {
     let tables = {
         let files = read_tables(folder, manifest, &Table::ALL_BUT_SAMPLES)?;
@@ -66,16 +66,15 @@ fn sums_of(
     strings: &mut StringTable,
     mut counter: Option<&mut Counter>,
 ) -> Result<Sums, LoadError> {
-    let files = read_tables(folder, manifest, &[table])?;
+    let source = source_of(folder, manifest, table)?;
     guarded(|| {
-        let bytes = bytes_of(&files, table);
         // Steps of rollups may begin before the segment.
         let (file, span) = if table == Table::Samples {
-            (decode::open_samples(manifest, bytes)?, manifest.clone())
+            (decode::open_samples(manifest, source)?, manifest.clone())
         } else {
-            (TableFile::open(table, bytes)?, Manifest { min_ms: 0, max_ms: MAX_TIME_MS, ..manifest.clone() })
+            (TableFile::open(table, source)?, Manifest { min_ms: 0, max_ms: MAX_TIME_MS, ..manifest.clone() })
         };
-        let mut decoder = RowDecoder::new(tables.series.len(), tables.stacks.len());
+        let mut decoder = RowDecoder::new(tables);
         let (mut batch, mut sums) = (Batch::default(), Sums::default());
         let strings = &mut *strings;
         let firsts = tables.firsts_of_series();

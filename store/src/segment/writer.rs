@@ -9,12 +9,13 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use super::columns::schema;
 use super::encode::{self, RollupColumns, SampleColumns};
 use super::file::TableWriter;
+use super::folder::CopyError;
 use super::functions::{FunctionRow, Functions};
-use super::manifest::{self, Manifest};
+use super::manifest::{self, Manifest, SegmentInfo};
 use super::rollup::{RollupRow, Rollups};
 use super::rows::Batch;
 use super::statistics::{self, Counter};
-use super::{MAX_EXACT, MAX_FILE_BYTES, MAX_ROWS, MAX_SUM, ROLLUP_LEVEL, SCHEMA_VERSION, Table};
+use super::{MAX_ROWS, MAX_SUM, ROLLUP_LEVEL, SCHEMA_VERSION, Table, chunk_ms};
 use crate::error::{Error, IoContext, Result};
 use crate::model::{Exact, Profile, Row, StringTable};
 use crate::pace::Pace;
@@ -31,8 +32,31 @@ pub(crate) struct Target {
     pub(crate) replaces: std::collections::BTreeSet<ulid::Ulid>,
 }
 
-/// The rollups being written, with rows that are not yet encoded.
-type RollupWriters<'a> = BTreeMap<Table, (TableWriter<'a>, RollupColumns)>;
+/// The rollups being written.
+struct RollupWriters<'a> {
+    /// With rows that are not yet encoded.
+    tables: BTreeMap<Table, (TableWriter<'a>, RollupColumns)>,
+    /// By series.
+    periods: Vec<i64>,
+}
+
+impl RollupWriters<'_> {
+    /// Takes rows that stand together: an hour or a day of a group of series.
+    fn write(&mut self, table: Table, rows: &[RollupRow], strings: &StringTable) -> Result<()> {
+        let Some((writer, columns)) = self.tables.get_mut(&table) else { return Ok(()) };
+        for row in rows {
+            columns.push(row, self.periods.get(row.series.0 as usize).copied().unwrap_or(0));
+            if columns.len() >= BATCH {
+                writer.write(&columns.take(strings))?;
+            }
+        }
+        if writer.is_long_with(columns.len()) {
+            writer.write(&columns.take(strings))?;
+            writer.end_row_group()?;
+        }
+        Ok(())
+    }
+}
 
 /// A segment being written into a folder of its own.
 pub(super) struct SegmentWriter<'a> {
@@ -43,8 +67,9 @@ pub(super) struct SegmentWriter<'a> {
     columns: SampleColumns,
     rollups: Option<(Rollups, RollupWriters<'a>)>,
     counter: Counter,
+    /// Number of the chunk of the last row.
+    chunk: i64,
     rows: usize,
-    exact: usize,
     sums: (u64, u64),
     span: (i64, i64),
 }
@@ -59,7 +84,8 @@ impl<'a> SegmentWriter<'a> {
             let rollups = Rollups::new(tables, target.resolution_ms, kinds);
             let writers = Rollups::tables(target.resolution_ms)
                 .map(|(table, _)| Ok((table, (create(table)?, RollupColumns::default()))));
-            Some((rollups, writers.collect::<Result<_>>()?))
+            let periods = tables.series.iter().map(|series| series.period.every).collect();
+            Some((rollups, RollupWriters { tables: writers.collect::<Result<_>>()?, periods }))
         } else {
             None
         };
@@ -71,8 +97,8 @@ impl<'a> SegmentWriter<'a> {
             columns: SampleColumns::default(),
             rollups,
             counter: Counter::new(tables),
+            chunk: i64::MIN,
             rows: 0,
-            exact: 0,
             sums: (0, 0),
             span: (i64::MAX, i64::MIN),
         })
@@ -82,12 +108,20 @@ impl<'a> SegmentWriter<'a> {
     pub(super) fn push(&mut self, row: &Row, exact: &[Exact], strings: &StringTable) -> Result<()> {
         self.check(row, exact)?;
         self.counter.add(row, strings.get(row.key.status));
+        // Rows of a chunk go through the hosts of a group again and again; a new group begins with an earlier chunk, or
+        // follows within one.
+        let chunk = row.key.time_ms.div_euclid(chunk_ms(self.target.resolution_ms));
+        if std::mem::replace(&mut self.chunk, chunk) != chunk && self.samples.is_long_with(self.columns.len())
+        {
+            self.samples.write(&self.columns.take(strings))?;
+            self.samples.end_row_group()?;
+        }
         self.columns.push(row, exact);
         if self.columns.len() >= BATCH {
             self.samples.write(&self.columns.take(strings))?;
         }
         if let Some((rollups, writers)) = &mut self.rollups {
-            rollups.push(row, exact, |table, rows| write_rollup(writers, table, rows, strings))?;
+            rollups.push(row, exact, |table, rows| writers.write(table, rows, strings))?;
         }
         Ok(())
     }
@@ -95,7 +129,6 @@ impl<'a> SegmentWriter<'a> {
     /// What would be refused when read must not be written.
     fn check(&mut self, row: &Row, exact: &[Exact]) -> Result<()> {
         self.rows += 1;
-        self.exact += exact.len();
         let last = exact.last().map_or(0, |exact| i64::from(exact.offset_ms));
         self.span.0 = self.span.0.min(row.key.time_ms);
         self.span.1 =
@@ -103,11 +136,8 @@ impl<'a> SegmentWriter<'a> {
         self.sums.0 = self.sums.0.saturating_add(row.samples);
         self.sums.1 = self.sums.1.saturating_add(row.value.unsigned_abs());
         let unstorable = |text| Err(Error::Unstorable(text));
-        if self.rows > MAX_ROWS {
-            return unstorable(format!("more than {MAX_ROWS} rows"));
-        }
-        if self.exact > MAX_EXACT {
-            return unstorable(format!("more than {MAX_EXACT} exact times"));
+        if self.rows > Table::Samples.max_rows() {
+            return unstorable(format!("more than {} rows", Table::Samples.max_rows()));
         }
         if self.sums.0.max(self.sums.1) > MAX_SUM.unsigned_abs() {
             let (samples, value) = self.sums;
@@ -119,8 +149,12 @@ impl<'a> SegmentWriter<'a> {
     }
 
     /// Writes the rest and brings all to disk. `tables` are those it was made with, and have the span that was
-    /// profiled. Returns the manifest and the bytes written.
-    pub(super) fn finish(mut self, tables: &Profile) -> Result<(Manifest, u64)> {
+    /// profiled; those that `same` has are copied from it. Returns the manifest and the bytes written.
+    pub(super) fn finish(
+        mut self,
+        tables: &Profile,
+        same: Option<&SegmentInfo>,
+    ) -> std::result::Result<(Manifest, u64), CopyError> {
         check_counts(tables)?;
         let strings = &tables.strings;
         if self.columns.len() > 0 {
@@ -128,12 +162,12 @@ impl<'a> SegmentWriter<'a> {
         }
         let mut manifest = self.manifest(tables);
         manifest.check().map_err(Error::Unstorable)?;
-        let metadata = manifest.to_metadata();
+        let (metadata, short) = (manifest.to_metadata(), manifest.to_short_metadata());
         let (folder, pace, level) = (self.folder, self.pace, self.target.level);
         let mut finished = vec![(Table::Samples, self.samples)];
         if let Some((rollups, mut writers)) = self.rollups {
-            let functions = rollups.finish(|table, rows| write_rollup(&mut writers, table, rows, strings))?;
-            for (table, (mut writer, mut columns)) in writers {
+            let functions = rollups.finish(|table, rows| writers.write(table, rows, strings))?;
+            for (table, (mut writer, mut columns)) in writers.tables {
                 writer.write(&columns.take(strings))?;
                 finished.push((table, writer));
             }
@@ -141,18 +175,29 @@ impl<'a> SegmentWriter<'a> {
             writer.write(&functions_batch(functions, tables)?)?;
             finished.push((Table::Functions, writer));
         }
-        for table in Table::ALL.into_iter().filter(|table| *table != Table::Samples) {
+        let mut total = 0;
+        for table in Table::ALL_BUT_SAMPLES {
+            if let Some(same) = same.filter(|_| table != Table::Accounts)
+                && let Some(sum) = same.manifest.files.get(table.file_name())
+            {
+                let to = folder.join(table.file_name());
+                total += super::folder::copy_file(&same.path, &same.manifest, table, &to)?;
+                pace.rest(sum.bytes);
+                manifest.files.insert(table.file_name().to_owned(), *sum);
+                continue;
+            }
             let mut writer = TableWriter::create(&folder, table, level, pace)?;
             let rows = encode::encode(tables, table);
             writer.write(&rows.map_err(|error| Error::Unstorable(format!("{table:?}: {error}")))?)?;
             finished.push((table, writer));
         }
-        let mut total = 0;
         for (table, writer) in finished {
-            let sum = writer.finish(&metadata)?;
-            if sum.bytes > MAX_FILE_BYTES {
-                let reason = format!("{table:?}: {} bytes, at most {MAX_FILE_BYTES} are allowed", sum.bytes);
-                return Err(Error::Unstorable(reason));
+            let is_of_rows = table.is_long() || table == Table::Functions;
+            let sum = writer.finish(if is_of_rows { &metadata } else { &short })?;
+            if sum.bytes > table.max_bytes() {
+                let (bytes, most) = (sum.bytes, table.max_bytes());
+                let reason = format!("{table:?}: {bytes} bytes, at most {most} are allowed");
+                return Err(Error::Unstorable(reason).into());
             }
             total += sum.bytes;
             manifest.files.insert(table.file_name().to_owned(), sum);
@@ -205,7 +250,11 @@ pub(crate) fn write(folder: &Path, profile: &Profile, target: Target) -> Result<
     for row in &batch.rows {
         writer.push(row, batch.exact_of(row), &tables.strings)?;
     }
-    writer.finish(&tables)
+    writer.finish(&tables, None).map_err(|error| match error {
+        CopyError::Output(error) => error,
+        // Nothing is copied.
+        CopyError::Input(_) => Error::Unstorable("a table cannot be copied".to_owned()),
+    })
 }
 
 fn check_counts(tables: &Profile) -> Result<()> {
@@ -222,22 +271,6 @@ fn check_counts(tables: &Profile) -> Result<()> {
         }
         None => Ok(()),
     }
-}
-
-fn write_rollup(
-    writers: &mut RollupWriters<'_>,
-    table: Table,
-    rows: &[RollupRow],
-    strings: &StringTable,
-) -> Result<()> {
-    let Some((writer, columns)) = writers.get_mut(&table) else { return Ok(()) };
-    for row in rows {
-        columns.push(row);
-        if columns.len() >= BATCH {
-            writer.write(&columns.take(strings))?;
-        }
-    }
-    Ok(())
 }
 
 fn functions_batch(functions: Functions, tables: &Profile) -> Result<RecordBatch> {

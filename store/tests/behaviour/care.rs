@@ -150,13 +150,13 @@ fn the_bad_are_put_aside_and_what_a_later_version_wrote_is_left_alone() {
     let (bad, later) = (&all[2], &all[3]);
     let stacks = fs::read(bad.join("stacks.parquet")).unwrap();
     fs::write(bad.join("stacks.parquet"), &stacks[1..]).unwrap();
-    edit_manifest(later, |text| text.replace("\"schema_version\":2", "\"schema_version\":3"));
+    edit_manifest(later, |text| text.replace("\"schema_version\":3", "\"schema_version\":4"));
     fs::write(dir.path().join("segments").join("letter.txt"), "to my aunt").unwrap();
     drop(store);
     let reader = Store::open_reader(dir.path()).unwrap();
     let found = check(&reader);
     assert_eq!((found.segments, found.bad.len(), found.later.len()), (2, 2, 1), "{found:?}");
-    assert!(found.later[0].reason.contains("version 3"), "{found:?}");
+    assert!(found.later[0].reason.contains("version 4"), "{found:?}");
     assert!(matches!(reader.quarantine(&found.bad), Err(Error::ReadOnly(_))));
     let store = Store::open_writer(dir.path()).unwrap();
     let moved = store.quarantine(&found.bad).unwrap();

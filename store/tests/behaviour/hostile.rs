@@ -261,12 +261,12 @@ fn a_version_from_the_future_is_skipped_and_named() {
         |rows| rows,
         |value| {
             if value.key == "vesta.schema_version" {
-                value.value = Some("3".to_owned());
+                value.value = Some("4".to_owned());
             }
         },
     );
     let reason = victim.reason();
-    assert!(reason.contains("schema version 3; this version of Vesta reads [1, 2]"), "{reason}");
+    assert!(reason.contains("schema version 4; this version of Vesta reads [1, 2, 3]"), "{reason}");
 }
 
 #[test]

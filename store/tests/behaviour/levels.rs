@@ -190,3 +190,75 @@ fn a_clock_that_goes_backwards_makes_nothing_coarser() {
         assert_eq!(done, store::Compaction::default());
     }
 }
+
+/// The bytes of a segment's tables that say nothing of times.
+fn timeless(store: &Store) -> Vec<Vec<u8>> {
+    let segments = store.segments().expect("listed");
+    assert_eq!(segments.len(), 1);
+    let names = ["series", "stacks", "frames", "binaries"];
+    names
+        .map(|name| std::fs::read(segments[0].path().join(format!("{name}.parquet"))).expect("a table"))
+        .into()
+}
+
+#[test]
+fn tables_without_times_are_the_same_files_when_times_become_coarser() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(dir.path()).unwrap();
+    let windows: Vec<_> = (0..5).map(|n| window(n, MIDNIGHT + n as i64 * 1_000_000, 200)).collect();
+    windows.iter().for_each(|window| drop(store.append(window).unwrap()));
+    let coarser = |policy: &str| {
+        let done = store.compact_by(&policy.parse().unwrap(), &Pace::default(), MIDNIGHT + 9 * DAY).unwrap();
+        assert_eq!((done.written, done.skipped.len()), (1, 0), "{policy}");
+    };
+    // Two hours to a day, at once as coarse as their age says.
+    store.compact(MIDNIGHT + 3 * HOUR).unwrap();
+    coarser("1d=10s");
+    let tables = timeless(&store);
+    for (policy, step) in [("1d=1m", HOUR / 60), ("1d=1h", HOUR), ("1d=1d", DAY)] {
+        coarser(policy);
+        assert!(timeless(&store) == tables, "{policy}");
+        let all = stored(&store);
+        assert!(all.rows.iter().all(|row| row.key.time_ms % step == 0));
+        assert!(all.accounts.iter().all(|account| account.time_ms % step == 0));
+        assert_eq!(totals([&all]), totals(&windows));
+        assert_eq!(counters(&[all]), counters(&windows));
+        assert_eq!(store.check(|_| true).unwrap().bad, []);
+    }
+}
+
+/// A window of one stack and so many threads, each with a sample.
+fn of_threads(start_ms: i64, threads: u32) -> Profile {
+    let mut b = ProfileBuilder::default();
+    b.merge(&at_times(start_ms, "a", &[start_ms]), Keep::ALL, 0..0, |_| true);
+    let mut p = b.finish(start_ms, start_ms + 10_000);
+    let (row, exact) = (p.rows.remove(0), p.exact.remove(0));
+    for thread in 0..threads {
+        let mut row = row.clone();
+        (row.key.tid, row.exact) = (thread, thread..thread + 1);
+        p.rows.push(row);
+        p.exact.push(exact);
+    }
+    p
+}
+
+#[test]
+fn long_row_groups_end_with_their_chunk_and_are_passed_by() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(dir.path()).unwrap();
+    let chunk = |n: i64| MIDNIGHT + n * 300_000;
+    (0..5).for_each(|n| drop(store.append(&of_threads(chunk(n), 40_000)).unwrap()));
+    store.compact(MIDNIGHT + 2 * HOUR).unwrap();
+    assert_eq!(store.segments().unwrap().len(), 1);
+    // Three row groups: two chunks, two chunks, and the last.
+    for (n, rows) in [(0, 80_000), (1, 80_000), (3, 80_000), (4, 40_000)] {
+        let range = TimeRange::new(chunk(n), chunk(n) + 1).unwrap();
+        let answer = store.query(&Selector::all(), range, Keep::ALL).unwrap();
+        assert_eq!((answer.profile.samples(), answer.rows_read), (40_000, rows), "chunk {n}");
+        let answer = store.query(&Selector::all(), range, Keep::STACKS).unwrap();
+        assert_eq!(answer.profile.samples(), 40_000);
+    }
+    let all = stored(&store);
+    assert_eq!((all.rows.len(), all.exact.len(), all.samples()), (200_000, 200_000, 200_000));
+    assert_eq!(store.check(|_| true).unwrap().bad, []);
+}

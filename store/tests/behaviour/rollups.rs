@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use store::model::{Keep, Profile, ProfileBuilder};
 use store::{FunctionName, Pace, Policy, Selector, Store, TimeRange, label_text};
 
-use crate::common::{NOON, Random, at_times, plain, window_of};
+use crate::common::{NOON, PERIOD, Random, at_times, plain, window_of};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -217,4 +217,33 @@ fn a_damaged_rollup_is_made_up_for_by_samples() {
     for _ in 0..2 {
         assert_eq!(answer(&again), (whole.clone(), 0));
     }
+}
+
+#[test]
+fn values_that_are_not_samples_times_period_are_kept_in_rollups() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(dir.path()).unwrap();
+    // As the period says, half of it, and more samples of the first stack with a value of their own.
+    for (n, odd) in [0, -7, 1 << 40].into_iter().enumerate() {
+        let start = NOON + n as i64 * 600_000;
+        let mut p = at_times(start, "a", &[start, start + 5]);
+        p.rows[0].value += odd;
+        store.append(&p).unwrap();
+    }
+    store.compact(NOON + 3 * HOUR).unwrap();
+    let segments = store.segments().unwrap();
+    assert_eq!((segments.len(), segments[0].level()), (1, 2));
+    let all = rows(&store, &Selector::all(), TimeRange::ALL);
+    let sum = |p: &Profile| (p.samples(), p.rows.iter().map(|row| row.value).sum::<i64>());
+    assert_eq!(sum(&all), (6, 6 * PERIOD - 7 + (1 << 40)));
+    for step in [5 * MINUTE, HOUR, DAY] {
+        assert_eq!(sum(&store.rollup(&segments[0], step).unwrap().unwrap()), sum(&all), "{step}");
+    }
+    for (until, expected) in [(5, 2 * PERIOD), (15, 4 * PERIOD - 7), (60, 6 * PERIOD - 7 + (1 << 40))] {
+        let range = TimeRange::new(NOON, NOON + until * MINUTE).unwrap();
+        let answer = store.query_by(&Selector::all(), range, "process").unwrap();
+        assert_eq!(answer.rollup_rows_read, answer.rows_read);
+        assert_eq!(sum(&answer.profile).1, expected, "{until}");
+    }
+    assert_eq!(store.check(|_| true).unwrap().bad, []);
 }

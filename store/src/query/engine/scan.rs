@@ -1,5 +1,6 @@
 //! From the samples of one segment, or of a window in memory, to the rows that a query asks for.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use arrow_array::cast::AsArray;
@@ -22,6 +23,12 @@ pub(crate) enum Fault {
     Load(LoadError),
     /// The query ends.
     Stop(Error),
+}
+
+impl From<LoadError> for Fault {
+    fn from(error: LoadError) -> Self {
+        Self::Load(error)
+    }
 }
 
 impl From<Error> for Fault {
@@ -207,12 +214,15 @@ impl<'a> Scan<'a> {
         let thread = self.codes(batch, "thread")?;
         let status = self.codes(batch, "status")?;
         let series = ints(batch, "series")?;
+        let series = known.series.filter(|_| series.is_empty()).map_or(Series::Each(series), Series::One);
+        let samples = longs(batch, "samples")?;
+        let value = values(batch, series, samples, self.tables)?;
         let raw = Raw {
-            series: known.series.filter(|_| series.is_empty()).map_or(Series::Each(series), Series::One),
+            series,
             node: ints(batch, "node")?,
             time: longs(batch, "time")?,
-            samples: longs(batch, "samples")?,
-            value: longs(batch, "value")?,
+            samples,
+            value: &value,
             pid: longs(batch, "pid")?,
             tid: longs(batch, "tid")?,
             thread: codes_or(thread.as_deref(), known.thread),
@@ -417,6 +427,34 @@ fn longs<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a [i64], Fault> {
         Some(column) if column.null_count() == 0 => Ok(column.values()),
         _ => Err(bad(format_args!("column {name} is not one of whole numbers"))),
     }
+}
+
+/// Values of rows. Rollups do not say them where they are the samples times the series' period.
+fn values<'a>(
+    batch: &'a RecordBatch,
+    series: Series<'_>,
+    samples: &[i64],
+    tables: &Tables,
+) -> Result<Cow<'a, [i64]>, Fault> {
+    let Some(column) = batch.column_by_name("value") else { return Ok(Cow::Borrowed(&[])) };
+    let column = column.as_primitive_opt::<Int64Type>();
+    let column = column.ok_or_else(|| bad("column value is not one of whole numbers"))?;
+    if column.null_count() == 0 {
+        return Ok(Cow::Borrowed(column.values()));
+    }
+    // A series that there is not has been named before, or will be.
+    let period =
+        |id: i32| tables.series.get(id.cast_unsigned() as usize).map_or(0, |known| known.period.every);
+    let of_one = if let Series::One(id) = series { period(id) } else { 0 };
+    let mut values = Vec::with_capacity(samples.len());
+    for (row, count) in samples.iter().enumerate() {
+        let period = match series {
+            Series::One(_) => of_one,
+            Series::Each(ids) => period(ids[row]),
+        };
+        values.push(if column.is_null(row) { count.saturating_mul(period) } else { column.value(row) });
+    }
+    Ok(Cow::Owned(values))
 }
 
 fn lists<'a>(batch: &'a RecordBatch, name: &str) -> Result<Option<Lists<'a>>, Fault> {
