@@ -204,6 +204,7 @@ impl Store {
 
     /// Deletes a segment's folder, for readers at one moment, and the folder of its day if it is empty now.
     pub(crate) fn remove_segment(&self, path: &Path) -> Result<()> {
+        self.strike_from_inventory(path);
         let aside = self.dir().tmp().join(path.file_name().unwrap_or_default());
         fs::rename(path, &aside).context("remove", path)?;
         fs::remove_dir_all(&aside).context("remove", &aside)?;

@@ -14,6 +14,7 @@ use crate::catalog::{Catalog, DataDir, Skipped};
 use crate::dictionary::{Dictionary, Known};
 use crate::elsewhere::{Elsewhere, Lease};
 use crate::error::{Error, IoContext, Result};
+use crate::inventory::Inventory;
 use crate::log::{OpenLogs, Readers};
 use crate::model::Profile;
 use crate::query::{Limits, Offsets, TimeRange};
@@ -47,6 +48,8 @@ struct Inner {
     /// Locked before `state`.
     logs: Mutex<Readers>,
     open_logs: OpenLogs,
+    /// Locked after all others.
+    inventory: Mutex<Inventory>,
     /// What there is beside the data directory.
     elsewhere: OnceLock<Arc<dyn Elsewhere>>,
 }
@@ -147,6 +150,7 @@ impl Store {
             maintenance: Mutex::new(()),
             logs,
             open_logs: OpenLogs::default(),
+            inventory: Mutex::default(),
             elsewhere: OnceLock::new(),
         });
         Ok(Self { inner, limits: Limits::default(), offsets: None })
@@ -451,6 +455,7 @@ impl Store {
             fs::rename(aside, &path).context("create", &path)?;
             at_once(&mut state);
         }
+        self.note_in_inventory(&path);
         for folder in [&day, &dir.segments()] {
             // Readers see the segment already: an error here would make the caller write it again.
             if let Err(error) = segment::sync_folder(folder) {
@@ -503,6 +508,10 @@ impl Store {
 
     fn logs(&self) -> MutexGuard<'_, Readers> {
         self.inner.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn inventory(&self) -> &Mutex<Inventory> {
+        &self.inner.inventory
     }
 
     pub(crate) fn open_logs(&self) -> &OpenLogs {

@@ -21,6 +21,7 @@ mod dictionary;
 mod elsewhere;
 mod error;
 mod handle;
+mod inventory;
 mod late;
 mod log;
 mod pace;

@@ -45,6 +45,7 @@ impl Store {
         for (name, error) in lists.into_iter().filter_map(|(name, error)| Some((name, error?))) {
             check.bad.push(Skipped { path: self.path().join(name), reason: error.to_string() });
         }
+        check.bad.extend(self.missing()?);
         for segment in snapshot.segments {
             match segment::verify(&segment.path, &segment.manifest) {
                 Ok(()) => {
@@ -65,7 +66,8 @@ impl Store {
         Ok(check)
     }
 
-    /// Moves segments and logs that are bad into `quarantine`: nothing is deleted, and nobody reads them any more. What
+    /// Moves segments and logs that are bad into `quarantine`: nothing is deleted, and nobody reads them any more. Those whose
+    /// folders are gone are not missed any more. What
     /// is neither a segment nor a log stays. Returns where each is now.
     ///
     /// # Errors
@@ -75,8 +77,11 @@ impl Store {
         let _alone = self.maintenance();
         // What a bad segment replaces must not count again.
         self.purge()?;
-        let ours = bad.iter().filter(|bad| self.is_ours(&bad.path) && bad.path.exists());
-        ours.map(|bad| self.dir().put_in_quarantine(&bad.path)).collect()
+        let ours = bad.iter().filter(|bad| self.is_ours(&bad.path));
+        let (there, gone): (Vec<_>, Vec<_>) = ours.partition(|bad| bad.path.exists());
+        // What is gone is named once.
+        there.iter().chain(&gone).for_each(|bad| self.strike_from_inventory(&bad.path));
+        there.into_iter().map(|bad| self.dir().put_in_quarantine(&bad.path)).collect()
     }
 
     fn is_ours(&self, path: &Path) -> bool {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use store::model::Keep;
-use store::{Check, Error, Pace, Policy, Selector, Store, TimeRange, leftovers};
+use store::{Check, Error, Pace, Policy, Retention, Selector, Store, TimeRange, leftovers};
 
 use crate::common::{NOON, at_times, plain, window};
 
@@ -237,4 +237,36 @@ fn usage_adds_up_to_all_there_is() {
         assert!(files > 0 && files <= usage.bytes, "{usage:?}");
         assert_eq!(usage.files.contains_key("rollup_1h.parquet"), usage.level > 0);
     }
+}
+
+#[test]
+fn a_segment_whose_folder_is_gone_is_named_until_that_is_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path());
+    assert_eq!(check(&store).bad, []);
+    let segment = segments(&store).remove(1);
+    fs::remove_dir_all(&segment).unwrap();
+    let reader = Store::open_reader(dir.path()).unwrap();
+    for store in [&store, &reader] {
+        let found = check(store);
+        assert_eq!((found.bad.len(), &found.bad[0].path), (1, &segment));
+        assert!(found.bad[0].reason.contains("is gone"), "{found:?}");
+    }
+    // Also a whole day of them.
+    let day = segments(&store)
+        .iter()
+        .find(|other| other.parent() != segment.parent())
+        .map(|s| s.parent().unwrap().to_owned());
+    let day = day.unwrap();
+    let all = fs::read_dir(&day).unwrap().count();
+    fs::remove_dir_all(&day).unwrap();
+    let bad = check(&reader).bad;
+    assert_eq!(bad.len(), 1 + all);
+    assert_eq!(store.quarantine(&bad).unwrap(), Vec::<PathBuf>::new());
+    assert_eq!(check(&reader).bad, []);
+    // What is merged or deleted by us is not missed.
+    store.compact(NOON + 9 * DAY).unwrap();
+    store.retain(Retention { max_age_ms: Some(1), max_bytes: None }, NOON + 9 * DAY).unwrap();
+    assert_eq!((segments(&store).len(), check(&reader).bad), (0, vec![]));
+    assert_eq!(fs::read_dir(dir.path().join("inventory")).unwrap().count(), 0);
 }
