@@ -361,3 +361,27 @@ impl Merged {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_changes_where_it_is_used_no_more() {
+        let range = TimeRange::new(1000, 9000).unwrap();
+        let buckets = Buckets::new(range, 1000);
+        let told = |rates: &[(i64, [u64; 8])]| {
+            let rates = rates.iter().map(|(period, samples)| (*period, samples.to_vec())).collect();
+            changes(&rates, buckets).iter().map(|rate| (rate.time_ms, rate.period_ns)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[]), []);
+        assert_eq!(told(&[(20, [0, 3, 0, 4, 5, 0, 0, 1])]), [(2000, 20)]);
+        // Both are of the bucket in which it changed, and nothing is of the one after it.
+        let changed = [(10, [0, 0, 0, 4, 0, 9, 9, 9]), (20, [5, 5, 5, 2, 0, 0, 0, 0])];
+        assert_eq!(told(&changed), [(1000, 20), (6000, 10)]);
+        let changed = [(10, [0, 0, 0, 4, 9, 9, 9, 9]), (20, [5, 5, 5, 2, 0, 0, 0, 0])];
+        assert_eq!(told(&changed), [(1000, 20), (4000, 10)]);
+        // Two hosts, each with its own: nothing changed.
+        assert_eq!(told(&[(10, [9, 1, 9, 1, 9, 1, 9, 1]), (20, [5; 8])]), [(1000, 10)]);
+    }
+}
