@@ -203,7 +203,10 @@ fn every_view_has_what_the_store_has() {
     let last = &rows(&store, &format!("{of} WHERE segment = '{memory}'"))[0];
     assert_eq!(last[0], Value::Null);
     let first = &rows(&store, &format!("{of} ORDER BY start LIMIT 1"))[0];
-    assert_eq!((&first[1], &first[3], &first[5]), (&json!(10_000), &json!(true), &json!(2)));
+    assert_eq!(
+        (&first[1], &first[3], &first[5]),
+        (&json!(10_000), &json!(true), &json!(store::segment::SCHEMA_VERSION))
+    );
     for view in ["samples", "series", "stacks", "frames", "binaries", "accounts"] {
         let named = rows(&store, &format!("SELECT DISTINCT segment FROM {view}"));
         assert_eq!(named.len(), expected.len(), "{view}");
