@@ -70,17 +70,28 @@ impl<'a> Image<'a> {
         what: &'static str,
     ) -> Result<Vec<u8>, ElfError> {
         self.within(size, limit, what)?;
-        if offset.checked_add(size).is_none_or(|end| end > self.length) {
-            return Err(ElfError::Outside { path: self.path.to_owned(), what });
-        }
+        self.contains(offset, size, what)?;
         // `size` fits: it is at most `limit`, which is a constant of this package.
         let mut bytes = vec![0; size as usize];
-        self.file.read_exact_at(&mut bytes, offset).map_err(|source| ElfError::Read {
+        self.fill(offset, &mut bytes, what)?;
+        Ok(bytes)
+    }
+
+    /// Fills `bytes` with those at `offset`: all of them, within the file.
+    pub(crate) fn fill(&self, offset: u64, bytes: &mut [u8], what: &'static str) -> Result<(), ElfError> {
+        self.contains(offset, bytes.len() as u64, what)?;
+        self.file.read_exact_at(bytes, offset).map_err(|source| ElfError::Read {
             path: self.path.to_owned(),
             what,
             source,
-        })?;
-        Ok(bytes)
+        })
+    }
+
+    fn contains(&self, offset: u64, size: u64, what: &'static str) -> Result<(), ElfError> {
+        if offset.checked_add(size).is_none_or(|end| end > self.length) {
+            return Err(ElfError::Outside { path: self.path.to_owned(), what });
+        }
+        Ok(())
     }
 
     /// `count` records of type `T` at `offset`.

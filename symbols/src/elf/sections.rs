@@ -61,9 +61,12 @@ impl Section {
             let path = image.path.to_owned();
             return Err(ElfError::TooLarge { path, what, size: self.size, limit });
         }
+        // One buffer for all: a fresh one for each piece would be fresh pages each time.
+        let mut buffer = vec![0; self.size.min((piece + beyond) as u64) as usize];
         for offset in (0..self.size).step_by(piece) {
-            let size = (self.size - offset).min((piece + beyond) as u64);
-            take(offset, &image.bytes(self.offset.saturating_add(offset), size, size, what)?)?;
+            let size = (self.size - offset).min((piece + beyond) as u64) as usize;
+            image.fill(self.offset.saturating_add(offset), &mut buffer[..size], what)?;
+            take(offset, &buffer[..size])?;
         }
         Ok(())
     }
