@@ -151,6 +151,16 @@ struct TlsServer {
     _process: Background,
 }
 
+/// Files of the working directory by TLS: port, certificate, key.
+const SERVER: &str = "
+import http.server, ssl, sys
+server = http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[2], sys.argv[3])
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+";
+
 /// One for what lies in a folder.
 fn serve_by_tls(folder: &Path) -> TlsServer {
     let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
@@ -167,14 +177,23 @@ fn serve_by_tls(folder: &Path) -> TlsServer {
             "-days",
             "2",
         ])
-        .args(["-subj", "/CN=vesta test", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args([
+            "-subj",
+            "/CN=vesta test",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ])
         .args(["-keyout", &key, "-out", &certificate])
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = folder.join("server.py");
+    fs::write(&server, SERVER).unwrap();
     let script = format!(
-        "cd '{}' && exec openssl s_server -quiet -WWW -accept 127.0.0.1:{port} -cert '{certificate}' -key '{key}'",
+        "cd '{}' && exec python3 server.py {port} '{certificate}' '{key}' 2>/dev/null",
         folder.display()
     );
     let process = Background::start("sh", &["-c", &script]);
