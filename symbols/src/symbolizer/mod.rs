@@ -62,7 +62,8 @@ pub struct Options {
     /// Memory for what is kept of one file, in bytes, by our estimate. One whose debug info would take more is symbolized
     /// by its symbol table.
     pub memory: u64,
-    /// Memory for what is kept of all files, but for one that takes more. The least recently used gives way.
+    /// Memory for what is kept of files that take at most half of this. Beside them there is one larger file at most, and all
+    /// together stay within `memory`. The least recently used gives way.
     pub kept: u64,
     /// Where packages put split-off debug info.
     pub debug_folders: Vec<PathBuf>,
@@ -374,14 +375,34 @@ impl Symbolizer {
         kept.plan.without_debug_info();
     }
 
+    /// Drops what was used least lately. One large file at a time, and small ones beside it: else each of the former would push
+    /// all of the latter out, again and again.
     fn make_room_for(&mut self, plan: &Plan) {
-        let limit = self.options.kept.min(self.options.memory);
-        while self.cost + plan.cost > limit || self.files.len() >= FILES_AT_MOST {
-            let least = self.files.iter().min_by_key(|(_, kept)| kept.used.0).map(|(identity, _)| *identity);
-            let Some(kept) = least.and_then(|identity| self.files.remove(&identity)) else { return };
+        while let Some(gives_way) = self.gives_way_to(plan.cost) {
+            let Some(kept) = self.files.remove(&gives_way) else { return };
             self.cost -= kept.plan.cost;
             self.counters.evictions += 1;
         }
+    }
+
+    /// The file to be dropped next for one that costs so much; none if there is room.
+    fn gives_way_to(&self, cost: u64) -> Option<Identity> {
+        let of_small = self.options.kept.min(self.options.memory);
+        let is_large = |cost: u64| cost > of_small / 2;
+        let all = || self.files.iter().map(|(identity, kept)| (kept, *identity));
+        let large: u64 = all().map(|(kept, _)| kept.plan.cost).filter(|cost| is_large(*cost)).sum();
+        let small = self.cost - large;
+        let is_over = self.cost + cost > self.options.memory;
+        let large_goes = match is_large(cost) {
+            true if large > 0 => true,
+            true if is_over => false,
+            false if small + cost > of_small || (is_over && small > 0) => false,
+            false if is_over => true,
+            _ if self.files.len() >= FILES_AT_MOST => small == 0,
+            _ => return None,
+        };
+        let candidates = all().filter(|(kept, _)| is_large(kept.plan.cost) == large_goes);
+        candidates.min_by_key(|(kept, _)| kept.used.0).map(|(_, identity)| identity)
     }
 
     fn reason_of(&mut self, failure: Failure) -> String {

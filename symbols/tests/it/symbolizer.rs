@@ -268,6 +268,32 @@ fn what_is_kept_stays_within_the_memory_allowed_and_names_stay_right() {
 }
 
 #[test]
+fn a_large_file_does_not_push_the_small_ones_out() {
+    let cost_of = |path: &Path| {
+        let mut symbolizer = symbolizer(PLENTY);
+        symbolizer.file(path, &[0]);
+        symbolizer.memory()
+    };
+    let large = [Program::Inlines, Program::Templates].map(|program| build(program, Variant::FramePointers));
+    let small = [Program::Shares, Program::Syscalls].map(|program| build(program, Variant::FramePointers));
+    let (least, most) = (large.iter().map(|path| cost_of(path)), small.iter().map(|path| cost_of(path)));
+    let (least, of_small): (u64, u64) = (least.min().unwrap(), most.sum());
+    assert!(least > of_small, "{least} and {of_small} bytes: the programs are not what this test needs");
+    let both: u64 = large.iter().map(|path| cost_of(path)).max().unwrap() + of_small;
+    let mut symbolizer = Symbolizer::new(Options { memory: both, kept: 2 * of_small, ..Options::default() });
+    for round in 0..3 {
+        for path in large.iter().chain(&small) {
+            let main = symbol(path, "main");
+            let names = symbolizer.file(path, &[main.start]).remove(0);
+            assert_eq!(names.last().map(|name| &*name.function), Some("main"), "{}", path.display());
+            assert!(symbolizer.memory() <= both, "{} of {both} bytes", symbolizer.memory());
+        }
+        // Each large one takes the other's place, but the first time.
+        assert_eq!(symbolizer.counters().evictions, 2 * round + 1);
+    }
+}
+
+#[test]
 fn debug_info_that_costs_more_than_the_memory_allowed_is_left_alone() {
     let path = build(Program::Inlines, Variant::FramePointers);
     let burn_all = symbols_of(&path, |name| name.contains("burn_all"))[0].start;
