@@ -286,7 +286,8 @@ impl Merge<TimeCounts> for Merged {
             *sum = sum.saturating_add(samples);
         }
         let range = self.buckets.range.as_range();
-        for account in tables.accounts.iter().filter(|account| range.contains(&account.time_ms)) {
+        let accounts = tables.with_accounts().into_iter().flat_map(|profile| &profile.accounts);
+        for account in accounts.filter(|account| range.contains(&account.time_ms)) {
             if tables.text(account.counter).starts_with("lost_") {
                 let sum = &mut self.lost[self.buckets.place(account.time_ms)];
                 *sum = sum.saturating_add(account.value);

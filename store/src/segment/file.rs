@@ -37,7 +37,7 @@ pub(super) type Checked<T> = std::result::Result<T, String>;
 const ROW_GROUP: usize = 1 << 20;
 /// Rows of a row group that ends with its chunk: small enough to skip by series and chunk, large enough for its columns to
 /// compress. Its times are those of one chunk, if the chunk is large, and take few bits.
-const SHORT_ROW_GROUP: usize = 64 * 1024;
+const SHORT_ROW_GROUP: usize = if cfg!(test) { 256 } else { 64 * 1024 };
 /// Rows decoded at once.
 const BATCH: usize = 16 * 1024;
 

@@ -45,7 +45,10 @@ impl SqlError {
     }
 
     /// An error at a place of a statement: line and column count from 1, a column is a character.
-    #[cfg_attr(not(feature = "sql"), expect(dead_code, reason = "nothing is parsed without the engine"))]
+    #[cfg_attr(
+        not(any(feature = "sql", test)),
+        expect(dead_code, reason = "nothing is parsed without the engine")
+    )]
     pub(super) fn at(sentence: impl Into<String>, statement: &str, line: u64, column: u64) -> Self {
         let number = usize::try_from(line).unwrap_or(0).checked_sub(1);
         let text = number.and_then(|number| statement.lines().nth(number));

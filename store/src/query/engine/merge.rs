@@ -313,7 +313,9 @@ impl Merged {
 
 impl Merge<StackCounts> for Merged {
     fn merge(&mut self, tables: &Tables, counts: StackCounts) {
-        self.head.add_accounts(tables, &self.range);
+        if let Some(profile) = tables.with_accounts() {
+            self.head.add_accounts(profile, &self.range);
+        }
         if counts.pending.is_empty() {
             return;
         }

@@ -1,5 +1,5 @@
-//! How queries run: a plan for each segment, its rows counted by as many threads as allowed, and the counts
-//! merged in the order of the segments, so that an answer never hangs on who was faster.
+//! How queries run: a plan for each segment, its rows counted by as many threads as allowed, those of a large one by several, and the
+//! counts merged in the order of the segments, so that an answer never hangs on who was faster.
 //!
 //! Only the columns and pages that a query needs are read ([`plan`], [`scan`]); exact times only where a range
 //! cuts rows, or where the question is about times.
@@ -7,20 +7,20 @@
 mod batch;
 mod cover;
 mod limits;
+mod line;
 mod merge;
 mod plan;
 mod scan;
 
-use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 pub(crate) use batch::{Batch, Columns};
 pub(crate) use limits::Budget;
 use limits::Share;
 pub use limits::{Cancel, Limits, Progress};
+use line::{Counted, Line, Outcome, Slice, Source};
 pub(crate) use merge::{Merged, StackCounts};
 #[cfg(feature = "sql")]
 pub(crate) use plan::{Wanted, pieces};
@@ -33,14 +33,14 @@ use super::{ROW_LABELS, Selector, TimeRange};
 use crate::cache::Depth;
 use crate::catalog::Skipped;
 use crate::dictionary::{Dictionary, Known};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::handle::{Snapshot, Store};
 use crate::model::{Profile, StringTable};
 use crate::segment::{LoadError, SegmentInfo, Table};
 
 /// A query starts over when a segment vanishes under it (merged or past its retention), at most this often.
 const MAX_TRIES: usize = 8;
-/// Segments counted but not yet merged, for each thread: one slow segment must not make the others wait at once.
+/// Sources counted but not yet merged, for each thread: a slow one must not make the others wait at once.
 const AHEAD: usize = 4;
 
 /// Counts the rows of one segment.
@@ -96,6 +96,8 @@ pub(crate) struct Tables {
     pub(crate) nodes: usize,
     /// Its segment; none for windows in memory.
     id: Option<ulid::Ulid>,
+    /// Its accounts go with another slice of the segment.
+    is_more: bool,
     known: Option<Arc<Known>>,
 }
 
@@ -114,7 +116,12 @@ impl Tables {
     }
 
     fn of(profile: Arc<Profile>, id: Option<ulid::Ulid>) -> Self {
-        Self { nodes: profile.stacks.len(), profile, id, known: None }
+        Self { nodes: profile.stacks.len(), profile, id, is_more: false, known: None }
+    }
+
+    /// The profile whose accounts go with these rows; none if they go with others of the segment.
+    pub(crate) fn with_accounts(&self) -> Option<&Profile> {
+        Some(&*self.profile).filter(|_| !self.is_more)
     }
 }
 
@@ -151,10 +158,11 @@ impl Query<'_> {
         for tries in 1.. {
             let snapshot = self.store.snapshot(self.range)?;
             let budget = Budget::new(self.store.limits().memory_bytes);
-            let line = Line::new(&snapshot, whole(), &budget);
+            let threads = self.store.limits().threads.max(1);
+            let line = Line::new(&snapshot, whole(), &budget, threads);
             let is_last = tries == MAX_TRIES;
-            self.store.limits().progress.begin(line.sources);
-            let threads = self.store.limits().threads.clamp(1, line.sources.max(1));
+            self.store.limits().progress.begin(line.len());
+            let threads = threads.min(line.len().max(1));
             std::thread::scope(|scope| {
                 for _ in 1..threads {
                     scope.spawn(|| self.work(&line, &new, is_last, threads));
@@ -168,7 +176,7 @@ impl Query<'_> {
         unreachable!("the last try always answers")
     }
 
-    /// Counts one segment after the other, until none is left.
+    /// Counts one source after the other, until none is left.
     fn work<C: Count, M: Merge<C>>(
         &self,
         line: &Line<'_, C, M>,
@@ -176,17 +184,17 @@ impl Query<'_> {
         is_last_try: bool,
         threads: usize,
     ) {
-        while let Some(place) = line.next() {
+        while let Some((place, source)) = line.next() {
             let mut share = line.budget.share();
             let counted =
-                catch_unwind(AssertUnwindSafe(|| self.count(line.snapshot, place, new, &mut share)));
+                catch_unwind(AssertUnwindSafe(|| self.count(line.snapshot, source, new, &mut share)));
             // The Parquet reader panics on some damaged files that come without checksums.
             let gave_up = || LoadError::Bad("the Parquet reader gave up on it".to_owned());
             let outcome = match counted.unwrap_or_else(|_| Err(Fault::Load(gave_up()))) {
                 Ok(done) => Outcome::Counted(done, share),
                 Err(Fault::Stop(error)) => return line.stop(Some(error)),
                 Err(Fault::Load(LoadError::Vanished)) if !is_last_try => return line.stop(None),
-                Err(Fault::Load(error)) => Outcome::Skipped(self.reason(line.snapshot, place, error)),
+                Err(Fault::Load(error)) => Outcome::Skipped(self.reason(line.snapshot, source, error)),
             };
             self.store.limits().progress.step();
             line.hand_in(place, outcome, threads * AHEAD);
@@ -196,25 +204,33 @@ impl Query<'_> {
     fn count<C: Count>(
         &self,
         snapshot: &Snapshot,
-        place: usize,
+        source: Source,
         new: &impl Fn(&Tables) -> C,
         share: &mut Share<'_>,
     ) -> std::result::Result<Counted<C>, Fault> {
         self.store.limits().cancel.check()?;
-        let Some(segment) = snapshot.segments.get(place) else {
-            let head = snapshot.heads[place - snapshot.segments.len()].clone();
-            return self.count_parts(None, Tables::of(head, None), new, share).map_err(|(fault, _)| fault);
+        let (place, slice) = match source {
+            Source::Segment(place, slice) => (place, slice),
+            Source::Head(place) => {
+                let head = Tables::of(snapshot.heads[place].clone(), None);
+                return self.count_parts(None, head, new, share).map_err(|(fault, _)| fault);
+            }
         };
-        let tables = self.tables(segment).map_err(Fault::Load)?;
-        match self.count_parts(Some((segment, self.rough)), tables, new, share) {
+        let segment = &snapshot.segments[place];
+        let tables = self.tables(segment, slice).map_err(Fault::Load)?;
+        match self.count_parts(Some((segment, slice, self.rough)), tables, new, share) {
             // The samples are still there.
             Err((
                 Fault::Load(LoadError::Bad(reason)),
                 Table::Rollup5m | Table::Rollup1h | Table::Rollup1d,
             )) => {
                 self.store.mark_bad_rollups(segment, &reason);
-                let tables = self.tables(segment).map_err(Fault::Load)?;
-                let again = self.count_parts(Some((segment, Rough::NO)), tables, new, share);
+                if !slice.is_whole() {
+                    // The other slices are of the rollups, so that all have to be counted again.
+                    return Err(Fault::Load(LoadError::Vanished));
+                }
+                let tables = self.tables(segment, slice).map_err(Fault::Load)?;
+                let again = self.count_parts(Some((segment, slice, Rough::NO)), tables, new, share);
                 again.map_err(|(fault, _)| fault)
             }
             counted => counted.map_err(|(fault, _)| fault),
@@ -231,28 +247,29 @@ impl Query<'_> {
         self.selector.may_select(&values)
     }
 
-    fn tables(&self, segment: &SegmentInfo) -> std::result::Result<Tables, LoadError> {
+    fn tables(&self, segment: &SegmentInfo, slice: Slice) -> std::result::Result<Tables, LoadError> {
+        let is_more = !slice.is_first();
         if !self.may_select(segment) {
             // For its accounts alone.
-            return Ok(Tables::of(self.store.tables(segment, Depth::Series)?, None));
+            return Ok(Tables { is_more, ..Tables::of(self.store.tables(segment, Depth::Series)?, None) });
         }
         let depth = match &self.need {
             Need::Series => Depth::Series,
             Need::Places(dictionary) => match self.store.known(segment, dictionary)? {
                 Some(known) => {
                     let (profile, nodes) = (known.series.clone(), known.places.len());
-                    return Ok(Tables { profile, nodes, id: Some(segment.id), known: Some(known) });
+                    return Ok(Tables { profile, nodes, id: Some(segment.id), is_more, known: Some(known) });
                 }
                 None => Depth::Stacks,
             },
         };
-        Ok(Tables::of(self.store.tables(segment, depth)?, Some(segment.id)))
+        Ok(Tables { is_more, ..Tables::of(self.store.tables(segment, depth)?, Some(segment.id)) })
     }
 
-    /// Counts a segment, or a window in memory. With a fault comes the table that it is of.
+    /// Counts a slice of a segment, or a window in memory. With a fault comes the table that it is of.
     fn count_parts<C: Count>(
         &self,
-        segment: Option<(&SegmentInfo, Rough)>,
+        segment: Option<(&SegmentInfo, Slice, Rough)>,
         tables: Tables,
         new: &impl Fn(&Tables) -> C,
         share: &mut Share<'_>,
@@ -273,23 +290,24 @@ impl Query<'_> {
             Ok(share.set(of_tables + counts.bytes())?)
         };
         let (mut rows, mut rollup_rows) = (0, 0);
-        let Some((segment, rough)) = segment else {
+        let Some((segment, slice, rough)) = segment else {
             let rows = scan_head(&request(self.range.as_range()), &tables, &mut take).map_err(of_samples)?;
             counts.finish();
-            return Ok(Counted { tables, counts, rows, rollup_rows, is_segment: false });
+            return Ok(Counted { tables, counts, rows, rollup_rows });
         };
         let mut texts = StringTable::default();
         for (table, range) in self.cover(segment, rough, &tables) {
             let of_table = |fault: Fault| (fault, table);
             let file = self.store.samples(segment, table).map_err(|error| of_table(Fault::Load(error)))?;
-            let read =
-                scan_segment(&request(range), &tables, &file, &mut texts, &mut take).map_err(of_table)?;
+            let groups = slice.of(file.groups());
+            let read = scan_segment(&request(range), &tables, (&file, groups), &mut texts, &mut take);
+            let read = read.map_err(of_table)?;
             rows += read;
             rollup_rows += if table == Table::Samples { 0 } else { read };
         }
         counts.finish();
         share.set(of_tables + counts.bytes()).map_err(|error| of_samples(error.into()))?;
-        Ok(Counted { tables, counts, rows, rollup_rows, is_segment: true })
+        Ok(Counted { tables, counts, rows, rollup_rows })
     }
 
     /// Which tables of a segment answer for which part of the range.
@@ -310,7 +328,8 @@ impl Query<'_> {
         Shape::new(span, step_ms, has).cover(&self.range.as_range())
     }
 
-    fn reason(&self, snapshot: &Snapshot, place: usize, error: LoadError) -> Option<Skipped> {
+    fn reason(&self, snapshot: &Snapshot, source: Source, error: LoadError) -> Option<Skipped> {
+        let Source::Segment(place, _) = source else { return None };
         let segment: &SegmentInfo = snapshot.segments.get(place)?;
         let reason = match error {
             LoadError::Vanished => "it was removed while it was read".to_owned(),
@@ -321,124 +340,5 @@ impl Query<'_> {
             }
         };
         Some(Skipped { path: segment.path().to_owned(), reason })
-    }
-}
-
-/// The counts of one segment.
-struct Counted<C> {
-    tables: Tables,
-    counts: C,
-    rows: u64,
-    rollup_rows: u64,
-    is_segment: bool,
-}
-
-enum Outcome<'a, C> {
-    Counted(Counted<C>, Share<'a>),
-    Skipped(Option<Skipped>),
-}
-
-/// Segments, then windows in memory, on their way from counting to merging.
-struct Line<'a, C, M> {
-    snapshot: &'a Snapshot,
-    budget: &'a Budget,
-    sources: usize,
-    taken: AtomicUsize,
-    /// The query ended early.
-    stopped: AtomicBool,
-    merging: Mutex<Merging<'a, C, M>>,
-    moved: Condvar,
-}
-
-struct Merging<'a, C, M> {
-    /// Place of the one to merge next.
-    next: usize,
-    ready: BTreeMap<usize, Outcome<'a, C>>,
-    whole: M,
-    /// Memory of `whole`.
-    share: Share<'a>,
-    reading: Reading,
-    error: Option<Error>,
-}
-
-impl<'a, C, M: Merge<C>> Line<'a, C, M> {
-    fn new(snapshot: &'a Snapshot, whole: M, budget: &'a Budget) -> Self {
-        let reading = Reading { skipped: snapshot.skipped.clone(), ..Reading::default() };
-        let share = budget.share();
-        let merging = Merging { next: 0, ready: BTreeMap::new(), whole, share, reading, error: None };
-        Self {
-            snapshot,
-            budget,
-            sources: snapshot.segments.len() + snapshot.heads.len(),
-            taken: AtomicUsize::new(0),
-            stopped: AtomicBool::new(false),
-            merging: Mutex::new(merging),
-            moved: Condvar::new(),
-        }
-    }
-
-    /// The place of the next one to count.
-    fn next(&self) -> Option<usize> {
-        let place = self.taken.fetch_add(1, Ordering::Relaxed);
-        (place < self.sources && !self.stopped.load(Ordering::Relaxed)).then_some(place)
-    }
-
-    /// Merges what is its turn, and waits while too much else is ready.
-    fn hand_in(&self, place: usize, outcome: Outcome<'a, C>, ahead: usize) {
-        let mut merging = self.lock();
-        while place >= merging.next + ahead && !self.stopped.load(Ordering::Relaxed) {
-            merging = self.moved.wait(merging).unwrap_or_else(PoisonError::into_inner);
-        }
-        merging.ready.insert(place, outcome);
-        while let Some(outcome) = {
-            let next = merging.next;
-            merging.ready.remove(&next)
-        } {
-            merging.next += 1;
-            if let Err(error) = merging.merge(outcome) {
-                drop(merging);
-                return self.stop(Some(error));
-            }
-        }
-        self.moved.notify_all();
-    }
-
-    /// Ends the query, for an error or because it has to start over.
-    fn stop(&self, error: Option<Error>) {
-        let mut merging = self.lock();
-        self.stopped.store(true, Ordering::Relaxed);
-        merging.error = merging.error.take().or(error);
-        self.moved.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Merging<'a, C, M>> {
-        self.merging.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The answer; none when the query has to start over.
-    fn finish(self) -> Result<Option<(M, Reading)>> {
-        let merging = self.merging.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match merging.error {
-            Some(error) => Err(error),
-            None if self.stopped.into_inner() => Ok(None),
-            None => Ok(Some((merging.whole, merging.reading))),
-        }
-    }
-}
-
-impl<C, M: Merge<C>> Merging<'_, C, M> {
-    fn merge(&mut self, outcome: Outcome<'_, C>) -> Result<()> {
-        let (Counted { tables, counts, rows, rollup_rows, is_segment }, _share) = match outcome {
-            Outcome::Counted(counted, share) => (counted, share),
-            Outcome::Skipped(skipped) => {
-                self.reading.skipped.extend(skipped);
-                return Ok(());
-            }
-        };
-        self.whole.merge(&tables, counts);
-        self.reading.segments += usize::from(is_segment);
-        self.reading.rows += rows;
-        self.reading.rollup_rows += rollup_rows;
-        self.share.set(self.whole.bytes())
     }
 }

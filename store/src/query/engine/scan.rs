@@ -62,12 +62,12 @@ pub(crate) struct Request<'a> {
 /// Takes rows; `Err` ends the scan.
 pub(crate) type Take<'a> = dyn FnMut(&Batch<'_>) -> Result<(), Fault> + 'a;
 
-/// Feeds the selected rows of one of a segment's tables to `take`. Returns the rows that were read for it. `texts` goes from
+/// Feeds the selected rows of some row groups of one of a segment's tables to `take`. Returns the rows that were read for it. `texts` goes from
 /// table to table: whoever takes the rows of several knows texts by their handles.
 pub(crate) fn scan_segment(
     request: &Request<'_>,
     tables: &Tables,
-    samples: &SamplesFile,
+    (samples, groups): (&SamplesFile, impl Iterator<Item = usize>),
     texts: &mut StringTable,
     take: &mut Take<'_>,
 ) -> Result<u64, Fault> {
@@ -77,7 +77,7 @@ pub(crate) fn scan_segment(
         return Ok(0);
     }
     let mut rows = 0;
-    for group in 0..samples.groups() {
+    for group in groups {
         for Piece { part, is_edge } in plan::pieces(samples, group, &Wanted::new(&decided), &request.range) {
             let is_edge = is_edge || request.offsets.is_some();
             let known = Known::of(samples, group, scan.texts);
