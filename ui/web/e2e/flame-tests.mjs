@@ -38,7 +38,7 @@ const holding = (answer, name) =>
   stacks(answer).filter(({ stack }) => stack.some((frame) => frame.kind !== "group" && frame.kind !== "root" && frame.name === name))
     .reduce((sum, { self }) => sum + self, 0);
 
-export function flameTests({ base, page, picture }) {
+export function flameTests({ base, page, picture, fixture }) {
   const see = reader(page);
   const { span, open } = opener(base, page);
   const chips = () => page.locator(".chip").evaluateAll((found) => found.map((chip) => chip.dataset.transform));
@@ -72,12 +72,49 @@ export function flameTests({ base, page, picture }) {
   let name;
   let samples;
 
+  const handTest = ["a view that is moved by hand stays where it is when finer frames come", async () => {
+    let helpings = 0;
+    let handOver;
+    const wanted = new Promise((resolve) => (handOver = resolve));
+    await page.route("**/api/v1/flame?*", async (route) => {
+      const url = new URL(route.request().url());
+      // So few that there is more to come, which then comes in the middle of what the hand does.
+      if (++helpings === 1) url.searchParams.set("max_nodes", "50");
+      const response = await route.fetch({ url: url.href });
+      if (helpings > 1) await wanted;
+      await route.fulfill({ response });
+    });
+    await open();
+    const coarse = Number(await see.attribute("nodes"));
+    assert.ok(coarse <= 50, `${coarse} nodes`);
+    const width = async () => {
+      const [from, until] = (await see.attribute("view")).split(" ").map(Number);
+      return until - from;
+    };
+    const box = await see.graph.boundingBox();
+    await page.mouse.move(box.x + box.width / 2, box.y + 60);
+    await page.keyboard.down("Control");
+    let narrow = await width();
+    for (const end = Date.now() + 30_000; Number(await see.attribute("nodes")) <= coarse;) {
+      assert.ok(Date.now() < end, "no finer frames have come");
+      await page.mouse.wheel(0, -10);
+      narrow = Math.min(narrow, await width());
+      if (narrow < 0.9) handOver();
+    }
+    await page.keyboard.up("Control");
+    assert.ok(narrow < 1 && (await width()) <= narrow, `${await width()} of the width, and it was ${narrow}`);
+    await eventually("the URL has the view", () => /[?&]v=0\./.test(page.url()));
+    await page.unroute("**/api/v1/flame?*");
+  }];
+
   return [
     ["start-up frames are folded, and one click shows them", async () => {
       await open();
       answer = await flame(base, await span());
       [name, samples] = busiest(answer);
       await chipsAre("fold");
+      // The graph comes in two helpings.
+      await eventually("finer frames have come", async () => Number(await see.attribute("pruned")) === answer.pruned);
       const folded = Number(await see.attribute("nodes"));
       await page.locator(".chip button").click();
       await chipsAre();
@@ -194,6 +231,9 @@ export function flameTests({ base, page, picture }) {
       await page.getByRole("menuitem", { name: /^Drop its stacks/ }).click();
       await totalIs(answer.samples - samples);
     }],
+
+    // Generated data comes whole, in one helping.
+    ...(fixture ? [] : [handTest]),
 
     ["Ctrl with the wheel zooms at the pointer, a drag pans, and the URL has it", async () => {
       await open();

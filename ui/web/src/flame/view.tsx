@@ -192,7 +192,7 @@ export function FlameGraph(props: { explore: Explore; history: History; theme: T
     <div class="flame" ref={host} id="graph" style={{ "--content": `${(tree()?.rows.length ?? 0) * ROW + 16}px` }}>
       <canvas
         ref={canvas} tabindex="0" role="application" aria-label="Flame graph" aria-describedby="focused-frame"
-        data-frames={frames()} data-nodes={tree()?.count ?? 0} data-hover={nameOf(hovered())}
+        data-frames={frames()} data-nodes={tree()?.count ?? 0} data-pruned={explore.graph()?.answer.pruned} data-hover={nameOf(hovered())}
         data-focus={nameOf(explore.selectedNode())} data-zoom={nameOf(explore.zoomNode())}
         data-view={[view().x0, view().x1].join(" ")} data-scroll={scroll()}
         onClick={onClick} onKeyDown={onKey} onDblClick={() => zoom(0)}
@@ -244,17 +244,24 @@ function followView(
   const [released, setReleased] = createSignal(0);
   let shown: FlameTree | undefined;
   let frame = 0;
+  /** Set while a view that was moved by hand is not in the URL yet. */
   let rest: ReturnType<typeof setTimeout> | undefined;
+  const stopResting = () => {
+    clearTimeout(rest);
+    rest = undefined;
+  };
   onCleanup(() => {
     cancelAnimationFrame(frame);
-    clearTimeout(rest);
+    stopResting();
   });
   const pan = createMemo(() => explore.view().pan);
   createEffect(() => {
     released();
     const next = tree();
     if (!next) return;
-    const by = pan();
+    // A finer tree comes while the hand is still at work.
+    const held = rest !== undefined && shown && next !== shown ? toParts(untrack(view), viewOf(shown, 0)) : undefined;
+    const by = held ?? pan();
     const to = by ? fromParts(by, viewOf(next, 0)) : viewOf(next, explore.zoomNode());
     cancelAnimationFrame(frame);
     if (next !== shown || by || calm.matches) {
@@ -275,15 +282,16 @@ function followView(
     const whole = viewOf(shown ?? (tree() as FlameTree), 0);
     cancelAnimationFrame(frame);
     setView(to);
-    clearTimeout(rest);
+    stopResting();
     rest = setTimeout(() => {
+      rest = undefined;
       explore.pause();
       const parts = toParts(view(), whole);
       explore.update({ pan: parts.x1 - parts.x0 < 1 ? parts : null }, true);
     }, REST_MS);
   };
   const letGo = () => {
-    clearTimeout(rest);
+    stopResting();
     setReleased((n) => n + 1);
   };
   return { keep, letGo };
