@@ -192,7 +192,7 @@ export function FlameGraph(props: { explore: Explore; history: History; theme: T
     <div class="flame" ref={host} id="graph" style={{ "--content": `${(tree()?.rows.length ?? 0) * ROW + 16}px` }}>
       <canvas
         ref={canvas} tabindex="0" role="application" aria-label="Flame graph" aria-describedby="focused-frame"
-        data-frames={frames()} data-nodes={tree()?.count ?? 0} data-pruned={explore.graph()?.answer.pruned} data-hover={nameOf(hovered())}
+        data-frames={frames()} data-nodes={tree()?.count ?? 0} data-hover={nameOf(hovered())}
         data-focus={nameOf(explore.selectedNode())} data-zoom={nameOf(explore.zoomNode())}
         data-view={[view().x0, view().x1].join(" ")} data-scroll={scroll()}
         onClick={onClick} onKeyDown={onKey} onDblClick={() => zoom(0)}

@@ -91,7 +91,7 @@ function Sentence(props: { explore: Explore; history: History }): JSX.Element {
   return (
     <Show when={explore.drawn() && explore.graph()}>
       {(graph) => (
-        <p class="sentence" data-samples={graph().answer.samples}>
+        <p class="sentence" data-samples={graph().answer.samples} data-pruned={graph().answer.pruned}>
           <b>
             {cores(explore.coresOf(graph().answer.samples))}
             <Show when={explore.status()?.cpus}>{(cpus) => <> of {cpus()}</>}</Show> cores
