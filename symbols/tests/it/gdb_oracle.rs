@@ -137,10 +137,13 @@ impl<'a> Process<'a> {
         Self { memory, mappings, files, registers: [0; 16] }
     }
 
+    fn mapping_at(&self, address: u64) -> Option<&(u64, u64, u64, PathBuf)> {
+        self.mappings.iter().find(|(start, end, ..)| (*start..*end).contains(&address))
+    }
+
     /// The file at an address, and its ELF virtual address.
     fn code_at(&self, address: u64) -> Option<(&Code, u64)> {
-        let of = |&&(start, end, ..): &&(u64, u64, u64, PathBuf)| (start..end).contains(&address);
-        let (start, _, offset, path) = self.mappings.iter().find(of)?;
+        let (start, _, offset, path) = self.mapping_at(address)?;
         let code = &self.files.0[path];
         Some((code, code.facts.vaddr_of(address - start + offset)?))
     }
@@ -169,6 +172,16 @@ impl<'a> Process<'a> {
             }
         }
         (frames, false)
+    }
+
+    /// Whether the run-time library's unwinder is about to go to a landing pad: it has put the pad's address in place of
+    /// its own return address, while the stack still is that of before. No call frame information describes these few
+    /// instructions: a walk goes astray there, gdb's farther than ours, and must not be called complete.
+    fn lands_an_exception(&self, frames: &[u64]) -> bool {
+        let [leaf, caller, ..] = frames else { return false };
+        let is_unwinder = self.mapping_at(*leaf).is_some_and(|(.., path)| path.ends_with("libgcc_s.so.1"));
+        let before = is_unwinder.then(|| self.word(caller.wrapping_sub(8))).flatten();
+        before.is_some_and(|before| !profiler_unwind::ends_in_call(before))
     }
 
     /// With all registers, as the agent walks where the kernel program needs one that it has not.
@@ -277,7 +290,12 @@ fn compare(process: &mut Process<'_>, thread: &Thread, ends: Ends) -> Option<Str
     if !is_proven && ours != thread.frames {
         (ours, is_proven) = process.walk_with_all_registers(thread);
     }
-    if ours == thread.frames && is_proven == (ends == Ends::Proven) {
+    let is_right = if process.lands_an_exception(&ours) {
+        !is_proven && thread.frames.starts_with(&ours)
+    } else {
+        ours == thread.frames && is_proven == (ends == Ends::Proven)
+    };
+    if is_right {
         return None;
     }
     let shown = |frames: &[u64]| frames.iter().map(|frame| format!(" {frame:x}")).collect::<String>();
