@@ -174,14 +174,14 @@ impl<'a> Process<'a> {
         (frames, false)
     }
 
-    /// Whether the run-time library's unwinder is about to go to a landing pad: it has put the pad's address in place of
-    /// its own return address, while the stack still is that of before. No call frame information describes these few
-    /// instructions: a walk goes astray there, gdb's farther than ours, and must not be called complete.
-    fn lands_an_exception(&self, frames: &[u64]) -> bool {
-        let [leaf, caller, ..] = frames else { return false };
+    /// Whether the run-time library's unwinder is about to go on at a landing pad, and this walk has gone astray: it has
+    /// put the registers of the frame that catches, and the pad's address, in place of what was saved there, while the
+    /// stack still is its own. No call frame information describes these instructions. gdb then walks on over what is no
+    /// code; a walk of ours must end there, and must not be called complete.
+    fn is_astray_in_a_landing(&self, frames: &[u64]) -> bool {
+        let [leaf, .., last] = frames else { return false };
         let is_unwinder = self.mapping_at(*leaf).is_some_and(|(.., path)| path.ends_with("libgcc_s.so.1"));
-        let before = is_unwinder.then(|| self.word(caller.wrapping_sub(8))).flatten();
-        before.is_some_and(|before| !profiler_unwind::ends_in_call(before))
+        is_unwinder && self.mapping_at(*last).is_none()
     }
 
     /// With all registers, as the agent walks where the kernel program needs one that it has not.
@@ -290,7 +290,7 @@ fn compare(process: &mut Process<'_>, thread: &Thread, ends: Ends) -> Option<Str
     if !is_proven && ours != thread.frames {
         (ours, is_proven) = process.walk_with_all_registers(thread);
     }
-    let is_right = if process.lands_an_exception(&ours) {
+    let is_right = if process.is_astray_in_a_landing(&ours) {
         !is_proven && thread.frames.starts_with(&ours)
     } else {
         ours == thread.frames && is_proven == (ends == Ends::Proven)
