@@ -40,8 +40,11 @@ impl Store {
             let is_later = segment::is_of_later_version(path) || log::is_of_later_version(path);
             if is_later { check.later.push(skipped) } else { check.bad.push(skipped) }
         }
-        let lists =
-            [("pins.json", self.pins().err()), ("annotations.json", self.annotations(TimeRange::ALL).err())];
+        let lists = [
+            ("pins.json", self.pins().err()),
+            ("annotations.json", self.annotations(TimeRange::ALL).err()),
+            ("links.json", self.links().err()),
+        ];
         for (name, error) in lists.into_iter().filter_map(|(name, error)| Some((name, error?))) {
             check.bad.push(Skipped { path: self.path().join(name), reason: error.to_string() });
         }

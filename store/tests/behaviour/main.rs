@@ -13,6 +13,7 @@ mod hostile;
 mod kills;
 mod late_names;
 mod levels;
+mod links;
 mod logs;
 #[cfg(feature = "object-store")]
 mod object_storage;

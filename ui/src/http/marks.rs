@@ -1,4 +1,4 @@
-//! What users leave on time: annotations, and pinned ranges that are kept beyond retention.
+//! What users leave: annotations and pinned ranges, which are kept beyond retention, and links to long states of the page.
 
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ type Shared = State<Arc<AppState>>;
 
 /// Bytes of a body: a text of the longest kind, every byte of it escaped.
 const BODY_BYTES: usize = 16 << 10;
+/// The same of a link: the longest state, every quote of it escaped.
+const LINK_BYTES: usize = 132 << 10;
 
 /// A time in a body: as in the query string, or Unix milliseconds.
 #[derive(Deserialize)]
@@ -64,7 +66,7 @@ pub(super) async fn annotate(
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     params.only(&[])?;
-    let new: NewAnnotation = posted(&state, &headers, body).await?;
+    let new: NewAnnotation = posted(&state, &headers, body, BODY_BYTES).await?;
     let time_ms = new.time.as_ref().map_or_else(|| Ok(now_ms()), Time::ms)?;
     let kept = run(&state, Kind::Marks, move |_, store| {
         store.annotate(time_ms, new.kind, &new.text).map_err(refused)
@@ -108,7 +110,7 @@ pub(super) async fn pin(
     body: Body,
 ) -> Result<Json<Value>, ApiError> {
     params.only(&[])?;
-    let new: NewPin = posted(&state, &headers, body).await?;
+    let new: NewPin = posted(&state, &headers, body, BODY_BYTES).await?;
     let range = TimeRange::new(new.from.ms()?, new.until.ms()?)?;
     let kept = run(&state, Kind::Marks, move |_, store| store.pin(range, &new.note).map_err(refused));
     Ok(Json(json!(kept.await?)))
@@ -126,16 +128,52 @@ pub(super) async fn unpin(
     gone(run(&state, Kind::Marks, move |_, store| store.unpin(&id).map_err(refused)).await?)
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewLink {
+    state: String,
+}
+
+/// `POST /api/v1/links`
+pub(super) async fn link(
+    State(state): Shared,
+    params: Params,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    params.only(&[])?;
+    let new: NewLink = posted(&state, &headers, body, LINK_BYTES).await?;
+    let kept = run(&state, Kind::Marks, move |_, store| store.keep_link(&new.state).map_err(refused));
+    Ok(Json(json!(kept.await?)))
+}
+
+/// `GET /api/v1/links/{id}`
+pub(super) async fn linked(
+    State(state): Shared,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Json<Value>, ApiError> {
+    params.only(&[])?;
+    match run(&state, Kind::Marks, move |_, store| Ok(store.link(&id)?)).await? {
+        Some(link) => Ok(Json(json!(link))),
+        None => {
+            let sentence = "this link leads to nothing (any more): what it stood for is not kept here";
+            Err(ApiError::new(StatusCode::NOT_FOUND, sentence))
+        }
+    }
+}
+
 /// The JSON that a client that may change something has sent.
 async fn posted<T: DeserializeOwned>(
     state: &AppState,
     headers: &HeaderMap,
     body: Body,
+    max_bytes: usize,
 ) -> Result<T, ApiError> {
     check_change(state, headers)?;
     check_page(headers, "application/json")?;
-    let bytes = to_bytes(body, BODY_BYTES).await.map_err(|error| {
-        let sentence = format!("the body cannot be read, or is larger than {} KiB", BODY_BYTES >> 10);
+    let bytes = to_bytes(body, max_bytes).await.map_err(|error| {
+        let sentence = format!("the body cannot be read, or is larger than {} KiB", max_bytes >> 10);
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, sentence).detail(error.to_string())
     })?;
     serde_json::from_slice(&bytes).map_err(|error| {

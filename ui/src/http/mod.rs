@@ -267,6 +267,8 @@ fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/annotations/{id}", delete(marks::unannotate))
         .route("/api/v1/pins", get(marks::pins).post(marks::pin))
         .route("/api/v1/pins/{id}", delete(marks::unpin))
+        .route("/api/v1/links", post(marks::link))
+        .route("/api/v1/links/{id}", get(marks::linked))
         .route("/api/v1/import", post(import::import))
         .route("/api/v1/convert", post(import::convert))
         .route("/api/v1/openapi.json", get(openapi::json))

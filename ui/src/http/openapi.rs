@@ -47,7 +47,7 @@ const fn remove(path: &'static str, summary: &'static str) -> Endpoint {
 
 /// Every address of the API.
 #[rustfmt::skip]
-pub(super) const ENDPOINTS: [Endpoint; 32] = [
+pub(super) const ENDPOINTS: [Endpoint; 34] = [
     get("/api/v1/status", &[], "The server, its data and its agent."),
     get("/api/v1/progress", &["question"], "How far a question has come that was asked with a header `X-Vesta-Question`."),
     get("/api/v1/programs", &[], "Every BPF program on the machine, and what each costs."),
@@ -89,6 +89,9 @@ pub(super) const ENDPOINTS: [Endpoint; 32] = [
     post("/api/v1/pins", &[], (JSON, "`from` and `until` (as in a query, or Unix milliseconds), and maybe a `note`"),
         "Pins a range: what lies in it is neither deleted nor made coarser."),
     remove("/api/v1/pins/{id}", "Takes back a pin."),
+    post("/api/v1/links", &[], (JSON, "`state`: the query part of one of the page's addresses"),
+        "Keeps the state of the page that a link would be too long for, under an id."),
+    get("/api/v1/links/{id}", &[], "The state that was kept under an id."),
     post("/api/v1/import", &["label", "time", "event"], (BYTES, "pprof, folded stacks, or the text of perf script"),
         "Takes a profile of another tool into the store."),
     Endpoint { changes: false, ..post("/api/v1/convert", &["label", "time", "event", "by", "format", "max_nodes"],

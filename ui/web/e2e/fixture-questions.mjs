@@ -5,7 +5,7 @@ const DAY = 86_400_000;
 
 /** Annotations and pins, kept as long as the server runs. */
 export function createMarks() {
-  const kept = { annotations: [], pins: [] };
+  const kept = { annotations: [], pins: [], links: [] };
   let count = 0;
   const body = async (request) => {
     const chunks = [];
@@ -24,10 +24,16 @@ export function createMarks() {
       const origin = request.headers.origin;
       if (origin && new URL(origin).host !== request.headers.host) return { status: 403, body: { error: "not from pages of another origin", detail: "" } };
       const given = await body(request);
-      const mark = what === "pins" ? { from_ms: given.from, until_ms: given.until, note: given.note ?? "" } : { time_ms: given.time ?? Date.now(), kind: given.kind ?? "note", text: given.text };
+      const known = what === "links" && kept.links.find(({ state }) => state === given.state);
+      if (known) return { status: 200, body: known };
+      const mark = what === "links" ? { state: given.state } : what === "pins" ? { from_ms: given.from, until_ms: given.until, note: given.note ?? "" } : { time_ms: given.time ?? Date.now(), kind: given.kind ?? "note", text: given.text };
       const made = { id: `01HZX3V8K9QWERTYASDFGZX${String(count++).padStart(3, "0")}`, ...mark };
       kept[what].push(made);
       return { status: 200, body: made };
+    }
+    if (what === "links") {
+      const link = kept.links.find((link) => link.id === id);
+      return link ? { status: 200, body: link } : { status: 404, body: { error: "this link leads to nothing (any more)", detail: "" } };
     }
     const [from, until] = ["from", "until"].map((name) => Number(params.get(name) ?? 0) * 1000);
     const found = what === "pins" ? kept.pins : kept.annotations.filter(({ time_ms: at }) => at >= from && at < until).sort((a, b) => a.time_ms - b.time_ms);

@@ -50,5 +50,29 @@ export function listingTests({ base, page, picture }) {
       await page.getByRole("link", { name: "Explore" }).click();
       await eventually("back at the graph", async () => (await see.frames()) > 1);
     }],
+
+    ["the inventory and the audit are saved in this browser, and found again", async () => {
+      for (const [name, path] of [["Inventory", "/inventory"], ["Audit", "/audit"]]) {
+        await page.goto(base);
+        await page.getByRole("link", { name, exact: true }).click();
+        await page.locator(".listing h1", { hasText: name }).waitFor();
+        await page.keyboard.press("p");
+        await page.locator("#pin-note").fill(`my ${name}`);
+        await page.getByRole("button", { name: "Save this view" }).click();
+        await page.goto(base);
+        await eventually("the graph is drawn", async () => (await see.frames()) > 1);
+        await page.keyboard.press("p");
+        await page.getByRole("link", { name: `my ${name}` }).click();
+        await page.locator(".listing h1", { hasText: name }).waitFor();
+        assert.equal(new URL(page.url()).pathname, path);
+        await page.keyboard.press("p");
+        await page.getByRole("button", { name: `Forget my ${name}` }).click();
+        await page.reload();
+        await page.keyboard.press("p");
+        await page.locator("#pin-note").waitFor();
+        assert.equal(await page.getByRole("link", { name: `my ${name}` }).count(), 0, "it is forgotten");
+        await page.keyboard.press("Escape");
+      }
+    }],
   ];
 }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { eventually } from "./harness.mjs";
 import { reader } from "./explore-tests.mjs";
+import { ask } from "./model.mjs";
 
 export function stateTests({ base, page, guard }) {
   const see = reader(page);
@@ -52,6 +53,39 @@ export function stateTests({ base, page, guard }) {
       await page.locator(".headline p .link").first().click();
       await eventually("there are samples again", async () => (await see.frames()) > 1);
       assert.ok((await see.samples()) > 0);
+    }],
+
+    ["a long state is kept by the server, and its short link leads back to it, here and elsewhere", async () => {
+      await open();
+      const { takes_marks } = await ask(base, "status");
+      const long = `/${Array.from({ length: 300 }, (_, i) => `name_${i}`).join("|")}/`;
+      await page.locator("#search").fill(long);
+      await eventually("a short address", () => /\?p=[0-9A-Z]{26}$/.test(page.url()));
+      assert.ok(takes_marks && page.url().length < 100);
+      const short = page.url();
+      const opened = await page.context().newPage();
+      await opened.goto(short);
+      await eventually("the same search elsewhere", async () => (await opened.locator("#search").inputValue()) === long);
+      assert.equal(opened.url(), short);
+      await opened.close();
+      await page.reload();
+      await eventually("the same search after a reload", async () => (await page.locator("#search").inputValue()) === long);
+      await page.keyboard.press("y");
+      await eventually("the link is copied", async () => (await page.evaluate(() => navigator.clipboard.readText())).includes("?p="));
+      await page.keyboard.press("2");
+      await eventually("the next view has a link of its own", () => /\?p=/.test(page.url()) && page.url() !== short);
+      await page.goBack();
+      await eventually("and the one before is a step back", async () => (await page.locator("#tab-flame").getAttribute("aria-selected")) === "true");
+      await page.locator("#search").fill("main");
+      await eventually("what is short stands in the address itself", () => page.url().includes("s=main"));
+    }],
+
+    ["a link that leads nowhere says so", async () => {
+      guard.expect(404);
+      await page.goto(`${base}/?p=01ARZ3NDEKTSV4RRFFQ69G5FAV`);
+      await page.locator(".headline .failure", { hasText: "leads to nothing" }).waitFor();
+      await page.locator(".headline").getByRole("button", { name: "Show the last minutes" }).click();
+      await eventually("the page begins anew", async () => (await see.frames()) > 1 && (await page.locator(".headline .sentence").count()) === 1);
     }],
 
     ["a failure is said in place of the sentence, the last view stays, and a retry mends it", async () => {

@@ -1,6 +1,7 @@
 /** The page, top to bottom in its reading order: a sentence, then time, then code, then proof. */
 
 import { type JSX, Match, Show, Switch, createEffect, createSignal } from "solid-js";
+import type { ApiError } from "./api/client";
 import { Printed } from "./flame/printed";
 import { FlameGraph } from "./flame/view";
 import { Details } from "./shell/details";
@@ -30,8 +31,15 @@ import { TimeLine } from "./timeline/view";
 import { TopTable } from "./top/view";
 import { CallTree } from "./tree/view";
 
-export function App(): JSX.Element {
-  const explore = createExplore();
+export interface AppProps {
+  /** The query part of the address that is opened. */
+  query: string;
+  /** Why the link that is opened leads nowhere. */
+  lost?: ApiError | undefined;
+}
+
+export function App(props: AppProps): JSX.Element {
+  const explore = createExplore(props.query, props.lost);
   const theme = createTheme();
   const loader = startLoader(explore);
   const history = createHistory(explore);

@@ -57,6 +57,37 @@ fn pins_are_made_listed_and_taken_back() {
 }
 
 #[test]
+fn long_states_are_kept_and_found_by_their_ids() {
+    let server = Server::start(&[]);
+    let state = format!("t=now-1h&x=hide:{}", "%22".repeat(20_000));
+    let made = post(&server, "/api/v1/links", &json!({ "state": state }));
+    assert_eq!(made.status, 200, "{}", made.text());
+    let made = made.json();
+    let one = format!("/api/v1/links/{}", made["id"].as_str().unwrap());
+    assert_eq!(server.get(&one).json(), json!({"id": made["id"], "state": state}));
+    let quotes = json!({"state": "\"".repeat(64 << 10)});
+    assert_eq!(post(&server, "/api/v1/links", &quotes).status, 200, "the longest, all of it escaped");
+    let unknown = server.get("/api/v1/links/01ARZ3NDEKTSV4RRFFQ69G5FAV");
+    assert_eq!((unknown.status, unknown.error().contains("leads to nothing")), (404, true));
+}
+
+#[test]
+fn a_server_that_only_reads_says_that_it_keeps_nothing() {
+    let server = Server::start(&[two_processes()]);
+    let folder = server.folder.path().join("data");
+    let reading = Server::over(Store::open_reader(folder).unwrap());
+    for (path, body) in [
+        ("links", json!({"state": "t=now-1h"})),
+        ("pins", json!({"from": "-1h", "until": "now"})),
+        ("annotations", json!({"text": "x"})),
+    ] {
+        let reply = post(&reading, &format!("/api/v1/{path}"), &body);
+        assert_eq!(reply.status, 409, "{path}: {}", reply.text());
+        assert!(reply.error().contains("only reads its data directory"), "{}", reply.text());
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_body_is_said() {
     let server = Server::start(&[]);
     for (path, body, part) in [
@@ -67,6 +98,9 @@ fn what_is_wrong_with_a_body_is_said() {
         ("annotations", json!({"text": "x", "time": -5}), "out of range"),
         ("annotations", json!({"text": "x", "kind": "party"}), "party"),
         ("annotations", json!({"text": "x", "colour": "red"}), "colour"),
+        ("links", json!({}), "missing field `state`"),
+        ("links", json!({"state": ""}), "from 1 to 65536 bytes"),
+        ("links", json!({"state": "a b"}), "percent-encoded"),
         ("pins", json!({"from": 5, "until": 5}), "the range is empty"),
         ("pins", json!({"from": "-1h", "until": "now", "note": "x".repeat(1025)}), "at most 1024"),
     ] {

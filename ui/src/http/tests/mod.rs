@@ -89,6 +89,15 @@ impl Server {
         for profile in profiles {
             store.append(profile).unwrap();
         }
+        Self::serving(store, folder, limits, agent)
+    }
+
+    /// Over a store of somebody else.
+    fn over(store: Store) -> Self {
+        Self::serving(store, tempfile::tempdir().unwrap(), Limits::default(), None)
+    }
+
+    fn serving(store: Store, folder: TempDir, limits: Limits, agent: Option<Arc<dyn AgentView>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let host = "web-01".to_owned();

@@ -169,6 +169,11 @@ export const addAnnotation = (time: number, kind: Annotation["kind"], text: stri
 export const addPin = (from: number, until: number, note: string) =>
   post<Pin>("pins", { from: Math.round(from), until: Math.round(until), note });
 
+/** Keeps the query part of an address under an id. */
+export const keepLink = (state: string) => post<{ id: string; state: string }>("links", { state });
+
+export const fetchLink = (id: string) => get<{ id: string; state: string }>(`links/${id}`, {});
+
 export const removeMark = (what: "annotations" | "pins", id: string) =>
   ask<void>(`${what}/${encodeURIComponent(id)}`, {}, { method: "DELETE" });
 

@@ -16,10 +16,10 @@ test("a name is searched for as it is typed, and an expression between slashes",
 
 test("views are kept, and what is none of ours is not taken", () => {
   expect(savedViews()).toEqual([]);
-  const views = [{ name: "<b>night</b>", url: "/?t=now-1h" }, { name: "week", url: "/compare?base=week" }];
+  const views = [{ name: "<b>night</b>", url: "/?t=now-1h" }, { name: "week", url: "/compare?base=week" }, { name: "ran", url: "/inventory?q=x" }, { name: "bpf", url: "/audit" }];
   expect(keepViews(views)).toBe(true);
   expect(savedViews()).toEqual(views);
-  for (const broken of ["{", "{}", '[{"name":1,"url":"/"}]', '[{"name":"x","url":"javascript:alert(1)"}]', '[{"name":"x","url":"//evil.example/"}]', "[null]"]) {
+  for (const broken of ["{", "{}", '[{"name":1,"url":"/"}]', '[{"name":"x","url":"javascript:alert(1)"}]', '[{"name":"x","url":"//evil.example/"}]', '[{"name":"x","url":"/auditor"}]', '[{"name":"x","url":"/api/v1/query"}]', "[null]"]) {
     kept["vesta.views"] = broken;
     expect(savedViews()).toEqual([]);
   }

@@ -1,5 +1,7 @@
 /** Views kept in this browser, by a name. */
 
+import { PAGES, pathOf } from "../state/url";
+
 /** A saved view: the part of its URL that says what is looked at. */
 export interface SavedView {
   name: string;
@@ -7,6 +9,8 @@ export interface SavedView {
 }
 
 const KEY = "vesta.views";
+/** Of this page, whichever of its pages: what else a browser may hold is no link to follow. */
+const OWN = new RegExp(`^(?:/|${PAGES.filter((page) => page !== "explore").map(pathOf).join("|")})(?:\\?|$)`);
 /** More would not be found again. */
 const MOST = 100;
 
@@ -15,7 +19,7 @@ export function savedViews(): SavedView[] {
     const found: unknown = JSON.parse(localStorage.getItem(KEY) ?? "[]");
     if (!Array.isArray(found)) return [];
     const isView = (view: unknown): view is SavedView =>
-      typeof view === "object" && view !== null && typeof (view as SavedView).name === "string" && /^\/(compare)?(\?|$)/.test((view as SavedView).url);
+      typeof view === "object" && view !== null && typeof (view as SavedView).name === "string" && OWN.test((view as SavedView).url);
     return found.filter(isView);
   } catch {
     // Storage may be forbidden or hold what we did not write.

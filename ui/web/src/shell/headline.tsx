@@ -34,6 +34,13 @@ export function Headline(props: HeadlineProps): JSX.Element {
     <div class="headline">
       <RangeMenu explore={explore} />
       <Switch fallback={<Sentence explore={explore} history={history} />}>
+        <Match when={explore.lostLink()}>
+          {(lost) => (
+            <p class="failure" role="alert">
+              {lost().message}. <button type="button" class="link" onClick={() => explore.setLostLink(undefined)}>Show the last minutes</button>
+            </p>
+          )}
+        </Match>
         <Match when={failure()}>
           {(found) => (
             <p class="failure" role="alert">

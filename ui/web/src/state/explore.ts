@@ -9,6 +9,7 @@ import { findMatches, parseQuery } from "../flame/search";
 import { type FlameTree, findPath, pathTo } from "../flame/tree";
 import { type Series, layerMeans, watchedMs } from "../timeline/series";
 import { equalityOf, withEquality, withoutEquality } from "./selector";
+import { shortAddress, stateHere, writeAddress } from "./link";
 import { toggled } from "./truth";
 import { createTransforms } from "./transforms";
 import { type Rectangle, type Span, type ViewState, formatState, parseState, pathOf } from "./url";
@@ -35,9 +36,10 @@ export interface Failure {
 const GRAPH_FIRST = 600;
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Makes the state of one page. */
-export function createExplore() {
-  const [view, setView] = createSignal<ViewState>(parseState(location.search, location.pathname));
+/** Makes the state of one page, from the query of its address; `lost`: why a link leads nowhere, if it does. */
+export function createExplore(query: string, lost?: ApiError) {
+  const [view, setView] = createSignal<ViewState>(parseState(query, location.pathname));
+  const [lostLink, setLostLink] = createSignal(lost);
   const [status, setStatus] = createSignal<Status>();
   const [series, setSeries] = createSignal<Series>();
   const [graph, setGraph] = createSignal<Graph>();
@@ -90,16 +92,19 @@ export function createExplore() {
   /** Changes the view; `replace` for what is no step of its own in the history. */
   const update = (patch: Partial<ViewState>, replace = false) => {
     const next = { ...view(), ...patch };
-    const query = formatState(next);
     batch(() => {
       setView(next);
+      setLostLink(undefined);
       if (next.range.live) setPausedAt(undefined);
     });
-    const url = `${pathOf(next.page)}${query ? `?${query}` : ""}`;
-    if (url === location.pathname + location.search) return;
-    history[replace ? "replaceState" : "pushState"](null, "", url);
+    write(replace);
   };
-  addEventListener("popstate", () => setView(parseState(location.search, location.pathname)));
+  const write = (replace: boolean) => writeAddress(pathOf(view().page), formatState(view()), replace, status()?.takes_marks ?? false);
+  addEventListener("popstate", () => {
+    const here = stateHere();
+    if (here === undefined) location.reload();
+    else setView(parseState(here, location.pathname));
+  });
 
   /** Stops following now; the span in view stays. */
   const pause = (): void => {
@@ -110,7 +115,7 @@ export function createExplore() {
       setPausedAt(now());
       setView({ ...view(), range: { live: false, ...rounded }, window: null });
     });
-    history.replaceState(null, "", `${location.pathname}?${formatState(view())}`);
+    write(true);
   };
 
   const lengthOfLive = () => {
@@ -191,7 +196,7 @@ export function createExplore() {
     const fixed = { live: false as const, from: Math.floor(from / 1000) * 1000, until: Math.floor(until / 1000) * 1000 };
     const state = live() ? { ...view(), range: fixed } : view();
     try {
-      await navigator.clipboard.writeText(`${location.origin}${location.pathname}?${formatState(state)}`);
+      await navigator.clipboard.writeText(await shortAddress(pathOf(state.page), formatState(state)));
       setCopied("copied");
     } catch {
       // Browsers allow it only on https and localhost.
@@ -230,7 +235,7 @@ export function createExplore() {
   });
 
   return {
-    view, update, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, fail, question, setQuestion, graphFirst, setAsking, drawn, setDrawn, slow, setSlow,
+    view, update, lostLink, setLostLink, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, fail, question, setQuestion, graphFirst, setAsking, drawn, setDrawn, slow, setSlow,
     pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, picked, live, brush, pause, goLive,
     zoomNode, selectedNode, select, zoom, transforms, menu, setMenu, search, matches, marked, setPointedReason, dropped, setDropped, sides, setSides, annotating, setAnnotating, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
   };

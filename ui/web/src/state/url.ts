@@ -134,7 +134,8 @@ function parseRange(text: string): Range | undefined {
 
 /** Percent-encodes only what a query must not hold, so that times and labels stay readable. */
 function encode(value: string): string {
-  return encodeURIComponent(value).replace(/%(3A|3B|2F|2C|3D|40|7C|5B|5D)/g, decodeURIComponent);
+  // Browsers encode the quote by themselves: what is written here is what stands in the address bar.
+  return encodeURIComponent(value).replace(/%(3A|3B|2F|2C|3D|40|7C|5B|5D)/g, decodeURIComponent).replace(/'/g, "%27");
 }
 
 function decode(value: string): string {
