@@ -158,17 +158,17 @@ impl Store {
 
     /// The same store with other limits for its queries.
     pub fn with_limits(&self, limits: Limits) -> Self {
-        Self { inner: self.inner.clone(), limits, offsets: self.offsets }
+        Self { inner: self.inner.clone(), limits, offsets: self.offsets.clone() }
     }
 
-    /// The same store, whose queries are about this part of every second only: about samples whose exact times
+    /// The same store, whose queries are about these parts of seconds only: about samples whose exact times
     /// were kept. Accounts are of whole windows, as ever.
     pub fn with_offsets(&self, offsets: Option<Offsets>) -> Self {
         Self { offsets, ..self.clone() }
     }
 
-    pub(crate) fn offsets(&self) -> Option<Offsets> {
-        self.offsets
+    pub(crate) fn offsets(&self) -> Option<&Offsets> {
+        self.offsets.as_ref()
     }
 
     pub(crate) fn limits(&self) -> &Limits {

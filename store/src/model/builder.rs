@@ -183,13 +183,13 @@ impl ProfileBuilder {
         self.merge_accounts(&mut import, range);
     }
 
-    /// The same of a part of every second; rows that do not know their times are not in it.
+    /// The same of parts of seconds; rows that do not know their times are not in it.
     pub(crate) fn merge_picked(
         &mut self,
         other: &Profile,
         keep: Keep,
         range: &Range<i64>,
-        picked: Offsets,
+        picked: &Offsets,
         mut select: impl FnMut(&Row) -> bool,
     ) {
         let mut import = Import::new(other);

@@ -26,7 +26,7 @@ pub use heat_map::HeatMap;
 pub use lanes::{BadLanes, Lane, Lanes, LanesBy, OtherLanes};
 pub use matching::label_text;
 pub(crate) use matching::{ROW_LABELS, RowLabels, Selected};
-pub use offsets::Offsets;
+pub use offsets::{MAX_RECTANGLES, Offsets};
 pub use profile::Answer;
 pub use selector::{Selector, SelectorError};
 pub(crate) use time::MAX_TIME_MS;

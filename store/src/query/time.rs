@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::MAX_RECTANGLES;
+
 /// A half-open range of Unix time in milliseconds, never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimeRange {
@@ -31,6 +33,9 @@ pub enum TimeError {
         /// The end as given.
         until: String,
     },
+    /// Of rectangles there are none or too many.
+    #[error("parts of time are from 1 to {MAX_RECTANGLES} rectangles, not {0}")]
+    Rectangles(usize),
 }
 
 /// First millisecond of the year 10000: times stay below, so that arithmetic on them cannot overflow.

@@ -44,6 +44,26 @@ fn only_samples_of_the_part_are_counted_whatever_is_asked() {
 }
 
 #[test]
+fn samples_of_several_rectangles_count_once_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(dir.path()).unwrap();
+    let times = [100, 250, 999, 1_100, 1_450, 2_399, 2_400, 3_050, 9_200].map(|ms| NOON + ms);
+    store.append(&at_times(NOON, "a", &times)).unwrap();
+    let range = TimeRange::new(NOON, NOON + 9_000).unwrap();
+    let span = |from, until| TimeRange::new(NOON + from, NOON + until).unwrap();
+    // Two that overlap in the second second, and one beyond the range.
+    let rectangles =
+        [(span(0, 2_000), 100, 500), (span(1_000, 3_000), 300, 1000), (span(9_000, 10_000), 0, 1000)];
+    let parts = store.with_offsets(Some(Offsets::rectangles(&rectangles).unwrap()));
+    let all = Selector::all();
+    let found = parts.query(&all, range, Keep::ALL).unwrap().profile;
+    assert_eq!(samples(&found), 6, "100, 250, 1100, 1450, 2399, 2400");
+    assert_eq!(samples(&parts.query_by(&all, range, "process").unwrap().profile), 6);
+    let timeline = parts.timeline(&all, range, 1000, "process", 8).unwrap();
+    assert_eq!(timeline.groups[0].samples, [2, 2, 2, 0, 0, 0, 0, 0, 0]);
+}
+
+#[test]
 fn a_fingerprint_changes_with_the_segments_of_its_range_only() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open_writer(dir.path()).unwrap();

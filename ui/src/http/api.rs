@@ -102,7 +102,8 @@ pub(super) fn default_step_ms(range: TimeRange) -> i64 {
 
 /// `GET /api/v1/flame`
 pub(super) async fn flame(State(state): Shared, params: Params) -> Result<Response, ApiError> {
-    let known = ["query", "from", "until", "by", "format", "max_nodes", "offset_from_ms", "offset_until_ms"];
+    let known =
+        ["query", "from", "until", "by", "format", "max_nodes", "offset_from_ms", "offset_until_ms", "part"];
     let params = params.only(&known)?;
     let (selector, range, by) = (params.selector()?, params.range(now_ms())?, params.by()?);
     let offsets = params.offsets()?;
@@ -135,7 +136,8 @@ pub(super) async fn flame(State(state): Shared, params: Params) -> Result<Respon
 
 /// `GET /api/v1/truth`
 pub(super) async fn truth(State(state): Shared, params: Params) -> Result<Response, ApiError> {
-    let params = params.only(&["query", "from", "until", "top", "offset_from_ms", "offset_until_ms"])?;
+    let params =
+        params.only(&["query", "from", "until", "top", "offset_from_ms", "offset_until_ms", "part"])?;
     let (selector, range, offsets) = (params.selector()?, params.range(now_ms())?, params.offsets()?);
     let top = params.number("top", MAX_TOP)?.unwrap_or(DEFAULT_BEHIND);
     let body = run(&state, Kind::Truth, move |state, store| {
@@ -193,7 +195,8 @@ pub(super) async fn values(
 
 /// `GET /api/v1/query`
 pub(super) async fn query(State(state): Shared, params: Params) -> Result<Response, ApiError> {
-    let known = ["query", "from", "until", "by", "format", "max_nodes", "offset_from_ms", "offset_until_ms"];
+    let known =
+        ["query", "from", "until", "by", "format", "max_nodes", "offset_from_ms", "offset_until_ms", "part"];
     let params = params.only(&known)?;
     let format = Format::from_name(params.text("format").unwrap_or(Format::Json.name()))
         .map_err(|error| ApiError::bad_request(error.to_string()))?;

@@ -55,11 +55,11 @@ pub(super) const ENDPOINTS: [Endpoint; 34] = [
         "How much a range uses, how that compares to a baseline, and what explains most of the difference."),
     get("/api/v1/timeline", &["query", "from", "until", "by", "step_ms", "top"],
         "Samples over time, stacked by a label."),
-    get("/api/v1/flame", &["query", "from", "until", "by", "format", "max_nodes", "offset_from_ms", "offset_until_ms"],
+    get("/api/v1/flame", &["query", "from", "until", "by", "format", "max_nodes", "offset_from_ms", "offset_until_ms", "part"],
         "A merged stack tree as columns."),
-    get("/api/v1/truth", &["query", "from", "until", "top", "offset_from_ms", "offset_until_ms"],
+    get("/api/v1/truth", &["query", "from", "until", "top", "offset_from_ms", "offset_until_ms", "part"],
         "How complete stacks are, why others are not, and the files behind that."),
-    get("/api/v1/top", &["query", "from", "until", "by", "top", "offset_from_ms", "offset_until_ms"],
+    get("/api/v1/top", &["query", "from", "until", "by", "top", "offset_from_ms", "offset_until_ms", "part"],
         "A table of functions, source files or binaries (`by`)."),
     get("/api/v1/diff",
         &["query", "from", "until", "before_query", "before_from", "before_until", "by", "format", "max_nodes", "top"],
@@ -67,9 +67,9 @@ pub(super) const ENDPOINTS: [Endpoint; 34] = [
     get("/api/v1/functions", &["query", "from", "until", "name", "step_ms", "top"], "When functions used CPU."),
     get("/api/v1/heatmap", &["query", "from", "until", "column_ms", "row_ms"],
         "Samples by their exact times: columns of time, and cells within them."),
-    get("/api/v1/lanes", &["query", "from", "until", "by", "step_ms", "top", "offset_from_ms", "offset_until_ms"],
+    get("/api/v1/lanes", &["query", "from", "until", "by", "step_ms", "top", "offset_from_ms", "offset_until_ms", "part"],
         "Samples over time of each thread or CPU (`by`: `thread` or `cpu`)."),
-    get("/api/v1/source", &["query", "from", "until", "file", "offset_from_ms", "offset_until_ms"],
+    get("/api/v1/source", &["query", "from", "until", "file", "offset_from_ms", "offset_until_ms", "part"],
         "Samples by the lines of a source file, and its text where --source-dir allows it."),
     get("/api/v1/sql", &["sql", "rows"], "The answer to a statement of SQL that only reads."),
     Endpoint { changes: false, ..post("/api/v1/sql", &["rows"], (TEXT, "the statement"),
@@ -77,7 +77,7 @@ pub(super) const ENDPOINTS: [Endpoint; 34] = [
     get("/api/v1/labels", &["query", "from", "until", "prefix"], "Names of labels."),
     get("/api/v1/labels/{name}/values", &["query", "from", "until", "prefix"], "Values of a label, and their samples."),
     get("/api/v1/size", &["from", "until"], "How many segments a question about a range may read, and their bytes."),
-    get("/api/v1/query", &["query", "from", "until", "by", "format", "max_nodes", "offset_from_ms", "offset_until_ms"],
+    get("/api/v1/query", &["query", "from", "until", "by", "format", "max_nodes", "offset_from_ms", "offset_until_ms", "part"],
         "A merged profile in one of the file formats."),
     Endpoint { answer: BYTES, ..get("/pprof", &["query", "from", "until", "seconds"],
         "A gzipped profile.proto, for go tool pprof.") },
@@ -105,7 +105,7 @@ pub(super) const ENDPOINTS: [Endpoint; 34] = [
 
 /// Parameters of query strings: name, type, what they mean.
 #[rustfmt::skip]
-const PARAMETERS: [(&str, &str, &str); 27] = [
+const PARAMETERS: [(&str, &str, &str); 28] = [
     ("query", "string", "Selector, as `process=\"redis-server\"`; default: everything."),
     ("from", "string", "Start: `now`, `-15m`, RFC 3339, or Unix seconds; default `-15m`."),
     ("until", "string", "End, not included, in the same forms; default `now`."),
@@ -116,6 +116,7 @@ const PARAMETERS: [(&str, &str, &str); 27] = [
     ("offset_from_ms", "integer", "Only samples from this millisecond of their second on, 0 to 999."),
     ("offset_until_ms", "integer", "Only samples before this millisecond of their second, 1 to 1000."),
     ("before_query", "string", "Selector of the side that is compared with; default: `query`."),
+    ("part", "string", "`FROM,UNTIL,LOW,HIGH`: of this span, in Unix milliseconds, only these milliseconds of each second; may come up to 32 times."),
     ("before_from", "string", "Start of the side that is compared with."),
     ("before_until", "string", "End of the side that is compared with; default: where the other begins."),
     ("baseline", "string", "`yesterday` (default), `week`, `median`, `range` (the one of `before_from` and `before_until`) or `none`."),

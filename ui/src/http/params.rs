@@ -11,7 +11,7 @@ use crate::flame::GroupBy;
 use crate::import::is_label_name;
 
 /// The parameters that may come several times.
-const REPEATED: [&str; 1] = ["label"];
+const REPEATED: [&str; 2] = ["label", "part"];
 
 /// The parameters of a request; but for [`REPEATED`], each at most once.
 pub(super) struct Params(Vec<(String, String)>);
@@ -102,7 +102,7 @@ impl Params {
         Ok(TimeRange::parse(from, self.text("until").unwrap_or("now"), now_ms)?)
     }
 
-    /// The part of every second that is asked for.
+    /// The parts of seconds that are asked for.
     pub(super) fn offsets(&self) -> Result<Option<Offsets>, ApiError> {
         let number = |name, default: i64| match self.text(name) {
             None => Ok(default),
@@ -111,10 +111,30 @@ impl Params {
                 ApiError::bad_request(format!("{name} must be a whole number from 0 to 1000, not `{text}`"))
             }),
         };
+        let rectangles = self.rectangles()?;
         if self.text("offset_from_ms").or(self.text("offset_until_ms")).is_none() {
-            return Ok(None);
+            return Ok(if rectangles.is_empty() { None } else { Some(Offsets::rectangles(&rectangles)?) });
+        }
+        if !rectangles.is_empty() {
+            return Err(ApiError::bad_request("give either part, or offset_from_ms and offset_until_ms"));
         }
         Ok(Some(Offsets::new(number("offset_from_ms", 0)?, number("offset_until_ms", 1000)?)?))
+    }
+
+    /// Every `part=FROM,UNTIL,LOW,HIGH`.
+    fn rectangles(&self) -> Result<Vec<(TimeRange, i64, i64)>, ApiError> {
+        let all = self.0.iter().filter(|(name, _)| name == "part");
+        all.map(|(_, text)| {
+            let numbers: Result<Vec<i64>, _> = text.splitn(5, ',').map(str::parse).collect();
+            match numbers.as_deref() {
+                Ok([from, until, low, high]) => Ok((TimeRange::new(*from, *until)?, *low, *high)),
+                _ => Err(ApiError::bad_request(format!(
+                    "part must be FROM,UNTIL,LOW,HIGH in whole milliseconds, not `{}`",
+                    short(text)
+                ))),
+            }
+        })
+        .collect()
     }
 
     pub(super) fn by(&self) -> Result<GroupBy, ApiError> {

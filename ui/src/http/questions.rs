@@ -33,7 +33,7 @@ const MAX_COLUMN_MS: i64 = 86_400_000;
 /// `GET /api/v1/top`
 pub(super) async fn top(State(state): Shared, params: Params) -> Result<Response, ApiError> {
     let params =
-        params.only(&["query", "from", "until", "by", "top", "offset_from_ms", "offset_until_ms"])?;
+        params.only(&["query", "from", "until", "by", "top", "offset_from_ms", "offset_until_ms", "part"])?;
     let (selector, range, offsets) = (params.selector()?, params.range(now_ms())?, params.offsets()?);
     let by = params.text("by").map(TopBy::from_str).transpose().map_err(ApiError::bad_request)?;
     let by = by.unwrap_or_default();

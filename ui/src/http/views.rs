@@ -27,7 +27,8 @@ const MAX_PATH: usize = 4096;
 
 /// `GET /api/v1/lanes`
 pub(super) async fn lanes(State(state): Shared, params: Params) -> Result<Response, ApiError> {
-    let known = ["query", "from", "until", "by", "step_ms", "top", "offset_from_ms", "offset_until_ms"];
+    let known =
+        ["query", "from", "until", "by", "step_ms", "top", "offset_from_ms", "offset_until_ms", "part"];
     let params = params.only(&known)?;
     let (selector, range, offsets) = (params.selector()?, params.range(now_ms())?, params.offsets()?);
     let by = params.text("by").map(LanesBy::from_str).transpose();
@@ -56,7 +57,8 @@ struct SourceJson<'a> {
 
 /// `GET /api/v1/source`
 pub(super) async fn source(State(state): Shared, params: Params) -> Result<Response, ApiError> {
-    let params = params.only(&["query", "from", "until", "file", "offset_from_ms", "offset_until_ms"])?;
+    let params =
+        params.only(&["query", "from", "until", "file", "offset_from_ms", "offset_until_ms", "part"])?;
     let (selector, range, offsets) = (params.selector()?, params.range(now_ms())?, params.offsets()?);
     let file = params.text("file").unwrap_or_default().to_owned();
     if file.is_empty() || file.len() > MAX_PATH {

@@ -156,7 +156,8 @@ function select(params, state) {
   const start = state.empty ? until : Math.max(from, state.started);
   const end = Math.min(until, Date.now() - 1000);
   const groups = state.stacks.processes.filter((process) => tests.every((test) => test(process.labels)));
-  const offsets = { low: Number(params.get("offset_from_ms") ?? 0), high: Number(params.get("offset_until_ms") ?? 1000) };
+  const parts = params.getAll("part").map((text) => text.split(",").map(Number));
+  const offsets = { parts, low: Number(params.get("offset_from_ms") ?? 0), high: Number(params.get("offset_until_ms") ?? 1000) };
   return { from, until, start, end, groups, state, offsets, keeps: (stack) => stackTests.every((test) => test(stack)) };
 }
 
@@ -177,9 +178,10 @@ function rate(process, second) {
 // The samples of a second lie at times of their own, the same ones whenever it is asked about.
 export const offsetOf = (process, second, i, count) => ((Math.imul((second * 31 + i) ^ process.seed, 0x9e3779b1) >>> 16) % 400) + Math.floor((i * 600) / Math.max(1, count));
 
-function between(process, start, end, { low, high } = { low: 0, high: 1000 }) {
+function between(process, start, end, { low, high, parts = [] } = { low: 0, high: 1000 }) {
   let sum = 0;
-  const whole = low === 0 && high === 1000;
+  const whole = low === 0 && high === 1000 && parts.length === 0;
+  const isIn = (time, offset) => (parts.length ? parts.some(([from, until, least, most]) => time >= from && time < until && offset >= least && offset < most) : offset >= low && offset < high);
   for (let s = Math.ceil(start / 1000); s * 1000 < end; s++) {
     const count = rate(process, s);
     if (whole) {
@@ -188,7 +190,7 @@ function between(process, start, end, { low, high } = { low: 0, high: 1000 }) {
     }
     for (let i = 0; i < count; i++) {
       const offset = offsetOf(process, s, i, count);
-      if (offset >= low && offset < high) sum++;
+      if (isIn(s * 1000 + offset, offset)) sum++;
     }
   }
   return sum;

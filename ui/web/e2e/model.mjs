@@ -1,8 +1,9 @@
 // The server's answers, summed up a second time and in another way than the page does it.
 
-/** Asks the API; `params` as in docs/api.md. */
+/** Asks the API; `params` as in docs/api.md, lists for those that come several times. */
 export async function ask(base, path, params = {}) {
-  const response = await fetch(`${base}/api/v1/${path}?${new URLSearchParams(params)}`);
+  const pairs = Object.entries(params).flatMap(([name, value]) => [value].flat().map((one) => [name, String(one)]));
+  const response = await fetch(`${base}/api/v1/${path}?${new URLSearchParams(pairs)}`);
   if (!response.ok) throw new Error(`${response.url}: ${response.status} ${await response.text()}`);
   return response.json();
 }

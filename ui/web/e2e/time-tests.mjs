@@ -196,6 +196,41 @@ export function timeTests({ base, page, picture, guard, fixture }) {
       await eventually("all samples are back", async () => (await see.samples()) === whole);
     }],
 
+    ["Shift and a drag add rectangles, and what lies in several counts once", async () => {
+      await open();
+      await page.keyboard.press("e");
+      const columns = await eventually("the map is drawn", () => number(heat, "columns"));
+      const whole = await see.samples();
+      const [first, middle, last] = [0.15, 0.3, 0.45].map((part) => Math.floor(columns * part));
+      await drag(heat, await cell(first, 5), await cell(middle, 24));
+      await eventually("one rectangle", () => rectangle()?.includes("@100-500"));
+      const one = await eventually("its samples", async () => (await see.samples()) < whole && see.samples());
+      await page.keyboard.down("Shift");
+      await drag(heat, await cell(middle - 1, 15), await cell(last, 39));
+      await page.keyboard.up("Shift");
+      await eventually("two rectangles", () => rectangle()?.split(",").length === 2);
+      const start = Math.floor(span.from / 1000) * 1000;
+      const second = (column) => start + column * 1000;
+      const parts = [[second(first), second(middle + 1), 100, 500], [second(middle - 1), second(last + 1), 300, 800]];
+      const hull = { from: second(first), until: second(last + 1) };
+      const among = (all) => flame(base, hull, { part: all.map((part) => part.join(",")) });
+      const [both, ...each] = await Promise.all([among(parts), among([parts[0]]), among([parts[1]])]);
+      assert.equal(each[0].samples, one);
+      assert.ok(both.samples > one && both.samples < each[0].samples + each[1].samples, "they overlap");
+      await eventually(`${both.samples} samples`, async () => (await see.samples()) === both.samples);
+      await page.locator(".heat-reading", { hasText: "2 rectangles" }).waitFor();
+      await picture("rectangles");
+      const url = page.url();
+      await page.goto("about:blank");
+      await page.goto(url);
+      await eventually("a link leads back to them", async () => (await see.samples()) === both.samples);
+      for (let step = 0; step < 3; step++) await page.goBack();
+      await eventually("one step back there is one", async () => rectangle()?.split(",").length === 1 && (await see.samples()) === one);
+      await heat.focus();
+      await page.keyboard.press("Escape");
+      await eventually("all samples are back", async () => (await see.samples()) === whole);
+    }],
+
     ["a rectangle is selected by keys, a second by double click, and Escape takes it back", async () => {
       const whole = await see.samples();
       await heat.focus();

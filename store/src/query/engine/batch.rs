@@ -50,8 +50,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) cpus: Option<Lists<'a>>,
     /// The range, Unix milliseconds.
     pub(crate) range: &'a Range<i64>,
-    /// The part of every second that counts; none for all of it.
-    pub(crate) offsets: Option<Offsets>,
+    /// The parts of seconds that count; none for all of them.
+    pub(crate) offsets: Option<&'a Offsets>,
 }
 
 /// Neighbouring rows of one series.

@@ -53,8 +53,8 @@ pub(crate) struct Request<'a> {
     pub(crate) selector: &'a Selector,
     /// Unix milliseconds.
     pub(crate) range: Range<i64>,
-    /// The part of every second that counts; none for all of it.
-    pub(crate) offsets: Option<Offsets>,
+    /// The parts of seconds that count; none for all of them.
+    pub(crate) offsets: Option<&'a Offsets>,
     pub(crate) columns: Columns,
     pub(crate) cancel: &'a Cancel,
 }
@@ -388,8 +388,8 @@ fn cut(raw: &Raw<'_>, range: &Range<i64>) -> (Vec<i64>, Vec<i64>) {
     (samples, values)
 }
 
-/// Samples and values within a part of every second of the range. Rows that do not know their times have none.
-fn pick(raw: &Raw<'_>, range: &Range<i64>, picked: Offsets) -> (Vec<i64>, Vec<i64>) {
+/// Samples and values within parts of the range's seconds. Rows that do not know their times have none.
+fn pick(raw: &Raw<'_>, range: &Range<i64>, picked: &Offsets) -> (Vec<i64>, Vec<i64>) {
     let mut samples = Vec::with_capacity(raw.samples.len());
     let mut values = Vec::with_capacity(raw.value.len());
     for row in 0..raw.samples.len() {

@@ -13,6 +13,14 @@ test("empty parameters are left out, and times are seconds", () => {
   expect(apiUrl("status", {})).toBe("/api/v1/status");
 });
 
+test("one rectangle is a part of each second, several are parts of time", () => {
+  const one = { from: 1000, until: 2000, low: 0, high: 500 };
+  expect(selectionParams({ ...at, parts: [one] })).toMatchObject({ offset_from_ms: 0, offset_until_ms: 500 });
+  expect(selectionParams({ ...at, parts: [{ ...one, high: 1000 }] })).toEqual(selectionParams(at));
+  const several = apiUrl("flame", selectionParams({ ...at, parts: [one, { ...one, low: 20 }] }));
+  expect(new URL(several, "http://x").searchParams.getAll("part")).toEqual(["1000,2000,0,500", "1000,2000,20,500"]);
+});
+
 test("a refusal carries the server's words", async () => {
   answer(400, '{"error":"unknown label","detail":"proces=\\"x\\"\\n^"}');
   const error = await fetchTruth(at).catch((reason: unknown) => reason);

@@ -4,6 +4,8 @@ import type {
   Annotation, Diff, Flame, FunctionHistory, Headline, HeatMap, LabelValues, LanesAnswer, Pin, ProgramsAnswer, SourceAnswer, Status, Timeline, Truth,
 } from "./types";
 
+import type { Rectangle } from "../state/url";
+
 /** The server refused, failed, or was not reached. */
 export class ApiError extends Error {
   /** HTTP status; 0 when there was no answer. */
@@ -23,26 +25,28 @@ export interface Selection {
   query: string;
   from: number;
   until: number;
-  /** Of each second only the milliseconds from `low` on, below `high`. */
-  low?: number | undefined;
-  high?: number | undefined;
+  /** Rectangles of a map of seconds: what lies in any of them; all of the span where there are none. */
+  parts?: readonly Rectangle[];
 }
 
-type Params = Record<string, string | number | undefined>;
+type Params = Record<string, string | number | undefined | readonly string[]>;
 
 /** A path of the API with its parameters; empty ones are left out. */
 export function apiUrl(path: string, params: Params): string {
   const pairs = Object.entries(params).filter(([, value]) => value !== undefined && value !== "");
-  const query = new URLSearchParams(pairs.map(([key, value]) => [key, String(value)]));
-  return `/api/v1/${path}${pairs.length ? `?${query}` : ""}`;
+  const each = pairs.flatMap(([key, value]) => (Array.isArray(value) ? value : [value]).map((one) => [key, String(one)]));
+  return `/api/v1/${path}${each.length ? `?${new URLSearchParams(each)}` : ""}`;
 }
 
 const seconds = (ms: number) => (ms / 1000).toFixed(3);
 
 /** Parameters of a selection: the API takes Unix seconds. */
-export function selectionParams({ query, from, until, low, high }: Selection): Params {
-  const span = { query, from: (from / 1000).toFixed(3), until: (until / 1000).toFixed(3) };
-  return low === undefined || (low === 0 && high === 1000) ? span : { ...span, offset_from_ms: low, offset_until_ms: high };
+export function selectionParams({ query, from, until, parts = [] }: Selection): Params {
+  const span = { query, from: seconds(from), until: seconds(until) };
+  const [only] = parts;
+  if (!only) return span;
+  if (parts.length > 1) return { ...span, part: parts.map((part) => [part.from, part.until, part.low, part.high].join(",")) };
+  return only.low === 0 && only.high === 1000 ? span : { ...span, offset_from_ms: only.low, offset_until_ms: only.high };
 }
 
 const get = <T>(path: string, params: Params, signal?: AbortSignal) => ask<T>(path, params, {}, signal);

@@ -27,7 +27,9 @@ export interface HeatScene {
   grid: Grid;
   size: CanvasSize;
   tokens: Tokens;
-  corners: Corners | undefined;
+  /** What is selected or being drawn, and the same in pieces that do not overlap. */
+  corners: readonly Corners[];
+  pieces: readonly Corners[];
   cursor: Cell | undefined;
   why: string;
 }
@@ -103,30 +105,38 @@ export function drawHeatMap(context: CanvasRenderingContext2D, scene: HeatScene)
   context.drawImage(image, start, grid.top, end - start, grid.height);
   context.restore();
   ticks(context, grid, tokens, bottom);
-  if (scene.corners) frame(context, grid, map, scene.corners, tokens, 1.75, true);
-  else if (scene.cursor) frame(context, grid, map, [scene.cursor, scene.cursor], tokens, 1, false);
+  if (scene.corners.length > 0) {
+    veil(context, grid, map, scene.pieces, tokens);
+    for (const corners of scene.corners) frame(context, grid, map, corners, tokens, 1.75);
+  } else if (scene.cursor) frame(context, grid, map, [scene.cursor, scene.cursor], tokens, 1);
 }
 
-function frame(
-  context: CanvasRenderingContext2D, grid: Grid, map: HeatMap, [a, b]: Corners, tokens: Tokens, lineWidth: number, veiled: boolean,
-): void {
+/** A box in pixels: left, top, width, height. */
+function boxOf(grid: Grid, map: HeatMap, [a, b]: Corners): [number, number, number, number] {
   const left = Math.max(grid.left, x(grid, map.from_ms + Math.min(a.column, b.column) * map.column_ms));
   const right = Math.min(grid.left + grid.width, x(grid, map.from_ms + (Math.max(a.column, b.column) + 1) * map.column_ms));
   const row = grid.height / rowsOf(map);
   const bottom = grid.top + grid.height - Math.min(a.row, b.row) * row;
   const top = grid.top + grid.height - (Math.max(a.row, b.row) + 1) * row;
-  if (veiled) {
-    context.fillStyle = tokens.bg;
-    context.globalAlpha = 0.45;
-    context.beginPath();
-    context.rect(grid.left, grid.top, grid.width, grid.height);
-    context.rect(left, top, right - left, bottom - top);
-    context.fill("evenodd");
-    context.globalAlpha = 1;
-  }
+  return [left, top, right - left, bottom - top];
+}
+
+/** Pales what is not in any of the pieces. */
+function veil(context: CanvasRenderingContext2D, grid: Grid, map: HeatMap, pieces: readonly Corners[], tokens: Tokens): void {
+  context.fillStyle = tokens.bg;
+  context.globalAlpha = 0.45;
+  context.beginPath();
+  context.rect(grid.left, grid.top, grid.width, grid.height);
+  for (const piece of pieces) context.rect(...boxOf(grid, map, piece));
+  context.fill("evenodd");
+  context.globalAlpha = 1;
+}
+
+function frame(context: CanvasRenderingContext2D, grid: Grid, map: HeatMap, corners: Corners, tokens: Tokens, lineWidth: number): void {
+  const [left, top, width, height] = boxOf(grid, map, corners);
   context.strokeStyle = tokens.ink;
   context.lineWidth = lineWidth;
-  context.strokeRect(left, top, Math.max(2, right - left), Math.max(2, bottom - top));
+  context.strokeRect(left, top, Math.max(2, width), Math.max(2, height));
 }
 
 function ticks(context: CanvasRenderingContext2D, grid: Grid, tokens: Tokens, bottom: number): void {

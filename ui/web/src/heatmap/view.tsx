@@ -10,6 +10,7 @@ import { clock } from "../format/time";
 import { createPainter, createSize, prepared } from "../shell/canvas";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
+import { MOST_RECTANGLES, disjoint, hullOf } from "../state/rectangles";
 import type { Rectangle } from "../state/url";
 import { type Cell, columnsOf, cornersOf, fullCount, rectangleOf, rowsOf, samplesIn, timeOf, whyNot } from "./cells";
 import { type Corners, type Grid, cellAt, drawHeatMap, imageOf, rampImage } from "./draw";
@@ -28,7 +29,9 @@ export function HeatMapRow(props: { explore: Explore; theme: ThemeState }): JSX.
   const [draft, setDraft] = createSignal<Corners>();
   const [cursor, setCursor] = createSignal<Cell>();
   const [focused, setFocused] = createSignal(false);
-  let press: { at: Cell; moved: boolean } | undefined;
+  let press: { at: Cell; moved: boolean; adds: boolean } | undefined;
+  /** Whether what is being drawn joins what is selected. */
+  const [adds, setAdds] = createSignal(false);
 
   const span = createMemo(() => explore.range());
   const reason = () => whyNot(span()) || refused() || (map() && silent(map()!));
@@ -53,15 +56,19 @@ export function HeatMapRow(props: { explore: Explore; theme: ThemeState }): JSX.
   const timer = setInterval(() => explore.live() && !requests.busy && !press && !document.hidden && void load(), LIVE_EVERY);
   onCleanup(() => clearInterval(timer));
 
-  const chosen = (): Rectangle | undefined => {
-    const { heatMap } = explore.view();
-    return typeof heatMap === "object" ? heatMap : undefined;
-  };
-  const corners = createMemo((): Corners | undefined => {
+  const chosen = explore.rectangles;
+  const rectangles = createMemo((): readonly Rectangle[] => {
     const shown = map();
-    const rectangle = chosen();
-    return draft() ?? (shown && rectangle && cornersOf(shown, rectangle));
+    const drawn = draft();
+    if (!shown || !drawn) return chosen();
+    return [...(adds() ? chosen() : []), rectangleOf(shown, drawn[0], drawn[1])];
   });
+  const cornersIn = (all: readonly Rectangle[]) => {
+    const shown = map();
+    return shown ? all.map((one) => cornersOf(shown, one)).filter((found) => found !== undefined) : [];
+  };
+  const corners = createMemo(() => cornersIn(rectangles()));
+  const pieces = createMemo(() => cornersIn(disjoint(rectangles())));
   const grid = createMemo((): Grid => {
     const narrow = size().width < 720;
     const left = (narrow ? 34 : 56) + (narrow ? 14 : 16);
@@ -79,7 +86,7 @@ export function HeatMapRow(props: { explore: Explore; theme: ThemeState }): JSX.
     const context = prepared(canvas, size());
     if (context) {
       drawHeatMap(context, {
-        map: reason() ? undefined : map(), image: image(), grid: grid(), size: size(), tokens: tokens(props.theme.dark()), corners: corners(),
+        map: reason() ? undefined : map(), image: image(), grid: grid(), size: size(), tokens: tokens(props.theme.dark()), corners: corners(), pieces: pieces(),
         cursor: focused() || press ? cursor() : undefined, why: reason() ?? "",
       });
     }
@@ -93,16 +100,17 @@ export function HeatMapRow(props: { explore: Explore; theme: ThemeState }): JSX.
     const box = canvas.getBoundingClientRect();
     return cellAt(shown, grid(), event.clientX - box.left, event.clientY - box.top);
   };
-  const choose = (a: Cell, b: Cell) => {
+  const choose = (a: Cell, b: Cell, more = false) => {
     const shown = map();
     if (!shown) return;
     const rectangle = rectangleOf(shown, a, b);
     // What lies outside the range has no cells.
     const { from, until } = span();
     explore.pause();
-    explore.update({ heatMap: { ...rectangle, from: Math.max(rectangle.from, floorSecond(from)), until: Math.min(rectangle.until, ceilSecond(until)) }, zoom: 0 });
+    const within = { ...rectangle, from: Math.max(rectangle.from, floorSecond(from)), until: Math.min(rectangle.until, ceilSecond(until)) };
+    explore.update({ heatMap: [...(more ? chosen() : []), within].slice(-MOST_RECTANGLES), zoom: 0 });
   };
-  const clear = () => chosen() && explore.update({ heatMap: true, zoom: 0 });
+  const clear = () => chosen().length > 0 && explore.update({ heatMap: true, zoom: 0 });
 
   const onKey = (event: KeyboardEvent) => {
     const shown = map();
@@ -115,13 +123,14 @@ export function HeatMapRow(props: { explore: Explore; theme: ThemeState }): JSX.
         column: Math.max(0, Math.min(columnsOf(shown) - 1, before.column + (step[0] as number) * far)),
         row: Math.max(0, Math.min(rowsOf(shown) - 1, before.row + (step[1] as number) * far)),
       };
+      setAdds(false);
       setDraft(event.shiftKey ? [draft()?.[0] ?? before, next] : undefined);
       setCursor(next);
     } else if (event.key === "Enter" && cursor()) {
       const [a, b] = draft() ?? [cursor()!, cursor()!];
       setDraft(undefined);
-      choose(a, b);
-    } else if (event.key === "Escape" && (draft() || chosen())) {
+      choose(a, b, event.shiftKey);
+    } else if (event.key === "Escape" && (draft() || chosen().length > 0)) {
       if (draft()) setDraft(undefined);
       else clear();
     } else {
@@ -136,13 +145,14 @@ export function HeatMapRow(props: { explore: Explore; theme: ThemeState }): JSX.
       <div class="heatmap" ref={host}>
         <canvas
           ref={canvas} tabindex="0" role="application" aria-describedby="heat-reading"
-          aria-label="Heat map: samples by second and by place in the second. Arrow keys move, with Shift they select, Enter takes the selection."
+          aria-label="Heat map: samples by second and by place in the second. Arrow keys move, with Shift they select, Enter takes the selection, with Shift beside what is selected."
           data-columns={map() ? columnsOf(map()!) : 0} data-left={grid().left} data-width={grid().width} data-top={grid().top} data-height={grid().height}
           onKeyDown={onKey} onFocus={() => setFocused(true)} onBlur={() => setFocused(false)}
           onPointerDown={(event) => {
             const cell = at(event);
             if (event.button !== 0 || !cell) return;
-            press = { at: cell, moved: false };
+            press = { at: cell, moved: false, adds: event.shiftKey };
+            setAdds(event.shiftKey);
             canvas.setPointerCapture(event.pointerId);
           }}
           onPointerMove={(event) => {
@@ -158,8 +168,8 @@ export function HeatMapRow(props: { explore: Explore; theme: ThemeState }): JSX.
             press = undefined;
             setDraft(undefined);
             if (!done) return;
-            if (done.moved && rectangle) choose(rectangle[0], rectangle[1]);
-            else clear();
+            if (done.moved && rectangle) choose(rectangle[0], rectangle[1], done.adds);
+            else if (!done.adds) clear();
           }}
           onPointerCancel={() => {
             press = undefined;
@@ -195,7 +205,7 @@ interface ReadingProps {
   map: HeatMap | undefined;
   draft: Corners | undefined;
   cursor: Cell | undefined;
-  chosen: Rectangle | undefined;
+  chosen: readonly Rectangle[];
   apply: () => void;
   clear: () => void;
   why: string;
@@ -204,6 +214,7 @@ interface ReadingProps {
 /** The side column: the ramp, and what is selected or pointed at. */
 function Reading(props: ReadingProps): JSX.Element {
   const part = ({ low, high }: Rectangle) => (low === 0 && high === 1000 ? "" : `, ${low} – ${high} ms of each second`);
+  const parts = () => (props.chosen.length > 1 ? `, ${props.chosen.length} rectangles` : part(props.chosen[0]!));
   const exact = (ms: number) => {
     const text = clock(ms);
     return text.includes(".") ? text : `${text}.000`;
@@ -228,16 +239,14 @@ function Reading(props: ReadingProps): JSX.Element {
         <Show
           when={props.draft && props.map}
           fallback={
-            <Show when={props.chosen} fallback={<PointedAt pointed={pointed()} exact={exact} without={props.map?.without_times ?? 0} />}>
-              {(rectangle) => (
-                <>
-                  <p><b>{clock(rectangle().from)} – {clock(rectangle().until)}</b>{part(rectangle())}</p>
+            <Show when={props.chosen.length > 0} fallback={<PointedAt pointed={pointed()} exact={exact} without={props.map?.without_times ?? 0} />}>
+              <>
+                  <p><b>{clock(hullOf(props.chosen).from)} – {clock(hullOf(props.chosen).until)}</b>{parts()}</p>
                   <p class="quiet" data-rectangle={props.explore.graph()?.answer.samples}>
                     {count(props.explore.graph()?.answer.samples ?? 0, "sample")}, {cores(props.explore.coresOf(props.explore.graph()?.answer.samples ?? 0))} cores{top()}
                   </p>
-                  <p><button type="button" class="link" onClick={props.clear}>Whole range again</button> <kbd>Esc</kbd></p>
-                </>
-              )}
+                  <p><button type="button" class="link" onClick={props.clear}>Whole range again</button> <kbd>Esc</kbd> <span class="quiet">or <kbd>Shift</kbd>-drag another</span></p>
+              </>
             </Show>
           }
         >

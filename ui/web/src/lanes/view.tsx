@@ -32,9 +32,9 @@ export function Lanes(props: { explore: Explore; theme: ThemeState }): JSX.Eleme
     if (!graph) return undefined;
     // What the graph shows: in live mode the range is ahead of it.
     const span = { from: graph.answer.from_ms, until: graph.answer.until_ms };
-    const { low, high } = explore.picked();
+    const { parts } = explore.picked();
     const step = bucketStep(span, Math.max(300, size().width));
-    return { key: by(), ask: (signal: AbortSignal) => fetchLanes({ query, ...span, low, high }, by(), step, MOST, signal) };
+    return { key: by(), ask: (signal: AbortSignal) => fetchLanes({ query, ...span, parts }, by(), step, MOST, signal) };
   });
   const span = createMemo(() => {
     const found = answer();

@@ -24,8 +24,8 @@ export function SourceView(props: { explore: Explore }): JSX.Element {
     const { query } = explore.view();
     const wanted = file();
     if (!graph || !wanted) return undefined;
-    const { low, high } = explore.picked();
-    const at = { query, low, high, from: graph.answer.from_ms, until: graph.answer.until_ms };
+    const { parts } = explore.picked();
+    const at = { query, parts, from: graph.answer.from_ms, until: graph.answer.until_ms };
     return { key: wanted, ask: (signal: AbortSignal) => fetchSource(at, wanted, signal) };
   });
   const [whole, setWhole] = createSignal(false);

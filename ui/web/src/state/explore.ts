@@ -8,6 +8,7 @@ import { reasonCode } from "../flame/names";
 import { findMatches, parseQuery } from "../flame/search";
 import { type FlameTree, findPath, pathTo } from "../flame/tree";
 import { type Series, layerMeans, watchedMs } from "../timeline/series";
+import { disjoint, hullOf } from "./rectangles";
 import { equalityOf, withEquality, withoutEquality } from "./selector";
 import { shortAddress, stateHere, writeAddress } from "./link";
 import { toggled } from "./truth";
@@ -80,10 +81,15 @@ export function createExplore(query: string, lost?: ApiError) {
     return wanted.live ? { from: now() - wanted.length, until: now() } : { from: wanted.from, until: wanted.until };
   });
   const window = createMemo<Span>(() => view().window ?? range());
-  /** What the graph and its tables are of: the range, or the rectangle of the heat map within it. */
-  const picked = createMemo((): Span & Partial<Rectangle> => {
+  /** The rectangles of the heat map that are selected; none where all of the range is. */
+  const rectangles = (): readonly Rectangle[] => {
     const { heatMap } = view();
-    return typeof heatMap === "object" ? heatMap : range();
+    return typeof heatMap === "object" ? heatMap : [];
+  };
+  /** What the graph and its tables are of: the range, or rectangles of the heat map within it. */
+  const picked = createMemo((): Span & { parts: readonly Rectangle[] } => {
+    const parts = rectangles();
+    return { ...(parts.length > 0 ? hullOf(parts) : range()), parts };
   });
   const live = () => view().range.live;
   /** The brush: the range where it is not the whole window. */
@@ -223,8 +229,10 @@ export function createExplore(query: string, lost?: ApiError) {
     const answer = graph()?.answer;
     const span = answer ? { from: answer.from_ms, until: answer.until_ms } : range();
     const known = graph()?.data ?? span;
-    const { low = 0, high = 1000 } = picked();
-    return (watchedMs(span, known, series()?.gaps ?? []) * (high - low)) / 1000;
+    const gaps = series()?.gaps ?? [];
+    const { parts } = picked();
+    if (parts.length === 0) return watchedMs(span, known, gaps);
+    return disjoint(parts).reduce((sum, part) => sum + (watchedMs(part, known, gaps) * (part.high - part.low)) / 1000, 0);
   });
   /** Cores that a number of samples of the graph stand for. */
   const coresOf = (samples: number) => (samples * (graph()?.answer.period_ns ?? 0)) / (coveredMs() * 1e6);
@@ -236,7 +244,7 @@ export function createExplore(query: string, lost?: ApiError) {
 
   return {
     view, update, lostLink, setLostLink, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, fail, question, setQuestion, graphFirst, setAsking, drawn, setDrawn, slow, setSlow,
-    pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, picked, live, brush, pause, goLive,
+    pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, rectangles, picked, live, brush, pause, goLive,
     zoomNode, selectedNode, select, zoom, transforms, menu, setMenu, search, matches, marked, setPointedReason, dropped, setDropped, sides, setSides, annotating, setAnnotating, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
   };
 }

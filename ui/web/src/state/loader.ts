@@ -186,8 +186,7 @@ export function startLoader(explore: Explore): Loader {
   });
   const flameKey = createMemo(() => {
     const { query, by } = explore.view();
-    const { low, high } = explore.picked();
-    return JSON.stringify([query, by, spanKey(explore.picked()), length(explore.picked()), low, high, explore.view().page]);
+    return JSON.stringify([query, by, spanKey(explore.picked()), length(explore.picked()), explore.picked().parts, explore.view().page]);
   });
   // The graph first: the time line waits for it.
   createEffect(on(flameKey, soon(() => (explore.view().page === "explore" ? loadFlame(false) : Promise.resolve()))));
@@ -195,7 +194,7 @@ export function startLoader(explore: Explore): Loader {
   createEffect(on(() => formatTransforms(explore.view().transforms), () => void transform(), { defer: true }));
   const truthKey = createMemo(() => {
     const { query, truth } = explore.view();
-    return truth && JSON.stringify([wholeQuery(query), spanKey(explore.picked()), length(explore.picked()), explore.picked().low, explore.picked().high]);
+    return truth && JSON.stringify([wholeQuery(query), spanKey(explore.picked()), length(explore.picked()), explore.picked().parts]);
   });
   createEffect(on(truthKey, soon(loadTruth)));
 

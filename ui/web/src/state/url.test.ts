@@ -24,7 +24,7 @@ test("every choice survives the way into the URL and back", () => {
     truth: true,
     transforms: [{ operation: "hide", target: "a;b" }, { operation: "invert", target: "" }], coloring: "type", topRows: "binary", lanes: "cpu",
     pan: { x0: 0.25, x1: 0.5 },
-    heatMap: { from, until: from + 13_000, low: 140, high: 560 },
+    heatMap: [{ from, until: from + 13_000, low: 140, high: 560 }, { from: from + 20_000, until: from + 21_000, low: 0, high: 1000 }],
     baseline: "pin:01HZX3V8K9QWERTYASDFGZXCVB",
     a: "2024-06-13T02:12:04+02:00/02:21:37;process=\"x\"",
     b: "file:build.folded",
@@ -36,11 +36,12 @@ test("every choice survives the way into the URL and back", () => {
 
 test("a heat map is open with a rectangle of whole seconds, of a part of each, or without one", () => {
   const rectangle = { from, until: from + 13_000, low: 0, high: 1000 };
-  for (const heatMap of [true, rectangle, { ...rectangle, low: 980 }]) {
+  for (const heatMap of [true, [rectangle], [{ ...rectangle, low: 980 }], [rectangle, { ...rectangle, high: 20 }]]) {
     expect(parseState(formatState({ ...DEFAULT_STATE, heatMap })).heatMap).toEqual(heatMap);
   }
-  expect(formatState({ ...DEFAULT_STATE, heatMap: rectangle })).not.toContain("@");
-  for (const broken of ["hm=soon", "hm=2024-06-14T02:12:04Z/02:12:05Z@900-100", "hm=2024-06-14T02:12:04Z/02:12:05Z@0-1001"]) {
+  expect(formatState({ ...DEFAULT_STATE, heatMap: [rectangle] })).not.toContain("@");
+  for (const broken of ["hm=soon", "hm=2024-06-14T02:12:04Z/02:12:05Z@900-100", "hm=2024-06-14T02:12:04Z/02:12:05Z@0-1001", "hm=2024-06-14T02:12:04Z/02:12:05Z,soon",
+    `hm=${Array(33).fill("2024-06-14T02:12:04Z/02:12:05Z").join(",")}`]) {
     expect(parseState(broken).heatMap).toBe(true);
   }
 });

@@ -2,6 +2,7 @@
 
 import { DEFAULT_TRANSFORMS, type Transform, formatTransforms, parseTransforms, sameTransforms } from "../flame/transform";
 import { isoRange, parseIsoRange } from "../format/time";
+import { MOST_RECTANGLES } from "./rectangles";
 
 /** A span of time, half open, Unix milliseconds. */
 export interface Span {
@@ -38,8 +39,8 @@ export interface Rectangle extends Span {
   high: number;
 }
 
-/** The heat map: closed, open, or open with a rectangle selected. */
-export type HeatMapState = false | true | Rectangle;
+/** The heat map: closed, open, or open with rectangles selected. */
+export type HeatMapState = boolean | readonly Rectangle[];
 
 /** What the range is compared with; a pin by its id. */
 export type Baseline = "yesterday" | "week" | "median" | "none" | `pin:${string}`;
@@ -161,12 +162,17 @@ function formatRectangle({ from, until, low, high }: Rectangle): string {
   return `${isoRange(from, until)}${whole ? "" : `@${low}-${high}`}`;
 }
 
-function parseRectangle(text: string | undefined): HeatMapState {
+function parseHeatMap(text: string | undefined): HeatMapState {
   if (text === undefined) return false;
+  const all = text.split(",").map(parseRectangle);
+  return all.length <= MOST_RECTANGLES && all.every((one) => one !== undefined) ? all : true;
+}
+
+function parseRectangle(text: string): Rectangle | undefined {
   const [, span = "", low = "0", high = "1000"] = /^(.*?)(?:@(\d{1,4})-(\d{1,4}))?$/.exec(text) ?? [];
   const found = parseIsoRange(span);
   const rectangle = found && { ...found, low: Number(low), high: Number(high) };
-  return rectangle && rectangle.low < rectangle.high && rectangle.high <= 1000 ? rectangle : true;
+  return rectangle && rectangle.low < rectangle.high && rectangle.high <= 1000 ? rectangle : undefined;
 }
 
 const BASELINES: readonly string[] = ["yesterday", "week", "median", "none"] satisfies Baseline[];
@@ -196,7 +202,7 @@ export function formatState(state: ViewState): string {
   if (state.search) add("s", state.search);
   if (state.orientation !== DEFAULT_STATE.orientation) add("o", state.orientation);
   if (state.coloring !== DEFAULT_STATE.coloring) add("color", state.coloring);
-  if (state.heatMap) state.heatMap === true ? parts.push("hm") : add("hm", formatRectangle(state.heatMap));
+  if (state.heatMap) state.heatMap === true ? parts.push("hm") : add("hm", state.heatMap.map(formatRectangle).join(","));
   if (state.baseline !== DEFAULT_STATE.baseline) add("base", state.baseline);
   if (state.a) add("a", state.a);
   if (state.b) add("b", state.b);
@@ -239,7 +245,7 @@ export function parseState(query: string, path = "/"): ViewState {
     search: values.get("s") ?? "",
     orientation: values.get("o") === "flame" ? "flame" : "icicle",
     truth: values.has("truth"),
-    heatMap: parseRectangle(values.get("hm")),
+    heatMap: parseHeatMap(values.get("hm")),
     baseline: isBaseline(base) ? base : DEFAULT_STATE.baseline,
     a: values.get("a") ?? "",
     b: values.get("b") ?? "",
