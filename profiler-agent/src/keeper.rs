@@ -6,6 +6,7 @@ use store::model::ProfileBuilder;
 
 use crate::{
     account::{self, Account, Outcome},
+    bpf::RunTimes,
     naming::{Namer, Tally},
     processor::WindowAccount,
     sink::Sink,
@@ -28,12 +29,19 @@ pub(crate) struct Keeper {
     /// The open window's log was refused, and that has been told.
     told: bool,
     cpu_ns: u64,
+    /// What the machine's BPF programs cost, if that is kept.
+    programs: Option<RunTimes>,
 }
 
 impl Keeper {
-    /// Keeps what this host sampled in a sink.
-    pub(crate) fn new(sink: Box<dyn Sink>, host: String, account: Arc<Account>) -> Self {
-        Self { sink, host, account, waiting: Waiting::default(), told: false, cpu_ns: 0 }
+    /// Keeps what this host sampled in a sink, and with `programs` what its BPF programs cost.
+    pub(crate) fn new(
+        sink: Box<dyn Sink>,
+        host: String,
+        account: Arc<Account>,
+        programs: Option<RunTimes>,
+    ) -> Self {
+        Self { sink, host, account, waiting: Waiting::default(), told: false, cpu_ns: 0, programs }
     }
 
     /// Takes the part that was last added to the open window.
@@ -41,6 +49,9 @@ impl Keeper {
         let cpu_ns = (account::cpu_seconds() * 1e9) as u64;
         write_account(namer.open(), &self.host, &counted, tally, cpu_ns - self.cpu_ns);
         self.cpu_ns = cpu_ns;
+        if closes {
+            self.audit(namer.open(), counted.start_ms);
+        }
         let (start_ms, end_ms) = (counted.start_ms, counted.end_ms);
         self.waiting.tally.add(tally);
         self.waiting.counted = Some(counted);
@@ -62,6 +73,18 @@ impl Keeper {
             self.settle(outcome, closes, namer.evictions());
         } else if is_logged {
             self.settle(Outcome::Kept, closes, namer.evictions());
+        }
+    }
+
+    /// Adds to the open window's counters what BPF programs cost since the last window.
+    fn audit(&mut self, window: &mut ProfileBuilder, start_ms: i64) {
+        let Some(programs) = &mut self.programs else { return };
+        match programs.since_last() {
+            Ok(counters) => add_counters(window, &self.host, start_ms, counters),
+            Err(error) => {
+                tracing::warn!(%error, "what BPF programs cost is not kept");
+                self.programs = None;
+            }
         }
     }
 
@@ -112,9 +135,13 @@ fn write_account(
     for (reason, lost) in after.lost() {
         counters.push((format!("lost_{reason}"), lost - lost_before.get(reason).unwrap_or(&0)));
     }
+    add_counters(builder, host, counted.start_ms, counters);
+}
+
+fn add_counters(builder: &mut ProfileBuilder, host: &str, start_ms: i64, counters: Vec<(String, u64)>) {
     let host = builder.string(host);
     for (counter, value) in counters {
         let counter = builder.string(&counter);
-        builder.account(counted.start_ms, host, counter, value);
+        builder.account(start_ms, host, counter, value);
     }
 }

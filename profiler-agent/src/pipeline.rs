@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::{
     account::Account,
-    bpf::{BpfError, KernelProgram},
+    bpf::{BpfError, KernelProgram, RunTimes},
     capture::{BATCHES_MAX, Capture, CaptureInfo, Progress},
     debuginfod::Fetcher,
     keeper::Keeper,
@@ -49,6 +49,8 @@ pub(crate) struct PipelineOptions {
     pub(crate) origin: Origin,
     /// What is asked of processes beside their names.
     pub(crate) labels: LabelOptions,
+    /// Whether it is kept what each BPF program of the machine costs.
+    pub(crate) audit: bool,
     /// Who fetches debug info that is not here, if anyone.
     pub(crate) fetcher: Option<Fetcher>,
 }
@@ -82,7 +84,7 @@ impl Pipeline {
         let naming = {
             let (source, is_logged) = (source.clone(), options.log.is_some());
             let (origin, fetcher) = (options.origin, options.fetcher);
-            let keeper = Keeper::new(sink, origin.host.clone(), account.clone());
+            let keeper = Keeper::new(sink, origin.host.clone(), account.clone(), options.audit.then(RunTimes::default));
             thread::Builder::new().name("vesta-name".into()).spawn(move || {
                 // Made there: it does not move from thread to thread.
                 let namer = Namer::new(origin, source, is_logged, fetcher);

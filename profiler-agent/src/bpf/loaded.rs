@@ -15,7 +15,7 @@ use aya::{
 use ui::http::{BpfHolder, BpfMap, BpfProgram};
 
 /// Programs that are told of: more than any machine has.
-const MOST_PROGRAMS: usize = 1000;
+pub(super) const MOST_PROGRAMS: usize = 1000;
 /// Descriptors that are looked at for who holds a program: those of a large server.
 const MOST_DESCRIPTORS: usize = 200_000;
 
@@ -36,7 +36,7 @@ pub(crate) fn programs() -> Result<Vec<BpfProgram>, String> {
 }
 
 /// Whether an error says that there is no such program (any more).
-fn gone(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(super) fn gone(error: &(dyn std::error::Error + 'static)) -> bool {
     const ENOENT: i32 = 2;
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -46,6 +46,11 @@ fn gone(error: &(dyn std::error::Error + 'static)) -> bool {
         cause = error.source();
     }
     false
+}
+
+/// For how long a program ran in all; none where nobody measures that.
+pub(super) fn run_time_ns(info: &ProgramInfo) -> Option<u64> {
+    Facts::of(info.fd().ok()?.as_fd()).number("run_time_ns")
 }
 
 fn told(info: &ProgramInfo, held: &Held) -> BpfProgram {

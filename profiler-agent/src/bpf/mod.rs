@@ -7,6 +7,7 @@ mod kernel_rules;
 mod loaded;
 mod parts;
 mod record;
+mod run_times;
 mod tables;
 
 use std::{collections::BTreeMap, os::fd::OwnedFd, path::Path, time::Duration};
@@ -25,6 +26,7 @@ pub(crate) use kernel_comparison::{Comparison, ComparisonError, KernelComparison
 pub(crate) use loaded::programs;
 pub(crate) use parts::{PartCosts, PartSummary};
 pub(crate) use record::{OpenStacks, RawRecord, RawSample, RecordError, StackCopy};
+pub(crate) use run_times::RunTimes;
 pub(crate) use tables::TableMaps;
 
 use kernel_rules::KernelRules;

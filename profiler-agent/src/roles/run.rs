@@ -64,6 +64,7 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
         table_cache: config.unwind_cache.clone(),
         origin,
         labels: config.labels.clone(),
+        audit: true,
         fetcher: fetcher.clone(),
     };
     let pipeline = Pipeline::start(program, options, Box::new(StoreSink::new(store.clone())))?;

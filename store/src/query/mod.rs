@@ -2,6 +2,7 @@
 //! extends [`Store`](crate::Store) asks one thing of them.
 
 mod compare;
+mod counters;
 pub(crate) mod engine;
 mod function_paths;
 mod functions;
@@ -18,6 +19,7 @@ mod time;
 mod timeline;
 
 pub use compare::{Comparison, Side};
+pub use counters::{CounterSeries, Counters};
 pub use engine::{Cancel, Limits, Progress, Reading};
 #[cfg(feature = "sql")]
 pub(crate) use engine::{Wanted, pieces};

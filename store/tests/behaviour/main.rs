@@ -6,6 +6,7 @@ mod care;
 mod common;
 mod compaction;
 mod concurrent;
+mod counters;
 mod crash;
 mod full_disk;
 mod golden;

@@ -25,10 +25,11 @@ pub(super) enum Kind {
     Sql,
     Lanes,
     Source,
+    Programs,
 }
 
 impl Kind {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Timeline,
         Self::Flame,
         Self::Truth,
@@ -45,6 +46,7 @@ impl Kind {
         Self::Sql,
         Self::Lanes,
         Self::Source,
+        Self::Programs,
     ];
 
     fn name(self) -> &'static str {
@@ -65,6 +67,7 @@ impl Kind {
             Self::Sql => "sql",
             Self::Lanes => "lanes",
             Self::Source => "source",
+            Self::Programs => "programs",
         }
     }
 }

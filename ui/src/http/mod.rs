@@ -251,6 +251,7 @@ fn router(state: Arc<AppState>) -> Router {
         .route("/api/v1/heatmap", get(questions::heat_map))
         .route("/api/v1/lanes", get(views::lanes))
         .route("/api/v1/source", get(views::source))
+        .route("/api/v1/programs/history", get(programs::history))
         .route("/api/v1/labels", get(api::labels))
         .route("/api/v1/labels/{name}/values", get(api::values))
         .merge(exports)

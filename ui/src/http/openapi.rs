@@ -47,10 +47,11 @@ const fn remove(path: &'static str, summary: &'static str) -> Endpoint {
 
 /// Every address of the API.
 #[rustfmt::skip]
-pub(super) const ENDPOINTS: [Endpoint; 34] = [
+pub(super) const ENDPOINTS: [Endpoint; 35] = [
     get("/api/v1/status", &[], "The server, its data and its agent."),
     get("/api/v1/progress", &["question"], "How far a question has come that was asked with a header `X-Vesta-Question`."),
     get("/api/v1/programs", &[], "Every BPF program on the machine, and what each costs."),
+    get("/api/v1/programs/history", &["from", "until", "step_ms"], "What BPF programs have cost over time, those that are gone, too."),
     get("/api/v1/headline", &["query", "from", "until", "by", "baseline", "before_from", "before_until"],
         "How much a range uses, how that compares to a baseline, and what explains most of the difference."),
     get("/api/v1/timeline", &["query", "from", "until", "by", "step_ms", "top"],
@@ -115,8 +116,8 @@ const PARAMETERS: [(&str, &str, &str); 28] = [
     ("max_nodes", "integer", "Nodes of a tree, default 60000: the smallest are pruned, and their samples counted."),
     ("offset_from_ms", "integer", "Only samples from this millisecond of their second on, 0 to 999."),
     ("offset_until_ms", "integer", "Only samples before this millisecond of their second, 1 to 1000."),
-    ("before_query", "string", "Selector of the side that is compared with; default: `query`."),
     ("part", "string", "`FROM,UNTIL,LOW,HIGH`: of this span, in Unix milliseconds, only these milliseconds of each second; may come up to 32 times."),
+    ("before_query", "string", "Selector of the side that is compared with; default: `query`."),
     ("before_from", "string", "Start of the side that is compared with."),
     ("before_until", "string", "End of the side that is compared with; default: where the other begins."),
     ("baseline", "string", "`yesterday` (default), `week`, `median`, `range` (the one of `before_from` and `before_until`) or `none`."),

@@ -1,4 +1,4 @@
-//! `GET /api/v1/programs`: every BPF program on the machine, for people who want to know what watches it.
+//! Every BPF program on the machine, for people who want to know what watches it: as it is now, and what each has cost.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,12 +6,17 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Value, json};
+use store::{CounterSeries, Counters, Skipped};
 use tokio::sync::Mutex;
 
+use super::api::{default_step_ms, json_body};
+use super::counters::Kind;
 use super::error::ApiError;
 use super::params::Params;
+use super::run::{into_bytes, run};
 use super::{AppState, now_ms};
 
 /// A BPF program, as the kernel tells of it.
@@ -96,4 +101,65 @@ pub(super) async fn programs(
     let value = json!({ "now_ms": now_ms(), "programs": found });
     *last = Some((Instant::now(), value.clone()));
     Ok(Json(value))
+}
+
+/// What counters of programs begin with: the agent's, as docs/formats.md describes them.
+const COUNTER: &str = "bpf_run_ns";
+/// Programs that an answer has: some hosts' worth.
+const MOST_PROGRAMS: usize = 500;
+
+#[derive(Serialize)]
+struct HistoryJson<'a> {
+    from_ms: i64,
+    until_ms: i64,
+    step_ms: i64,
+    programs: Vec<Ran<'a>>,
+    /// Programs left out: those that ran the least.
+    other: usize,
+    skipped: &'a [Skipped],
+}
+
+/// For how long programs of the same code and name ran on a host.
+#[derive(Serialize)]
+struct Ran<'a> {
+    host: &'a str,
+    /// Empty, like the name, for programs that were counted together.
+    tag: &'a str,
+    name: &'a str,
+    /// Nanoseconds by bucket.
+    run_ns: &'a [u64],
+}
+
+impl<'a> Ran<'a> {
+    fn of(series: &'a CounterSeries) -> Self {
+        let named = series.counter.strip_prefix(COUNTER).and_then(|rest| rest.strip_prefix(':'));
+        let (tag, name) = named.and_then(|rest| rest.split_once(':')).unwrap_or_default();
+        Self { host: &series.host, tag, name, run_ns: &series.values }
+    }
+
+    fn total(&self) -> u64 {
+        self.run_ns.iter().fold(0, |sum, ns| sum.saturating_add(*ns))
+    }
+}
+
+/// `GET /api/v1/programs/history`
+pub(super) async fn history(
+    State(state): State<Arc<AppState>>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let params = params.only(&["from", "until", "step_ms"])?;
+    let range = params.range(now_ms())?;
+    let step_ms = params.step_ms()?.unwrap_or(default_step_ms(range));
+    let body = run(&state, Kind::Programs, move |state, store| {
+        let Counters { from_ms, until_ms, step_ms, series, skipped } =
+            store.counters(COUNTER, range, step_ms)?;
+        state.counters.skipped(skipped.len());
+        let mut programs: Vec<Ran<'_>> = series.iter().map(Ran::of).collect();
+        programs.sort_by_key(|program| std::cmp::Reverse(program.total()));
+        let other = programs.len().saturating_sub(MOST_PROGRAMS);
+        programs.truncate(MOST_PROGRAMS);
+        let json = HistoryJson { from_ms, until_ms, step_ms, programs, other, skipped: &skipped };
+        into_bytes(state.limits.answer_bytes, |out| Ok(serde_json::to_writer(out, &json)?))
+    });
+    Ok(json_body(body.await?))
 }

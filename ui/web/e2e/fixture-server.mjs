@@ -49,6 +49,7 @@ async function answer(request, state) {
   if (path === "status") return json(status(state));
   if (path === "progress") return json({ read: url.searchParams.get("question") ? 12 : null, segments: 31 });
   if (path === "programs") return json(programs());
+  if (path === "programs/history") return json(programHistory(url.searchParams, state));
   const marked = await state.marks(request, path, url.searchParams);
   if (marked) return marked.body === undefined ? { status: marked.status, body: "" } : json(marked.body, marked.status);
   if (path === "convert") return json(await convert(request, url.searchParams.get("format")));
@@ -104,6 +105,22 @@ function programs() {
     programs: [
       { id: 7, name: "sample_cpu", type: "perf_event", tag: "0123456789abcdef", loaded_ms: watched - 60_000, uid: 0, runs: Math.round(seconds * 99), run_ns: Math.round(seconds * 99 * 1900), memory_bytes: 16_384, instructions: 4200, maps: [map(3, "SAMPLES", 4_194_304), map(4, "TABLES", 67_108_864)], attached: [], holders: [{ pid: 41, name: "vesta" }], own: true },
       { id: 3, name: "<b>hid</b>\u202e", type: "tracing", tag: "fedcba9876543210", loaded_ms: null, uid: null, runs: null, run_ns: null, memory_bytes: null, instructions: null, maps: [], attached: ["tracing hid_bpf"], holders: [], own: false },
+    ],
+  };
+}
+
+/** What they have cost: Vesta's own calmly, one that is gone for a while. */
+function programHistory(params, { started }) {
+  const [from, until, step] = [Number(params.get("from")) * 1000, Number(params.get("until")) * 1000, Number(params.get("step_ms"))];
+  const steps = (ns) => Array.from({ length: Math.ceil((until - from) / step) }, (_, i) => {
+    const seconds = Math.max(0, Math.min(Date.now(), from + (i + 1) * step) - Math.max(started, from + i * step)) / 1000;
+    return Math.round(ns(i) * seconds);
+  });
+  const entry = (name, tag, ns) => ({ host: "web-01", tag, name, run_ns: steps(ns) });
+  return {
+    from_ms: from, until_ms: until, step_ms: step, other: 0, skipped: [],
+    programs: [
+      entry("sample_cpu", "0123456789abcdef", (i) => 99 * 1900 * (1 + (i % 7) / 10)), entry("<i>probe</i>", "00c0ffee00c0ffee", (i) => (i > 3 && i < 12 ? 4e6 : 0)),
     ],
   };
 }

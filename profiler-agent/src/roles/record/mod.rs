@@ -70,8 +70,9 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     // As long as its samples can know their exact times: code that gets its names late gets them within a window.
     let window = Duration::from_secs(60);
     let labels = config::label_options(&args.labels, false, Vec::new());
+    let (audit, fetcher) = (false, None);
     let options =
-        PipelineOptions { window, log: None, table_bytes, table_cache, origin, labels, fetcher: None };
+        PipelineOptions { window, log: None, table_bytes, table_cache, origin, labels, audit, fetcher };
     let start_ms = unix_ms();
     let pipeline = Pipeline::start(program, options, Box::new(merged.clone()))?;
     let mut command = start_command(&args.command, watched)?;

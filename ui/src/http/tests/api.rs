@@ -311,3 +311,19 @@ fn labels_and_values_are_found_by_how_they_start() {
     let values = server.get_range("/api/v1/labels/process/values?prefix=re").json();
     assert_eq!(values["values"], json!([{"value": "redis-server", "samples": 30}]));
 }
+
+#[test]
+fn what_bpf_programs_have_cost_is_told_over_time() {
+    let mut maker = Maker::default();
+    maker.stack(REDIS, &[native("main")], 1);
+    maker.account("bpf_run_ns:0123456789abcdef:sample:cpu", 5_000).account("bpf_run_ns_others", 70);
+    let profile = maker.account("bpf_ns", 9_000).finish();
+    let host = profile.text(profile.accounts[0].host).to_owned();
+    let server = Server::start(&[profile]);
+    let found = server.get_range("/api/v1/programs/history?step_ms=5000").json();
+    let expected = json!([
+        {"host": host, "tag": "0123456789abcdef", "name": "sample:cpu", "run_ns": [5_000, 0]},
+        {"host": host, "tag": "", "name": "", "run_ns": [70, 0]},
+    ]);
+    assert_eq!((&found["programs"], &found["step_ms"], &found["other"]), (&expected, &json!(5000), &json!(0)));
+}

@@ -1,7 +1,7 @@
 /** Requests to the server. */
 
 import type {
-  Annotation, Diff, Flame, FunctionHistory, Headline, HeatMap, LabelValues, LanesAnswer, Pin, ProgramsAnswer, SourceAnswer, Status, Timeline, Truth,
+  Annotation, Diff, Flame, FunctionHistory, Headline, HeatMap, LabelValues, LanesAnswer, Pin, ProgramHistory, ProgramsAnswer, SourceAnswer, Status, Timeline, Truth,
 } from "./types";
 
 import type { Rectangle } from "../state/url";
@@ -89,6 +89,9 @@ function refused(status: number, text: string): ApiError {
 export const fetchStatus = (signal?: AbortSignal) => get<Status>("status", {}, signal);
 
 export const fetchPrograms = (signal?: AbortSignal) => get<ProgramsAnswer>("programs", {}, signal);
+
+export const fetchProgramHistory = (from: number, until: number, step: number, signal?: AbortSignal) =>
+  get<ProgramHistory>("programs/history", { from: seconds(from), until: seconds(until), step_ms: step }, signal);
 
 export const fetchTimeline = (at: Selection, by: string, step: number, top?: number, signal?: AbortSignal) =>
   get<Timeline>("timeline", { ...selectionParams(at), by, step_ms: step, top }, signal);

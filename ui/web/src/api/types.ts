@@ -295,6 +295,16 @@ export interface ProgramsAnswer {
   programs: BpfProgram[] | null;
 }
 
+/** `GET /api/v1/programs/history`: for how long programs of the same code and name ran on a host. */
+export interface ProgramHistory {
+  from_ms: number;
+  until_ms: number;
+  step_ms: number;
+  programs: { host: string; tag: string; name: string; run_ns: number[] }[];
+  other: number;
+  skipped: Skipped[];
+}
+
 /** The labels a view can be grouped by, if the server does not name others. */
 export const GROUPINGS = [
   "process", "thread", "pid", "tid", "exe", "cgroup", "host", "event", "status",
