@@ -289,6 +289,25 @@ export function flameTests({ base, page, picture, fixture }) {
       await picture("by-type");
     }],
 
+    ["compact rows show more of the graph, and frames are still found where they are", async () => {
+      await open();
+      const height = () => page.locator(".flame").evaluate((host) => Number.parseFloat(getComputedStyle(host).getPropertyValue("--content")));
+      const rows = ((await height()) - 16) / 20;
+      assert.ok(rows >= 3 && Number.isInteger(rows), `${rows} rows`);
+      const hovered = async (y) => {
+        const box = await see.graph.boundingBox();
+        await page.mouse.move(box.x + 20, box.y + y);
+        return see.graph.getAttribute("data-hover");
+      };
+      const third = await eventually("the third row", () => hovered(8 + 2 * 20 + 10));
+      await page.getByRole("button", { name: "Colours and rows" }).click();
+      await page.getByRole("button", { name: "compact rows" }).click();
+      await eventually("the URL says it", () => /[?&]compact(&|$)/.test(page.url()));
+      await eventually("rows are lower", async () => (await height()) === rows * 16 + 16);
+      await eventually("the same frame is where its row is now", async () => (await hovered(8 + 2 * 16 + 8)) === third);
+      await picture("compact");
+    }],
+
     ["what is on screen is saved in every format, with its transforms", async () => {
       await open(`&x=focus:${encodeURIComponent(name)}`);
       await totalIs(samples);

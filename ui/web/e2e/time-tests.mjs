@@ -231,6 +231,42 @@ export function timeTests({ base, page, picture, guard, fixture }) {
       await eventually("all samples are back", async () => (await see.samples()) === whole);
     }],
 
+    ["a right click on the heat map has a second's flame graph, and a comparison of it with the range", async () => {
+      await open();
+      await page.keyboard.press("e");
+      const columns = await eventually("the map is drawn", () => number(heat, "columns"));
+      const whole = await see.samples();
+      const column = Math.floor(columns / 2);
+      const second = Math.floor(span.from / 1000) * 1000 + column * 1000;
+      const click = async () => {
+        const box = await heat.boundingBox();
+        const [x, y] = await cell(column, 20);
+        await page.mouse.click(box.x + x, box.y + y, { button: "right" });
+      };
+      await click();
+      await page.getByRole("menuitem", { name: "Flame graph of this second" }).click();
+      const { samples } = await flame(base, { from: second, until: second + 1000 });
+      await eventually(`${samples} samples`, async () => (await see.samples()) === samples);
+      await click();
+      await page.getByRole("menuitem", { name: "Flame graph of the whole range" }).click();
+      await eventually("all samples are back", async () => (await see.samples()) === whole);
+      await click();
+      await page.getByRole("menuitem", { name: "Flame graph of this part of every second" }).click();
+      await eventually("a row of the map", () => rectangle()?.includes("@400-420"));
+      await page.goBack();
+      await click();
+      await page.keyboard.press("Escape");
+      assert.equal(await page.getByRole("menuitem").count(), 0);
+      await click();
+      await page.getByRole("menuitem", { name: "Compare with the whole range" }).click();
+      await eventually("the comparison", () => new URL(page.url()).pathname === "/compare");
+      const { a, b } = Object.fromEntries(new URL(page.url().replaceAll("+", "%2B")).searchParams);
+      const bounds = (side) => spanOf(`${base}/?t=${side.split(";")[0].replaceAll("+", "%2B")}`);
+      assert.deepEqual([bounds(a), bounds(b)], [{ from: span.from, until: span.until }, { from: second, until: second + 1000 }]);
+      await page.goBack();
+      await eventually("back at the graph", async () => (await see.frames()) > 1);
+    }],
+
     ["a rectangle is selected by keys, a second by double click, and Escape takes it back", async () => {
       const whole = await see.samples();
       await heat.focus();

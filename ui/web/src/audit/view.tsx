@@ -65,7 +65,7 @@ export function Audit(props: { explore: Explore }): JSX.Element {
           <thead>
             <tr>
               <th scope="col">Program</th><th scope="col">Type</th><th scope="col" class="wide">Attached</th><th scope="col" class="wide">Held by</th><th scope="col" class="wide">Loaded</th>
-              <th scope="col" class="number wide">Runs a second</th><th scope="col" class="number wide">ns a run</th><th scope="col" class="number">Of a CPU</th><th scope="col" class="strip-column wide" title="The share of one CPU, as it was stored every few seconds">{span() ? `Last ${duration(span()!)}` : "Over time"}</th>
+              <th scope="col" class="number wide">Runs a second</th><th scope="col" class="number wide">ns a run</th><th scope="col" class="number">Of a CPU</th><th scope="col" class="strip-column wide" title="The share of one CPU, as it was stored every few seconds">{span() ? `Last ${duration(Math.max(60_000, Math.round(span()! / 60_000) * 60_000))}` : "Over time"}</th>
               <th scope="col" class="number wide">Maps</th><th scope="col" class="wide">Tag</th>
             </tr>
           </thead>

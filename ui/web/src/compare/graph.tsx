@@ -2,7 +2,7 @@
 
 import { type JSX, Show, createEffect, createMemo, createSignal, on, onCleanup, onMount } from "solid-js";
 import { tokens } from "../color/tokens";
-import { type View, type Viewport, between, contentHeight, emptyRects, hit, viewOf, visibleRects } from "../flame/layout";
+import { type View, type Viewport, between, contentHeight, emptyRects, hit, rowHeight, viewOf, visibleRects } from "../flame/layout";
 import { baseName, frameLabel, kindName } from "../flame/names";
 import { Outlines, outlineOf } from "../flame/outlines";
 import { type FlameTree, childrenOf, frameOf } from "../flame/tree";
@@ -16,7 +16,6 @@ import type { Comparison } from "./state";
 import type { Compared } from "./union";
 import { writeChange, writeValue } from "./view";
 
-const ROW = 20;
 const ZOOM_MS = 180;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -35,9 +34,10 @@ export function DiffGraph(props: { explore: Explore; comparison: Comparison; the
   const rootLabel = () => `${explore.status()?.host ?? "all"}, A and B`;
   const change = createMemo(() => writeChange(comparison.asShares()));
   const value = createMemo(() => writeValue(comparison.asShares()));
+  const row = () => rowHeight(explore.view().compact);
   const port = (): Viewport => {
     const { width, height } = size();
-    return { width, height, padLeft: 16, padRight: 12, padTop: 8, rowHeight: ROW, scroll: scroll(), orientation: explore.view().orientation };
+    return { width, height, padLeft: 16, padRight: 12, padTop: 8, rowHeight: row(), scroll: scroll(), orientation: explore.view().orientation };
   };
   const scrollTo = (to: number) => {
     const most = Math.max(0, contentHeight(tree()?.rows.length ?? 0, port()) - size().height);
@@ -55,7 +55,7 @@ export function DiffGraph(props: { explore: Explore; comparison: Comparison; the
     });
     setFrames(rects.count);
   });
-  createEffect(on([comparison.compared, comparison.matches, view, size, scroll, change, () => explore.view().orientation, props.theme.dark], paint));
+  createEffect(on([comparison.compared, comparison.matches, view, size, scroll, change, row, () => explore.view().orientation, props.theme.dark], paint));
   const outline = (node: number) => {
     const shown = tree();
     return shown && outlineOf(shown, view(), port(), node);
@@ -95,7 +95,7 @@ export function DiffGraph(props: { explore: Explore; comparison: Comparison; the
     const onWheel = (event: WheelEvent) => {
       if (event.ctrlKey) return;
       event.preventDefault();
-      scrollTo(scroll() + event.deltaY * (explore.view().orientation === "icicle" ? 1 : -1) * (event.deltaMode === 1 ? ROW : 1));
+      scrollTo(scroll() + event.deltaY * (explore.view().orientation === "icicle" ? 1 : -1) * (event.deltaMode === 1 ? row() : 1));
     };
     canvas.addEventListener("wheel", onWheel, { passive: false });
     onCleanup(() => canvas.removeEventListener("wheel", onWheel));
@@ -131,7 +131,7 @@ export function DiffGraph(props: { explore: Explore; comparison: Comparison; the
     return `${name(node)}, A ${value()(a)}, B ${value()(b)}, ${compared.real[node] ? change()(a, b) : "within noise"}, depth ${compared.tree.depth[node]}`;
   };
   return (
-    <div class="flame" ref={host} id="graph" style={{ "--content": `${(tree()?.rows.length ?? 0) * ROW + 16}px` }}>
+    <div class="flame" ref={host} id="graph" style={{ "--content": `${(tree()?.rows.length ?? 0) * row() + 16}px` }}>
       <canvas
         ref={canvas} tabindex="0" role="application" aria-label="Differential flame graph" aria-describedby="focused-frame"
         data-frames={frames()} data-nodes={tree()?.count ?? 0} data-hover={name(hovered())} data-focus={name(comparison.selectedNode())} data-zoom={name(comparison.zoomNode())}

@@ -196,11 +196,11 @@ export function DiffSandwich(props: Props): JSX.Element {
           <>
             <p class="caption" aria-hidden="true">callers ↑</p>
             <DiffHalf
-              comparison={comparison} theme={props.theme} compared={found().callers} orientation="flame" rootless={false}
+              explore={explore} comparison={comparison} theme={props.theme} compared={found().callers} orientation="flame" rootless={false}
               label="Callers of the function, the function at the bottom" onPick={pick("callers")}
             />
             <DiffHalf
-              comparison={comparison} theme={props.theme} compared={found().callees} orientation="icicle" rootless
+              explore={explore} comparison={comparison} theme={props.theme} compared={found().callees} orientation="icicle" rootless
               label="What the function calls" onPick={pick("callees")}
             />
             <p class="caption below" aria-hidden="true">callees ↓</p>

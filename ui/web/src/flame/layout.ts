@@ -8,6 +8,9 @@ export interface View {
   x1: number;
 }
 
+/** Height of a row of frames, gap included, in CSS pixels. */
+export const rowHeight = (compact: boolean): number => (compact ? 16 : 20);
+
 /** The surface drawn on, in CSS pixels. */
 export interface Viewport {
   width: number;

@@ -13,7 +13,7 @@ import { FillCache, drawFlame } from "./draw";
 import { Outlines, outlineOf } from "./outlines";
 import { createGestures } from "./gestures";
 import {
-  type View, type Viewport, between, contentHeight, emptyRects, fromParts, hit, panned, scaleOf, toParts, viewOf,
+  type View, type Viewport, between, contentHeight, emptyRects, fromParts, hit, panned, rowHeight, scaleOf, toParts, viewOf,
   visibleRects, zoomedAt,
 } from "./layout";
 import { frameLabel } from "./names";
@@ -22,7 +22,6 @@ import { type FlameTree, childrenOf, frameOf } from "./tree";
 import { FrameCard, NearTree, spoken } from "./words";
 
 const ZOOM_MS = 180;
-const ROW = 20;
 /** A view that was moved by hand goes into the URL when it has rested this long. */
 const REST_MS = 250;
 /** The card comes when the pointer has rested this long, so that it does not flicker over what is only crossed. */
@@ -56,11 +55,12 @@ export function FlameGraph(props: { explore: Explore; history: History; theme: T
   const rootLabel = createMemo(() => rootLabelOf(explore));
   const coloring = createMemo(() => explore.view().coloring);
 
+  const row = () => rowHeight(explore.view().compact);
   const port = (): Viewport => {
     const { width, height } = size();
     const narrow = width < 720;
     return {
-      width, height, padLeft: narrow ? 14 : 16, padRight: narrow ? 14 : 12, padTop: 8, rowHeight: ROW,
+      width, height, padLeft: narrow ? 14 : 16, padRight: narrow ? 14 : 12, padTop: 8, rowHeight: row(),
       scroll: scroll(), orientation: explore.view().orientation,
     };
   };
@@ -71,9 +71,9 @@ export function FlameGraph(props: { explore: Explore; history: History; theme: T
   /** Scrolls a node's row into sight. */
   const reveal = (node: number) => {
     const depth = tree()?.depth[node] ?? 0;
-    const top = depth * ROW;
+    const top = depth * row();
     if (top < scroll()) scrollTo(top);
-    else if (top + ROW * 2 > scroll() + size().height) scrollTo(top + ROW * 2 - size().height);
+    else if (top + row() * 2 > scroll() + size().height) scrollTo(top + row() * 2 - size().height);
   };
 
   const paint = createPainter(() => {
@@ -94,7 +94,7 @@ export function FlameGraph(props: { explore: Explore; history: History; theme: T
   });
   const orientation = createMemo(() => explore.view().orientation);
   createEffect(
-    on([tree, view, size, scroll, fonts, colors, rootLabel, explore.marked, explore.zoomNode, orientation, coloring, contrast], paint),
+    on([tree, view, size, scroll, fonts, colors, rootLabel, explore.marked, explore.zoomNode, orientation, coloring, contrast, row], paint),
   );
   // The pointer moves often, and needs no new picture of all frames.
   const outline = (node: number) => {
@@ -178,7 +178,7 @@ export function FlameGraph(props: { explore: Explore; history: History; theme: T
     else if (event.key === "PageDown" || event.key === "PageUp") scrollTo(scroll() + size().height * (event.key === "PageDown" ? 0.8 : -0.8));
     else if (event.key === "ContextMenu" || (event.key === "F10" && event.shiftKey)) {
       const box = canvas.getBoundingClientRect();
-      openMenu(node, box.left + 40, box.top + ((shown.depth[node] as number) + 2) * ROW - scroll());
+      openMenu(node, box.left + 40, box.top + ((shown.depth[node] as number) + 2) * row() - scroll());
     } else return;
     event.preventDefault();
   };
@@ -189,7 +189,7 @@ export function FlameGraph(props: { explore: Explore; history: History; theme: T
   };
   const card = createRested(() => (hovered() >= 0 && hovered() < (tree()?.count ?? 0) ? pointer() : undefined), CARD_MS);
   return (
-    <div class="flame" ref={host} id="graph" style={{ "--content": `${(tree()?.rows.length ?? 0) * ROW + 16}px` }}>
+    <div class="flame" ref={host} id="graph" style={{ "--content": `${(tree()?.rows.length ?? 0) * row() + 16}px` }}>
       <canvas
         ref={canvas} tabindex="0" role="application" aria-label="Flame graph" aria-describedby="focused-frame"
         data-frames={frames()} data-nodes={tree()?.count ?? 0} data-hover={nameOf(hovered())}

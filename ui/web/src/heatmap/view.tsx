@@ -7,11 +7,13 @@ import { tokens } from "../color/tokens";
 import { childrenOf, frameOf } from "../flame/tree";
 import { cores, count, share, thousands } from "../format/number";
 import { clock } from "../format/time";
+import { formatSide, settled } from "../compare/sides";
 import { createPainter, createSize, prepared } from "../shell/canvas";
+import { ContextMenu, type Item } from "../shell/contextmenu";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
 import { MOST_RECTANGLES, disjoint, hullOf } from "../state/rectangles";
-import type { Rectangle } from "../state/url";
+import type { Rectangle, Span } from "../state/url";
 import { type Cell, columnsOf, cornersOf, fullCount, rectangleOf, rowsOf, samplesIn, timeOf, whyNot } from "./cells";
 import { type Corners, type Grid, cellAt, drawHeatMap, imageOf, rampImage } from "./draw";
 
@@ -112,6 +114,32 @@ export function HeatMapRow(props: { explore: Explore; theme: ThemeState }): JSX.
   };
   const clear = () => chosen().length > 0 && explore.update({ heatMap: true, zoom: 0 });
 
+  /** The menu of a cell, while it is open. */
+  const [menu, setMenu] = createSignal<{ cell: Cell; x: number; y: number }>();
+  const openMenu = (cell: Cell | undefined, x: number, y: number) => cell && setMenu({ cell, x, y });
+  /** The second that a cell is of, or what is selected where it lies in that. */
+  const meant = (shown: HeatMap, { column }: Cell): Span => {
+    const second = rectangleOf(shown, { column, row: 0 }, { column, row: rowsOf(shown) - 1 });
+    return chosen().some(({ from, until }) => second.from >= from && second.from < until) ? hullOf(chosen()) : second;
+  };
+  const actions = (shown: HeatMap, cell: Cell): Item[] => {
+    const { column, row } = cell;
+    const last = columnsOf(shown) - 1;
+    const compare = () => {
+      const { query } = explore.view();
+      const side = ({ from, until }: Span) => formatSide({ kind: "range", from, until, query });
+      explore.pause();
+      explore.update({ page: "compare", a: side(settled(span())), b: side(meant(shown, cell)), zoom: 0, selected: 0, search: "" });
+    };
+    return [
+      { name: "Flame graph of this second", run: () => choose({ column, row: 0 }, { column, row: rowsOf(shown) - 1 }) },
+      { name: "Flame graph of this part of every second", run: () => choose({ column: 0, row }, { column: last, row }) },
+      ...(chosen().length > 0 ? [{ name: "Flame graph of the whole range", key: "ESC", run: clear }] : []),
+      null,
+      { name: "Compare with the whole range", run: compare },
+    ];
+  };
+
   const onKey = (event: KeyboardEvent) => {
     const shown = map();
     if (!shown || reason()) return;
@@ -130,6 +158,9 @@ export function HeatMapRow(props: { explore: Explore; theme: ThemeState }): JSX.
       const [a, b] = draft() ?? [cursor()!, cursor()!];
       setDraft(undefined);
       choose(a, b, event.shiftKey);
+    } else if (event.key === "ContextMenu" || (event.key === "F10" && event.shiftKey)) {
+      const box = canvas.getBoundingClientRect();
+      openMenu(cursor() ?? { column: 0, row: 0 }, box.left + grid().left + 20, box.top + 20);
     } else if (event.key === "Escape" && (draft() || chosen().length > 0)) {
       if (draft()) setDraft(undefined);
       else clear();
@@ -175,6 +206,12 @@ export function HeatMapRow(props: { explore: Explore; theme: ThemeState }): JSX.
             press = undefined;
             setDraft(undefined);
           }}
+          onContextMenu={(event) => {
+            event.preventDefault();
+            press = undefined;
+            setDraft(undefined);
+            openMenu(at(event), event.clientX, event.clientY);
+          }}
           onDblClick={(event) => {
             const cell = at(event);
             const shown = map();
@@ -182,6 +219,11 @@ export function HeatMapRow(props: { explore: Explore; theme: ThemeState }): JSX.
           }}
         />
       </div>
+      <Show when={map() && menu()} keyed>
+        {(open) => (
+          <ContextMenu x={open.x} y={open.y} title={clock(timeOf(map()!, open.cell))} items={actions(map()!, open.cell)} close={() => setMenu(undefined)} />
+        )}
+      </Show>
       <Reading
         explore={explore} theme={props.theme} map={reason() ? undefined : map()} draft={draft()} cursor={cursor()} chosen={chosen()}
         apply={() => draft() && choose(draft()![0], draft()![1])} clear={clear} why={reason() ?? ""}

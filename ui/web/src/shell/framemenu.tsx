@@ -1,13 +1,11 @@
 /** All that can be done with a frame: opened by a right click, a long press, or a key. */
 
-import { For, type JSX, Show, createEffect, onCleanup } from "solid-js";
+import { type JSX, Show } from "solid-js";
 import { frameLabel } from "../flame/names";
 import { frameOf } from "../flame/tree";
 import { cores, share } from "../format/number";
 import type { Explore } from "../state/explore";
-
-/** A line of the menu; null for a rule between lines. */
-type Item = { name: string; key?: string; run: () => void } | null;
+import { ContextMenu, type Item } from "./contextmenu";
 
 /** What can be done with a node of the tree in view. */
 export function frameActions(explore: Explore, node: number): Item[] {
@@ -55,77 +53,17 @@ export function FrameMenu(props: { explore: Explore }): JSX.Element {
   const { explore } = props;
   return (
     <Show when={explore.menu()} keyed>
-      {(at) => <OpenMenu explore={explore} node={at.node} x={at.x} y={at.y} />}
+      {(at) => (
+        <ContextMenu x={at.x} y={at.y} title={titleOf(explore, at.node)} items={frameActions(explore, at.node)} close={() => explore.setMenu(undefined)} />
+      )}
     </Show>
   );
 }
 
-function OpenMenu(props: { explore: Explore; node: number; x: number; y: number }): JSX.Element {
-  const { explore, node } = props;
-  let panel!: HTMLDivElement;
-  const before = document.activeElement;
-  const items = frameActions(explore, node);
+function titleOf(explore: Explore, node: number): string {
   const tree = explore.graph()?.tree;
-  const title = () => {
-    if (!tree || node >= tree.count) return "";
-    const total = tree.total[node] as number;
-    const all = tree.total[0] as number;
-    return `${frameLabel(frameOf(tree, node), "All")}, ${share(total / (all || 1))} of ${cores(explore.coresOf(all))} cores`;
-  };
-  const close = () => {
-    explore.setMenu(undefined);
-    if (before instanceof HTMLElement) before.focus();
-  };
-  const buttons = () => [...panel.querySelectorAll<HTMLElement>("button")];
-  createEffect(() => {
-    const { width, height } = panel.getBoundingClientRect();
-    panel.style.left = `${Math.max(8, Math.min(props.x, innerWidth - width - 8))}px`;
-    panel.style.top = `${Math.max(8, Math.min(props.y, innerHeight - height - 8))}px`;
-    buttons()[0]?.focus();
-    const outside = (event: Event) => {
-      if (!panel.contains(event.target as Node)) explore.setMenu(undefined);
-    };
-    document.addEventListener("pointerdown", outside);
-    onCleanup(() => document.removeEventListener("pointerdown", outside));
-  });
-  const onKey = (event: KeyboardEvent) => {
-    const all = buttons();
-    const at = all.indexOf(document.activeElement as HTMLElement);
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1 + all.length, Home: 0, End: all.length - 1 }[event.key];
-    if (to !== undefined) all[to % all.length]?.focus();
-    else if (event.key === "Escape" || event.key === "Tab") close();
-    else {
-      // The keys of its lines work while it is open, too.
-      const pressed = `${event.shiftKey ? "Shift " : ""}${event.key.toUpperCase()}`;
-      const item = items.find((line) => line?.key === pressed);
-      if (!item) return;
-      close();
-      item.run();
-    }
-    event.preventDefault();
-    event.stopPropagation();
-  };
-  return (
-    <div ref={panel} class="panel framemenu" role="menu" aria-label={title()} onKeyDown={onKey} onContextMenu={(event) => event.preventDefault()}>
-      <p class="caption" aria-hidden="true">{title()}</p>
-      <For each={items}>
-        {(item) => (
-          <Show when={item} fallback={<hr />}>
-            {(line) => (
-              <button
-                type="button" class="item" role="menuitem"
-                onClick={() => {
-                  close();
-                  line().run();
-                }}
-              >
-                {line().name}
-                <Show when={line().key}>{(key) => <kbd>{key()}</kbd>}</Show>
-              </button>
-            )}
-          </Show>
-        )}
-      </For>
-    </div>
-  );
+  if (!tree || node >= tree.count) return "";
+  const total = tree.total[node] as number;
+  const all = tree.total[0] as number;
+  return `${frameLabel(frameOf(tree, node), "All")}, ${share(total / (all || 1))} of ${cores(explore.coresOf(all))} cores`;
 }

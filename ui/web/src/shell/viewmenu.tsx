@@ -9,7 +9,7 @@ import { Menu } from "./menu";
 export function ViewMenu(props: { explore: Explore }): JSX.Element {
   const { explore } = props;
   return (
-    <Menu label="Colours" class="button ghost" align="right" trigger={<Icon name="palette" />}>
+    <Menu label="Colours and rows" class="button ghost" align="right" trigger={<Icon name="palette" />}>
       {(close) => (
         <>
           <p class="caption">colour by</p>
@@ -26,6 +26,16 @@ export function ViewMenu(props: { explore: Explore }): JSX.Element {
               </button>
             )}
           </For>
+          <hr />
+          <button
+            type="button" class="item" aria-pressed={explore.view().compact}
+            onClick={() => {
+              explore.update({ compact: !explore.view().compact }, true);
+              close();
+            }}
+          >
+            compact rows
+          </button>
         </>
       )}
     </Menu>

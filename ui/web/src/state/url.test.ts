@@ -22,7 +22,7 @@ test("every choice survives the way into the URL and back", () => {
     search: "/^sre_(a|b)+$/",
     orientation: "flame",
     truth: true,
-    transforms: [{ operation: "hide", target: "a;b" }, { operation: "invert", target: "" }], coloring: "type", topRows: "binary", lanes: "cpu",
+    transforms: [{ operation: "hide", target: "a;b" }, { operation: "invert", target: "" }], coloring: "type", compact: true, topRows: "binary", lanes: "cpu",
     pan: { x0: 0.25, x1: 0.5 },
     heatMap: [{ from, until: from + 13_000, low: 140, high: 560 }, { from: from + 20_000, until: from + 21_000, low: 0, high: 1000 }],
     baseline: "pin:01HZX3V8K9QWERTYASDFGZXCVB",

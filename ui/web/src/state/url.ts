@@ -60,6 +60,8 @@ export interface ViewState {
   /** What is done to the stack tree, in this order. */
   transforms: readonly Transform[];
   coloring: Coloring;
+  /** Whether rows of frames are low, so that more of them fit. */
+  compact: boolean;
   topRows: TopRows;
   lanes: LanesBy;
   /** Path hash of the zoomed frame; 0 for none. */
@@ -96,6 +98,7 @@ export const DEFAULT_STATE: ViewState = {
   tab: "flame",
   transforms: DEFAULT_TRANSFORMS,
   coloring: "package",
+  compact: false,
   topRows: "function",
   lanes: "thread",
   zoom: 0,
@@ -202,6 +205,7 @@ export function formatState(state: ViewState): string {
   if (state.search) add("s", state.search);
   if (state.orientation !== DEFAULT_STATE.orientation) add("o", state.orientation);
   if (state.coloring !== DEFAULT_STATE.coloring) add("color", state.coloring);
+  if (state.compact) parts.push("compact");
   if (state.heatMap) state.heatMap === true ? parts.push("hm") : add("hm", state.heatMap.map(formatRectangle).join(","));
   if (state.baseline !== DEFAULT_STATE.baseline) add("base", state.baseline);
   if (state.a) add("a", state.a);
@@ -237,6 +241,7 @@ export function parseState(query: string, path = "/"): ViewState {
     tab: oneOf("tab", TABS, DEFAULT_STATE.tab),
     transforms: transforms === undefined ? DEFAULT_TRANSFORMS : parseTransforms(transforms),
     coloring: oneOf("color", COLORINGS, DEFAULT_STATE.coloring),
+    compact: values.has("compact"),
     topRows: oneOf("rows", TOP_ROWS, DEFAULT_STATE.topRows),
     lanes: oneOf("lanes", LANES, DEFAULT_STATE.lanes),
     zoom: parseHash(values.get("z")),
