@@ -84,7 +84,12 @@ impl Pipeline {
         let naming = {
             let (source, is_logged) = (source.clone(), options.log.is_some());
             let (origin, fetcher) = (options.origin, options.fetcher);
-            let keeper = Keeper::new(sink, origin.host.clone(), account.clone(), options.audit.then(RunTimes::default));
+            let keeper = Keeper::new(
+                sink,
+                origin.host.clone(),
+                account.clone(),
+                options.audit.then(RunTimes::default),
+            );
             thread::Builder::new().name("vesta-name".into()).spawn(move || {
                 // Made there: it does not move from thread to thread.
                 let namer = Namer::new(origin, source, is_logged, fetcher);

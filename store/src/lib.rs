@@ -46,9 +46,10 @@ pub use pace::Pace;
 pub use pins::Pin;
 pub use policy::{Policy, Tier};
 pub use query::{
-    Answer, BadLanes, Cancel, Comparison, CounterSeries, Counters, FunctionHistory, FunctionName, FunctionTimes, Group, HeatMap, Lane,
-    Lanes, LanesBy, Limits, MAX_RECTANGLES, Offsets, OtherGroups, OtherLanes, Progress, Rate, Reading,
-    Selector, SelectorError, Side, TimeError, TimeRange, Timeline, label_text, parse_time,
+    Answer, BadLanes, Cancel, Comparison, CounterSeries, Counters, FunctionHistory, FunctionName,
+    FunctionTimes, Group, HeatMap, Lane, Lanes, LanesBy, Limits, MAX_RECTANGLES, Offsets, OtherGroups,
+    OtherLanes, Progress, Rate, Reading, Selector, SelectorError, Side, TimeError, TimeRange, Timeline,
+    label_text, parse_time,
 };
 pub use retention::{Removed, Retention};
 pub use segment::SegmentInfo;

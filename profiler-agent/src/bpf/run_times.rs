@@ -109,7 +109,8 @@ mod tests {
     #[test]
     fn many_programs_are_told_of_together() {
         let names: Vec<String> = (0..40).map(|n| format!("p{n:02}")).collect();
-        let now: Vec<_> = names.iter().zip(0..).map(|(name, id)| (id, &**name, 100 - u64::from(id))).collect();
+        let now: Vec<_> =
+            names.iter().zip(0..).map(|(name, id)| (id, &**name, 100 - u64::from(id))).collect();
         let told = told(&[], &now);
         assert_eq!((told.len(), &told[0].0[..]), (MOST_NAMED + 1, "p00"));
         assert_eq!(told[MOST_NAMED], ("bpf_run_ns_others".to_owned(), (61..=68).sum()));

@@ -79,7 +79,8 @@ impl Store {
                 add(&mut sums, head, prefix, buckets);
                 memory.set(bytes(&sums, buckets))?;
             }
-            let series = sums.into_iter().map(|((host, counter), values)| CounterSeries { host, counter, values });
+            let series =
+                sums.into_iter().map(|((host, counter), values)| CounterSeries { host, counter, values });
             let (from_ms, until_ms) = (range.from_ms, range.until_ms);
             let series = series.collect();
             return Ok(Counters { from_ms, until_ms, step_ms: buckets.step_ms, series, skipped });

@@ -31,7 +31,8 @@ fn counters_are_told_by_host_name_and_bucket() {
     store.append(&counted(NOON + 10_000, "a", &[("runs_x", 6), ("runs_y", 0)])).unwrap();
     store.append(&counted(NOON + 40_000, "a", &[("runs_x", 100)])).unwrap();
     store.publish_head(Some(counted(NOON + 20_000, "b", &[("runs_x", 8)]).into()));
-    let row = |host: &str, counter: &str, values: &[u64]| (host.to_owned(), counter.to_owned(), values.to_vec());
+    let row =
+        |host: &str, counter: &str, values: &[u64]| (host.to_owned(), counter.to_owned(), values.to_vec());
     let expected =
         [row("a", "runs_x", &[5, 6, 0]), row("a", "runs_y", &[7, 0, 0]), row("b", "runs_x", &[0, 0, 8])];
     assert_eq!(series(&store, "runs_", 10_000), expected);

@@ -325,5 +325,8 @@ fn what_bpf_programs_have_cost_is_told_over_time() {
         {"host": host, "tag": "0123456789abcdef", "name": "sample:cpu", "run_ns": [5_000, 0]},
         {"host": host, "tag": "", "name": "", "run_ns": [70, 0]},
     ]);
-    assert_eq!((&found["programs"], &found["step_ms"], &found["other"]), (&expected, &json!(5000), &json!(0)));
+    assert_eq!(
+        (&found["programs"], &found["step_ms"], &found["other"]),
+        (&expected, &json!(5000), &json!(0))
+    );
 }

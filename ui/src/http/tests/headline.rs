@@ -41,7 +41,22 @@ fn a_part_of_every_second_leaves_out_samples_without_exact_times() {
     }
     let folded = server.get_range("/api/v1/query?format=folded&offset_from_ms=100");
     assert_eq!((folded.status, folded.text()), (200, ""));
-    for wrong in ["offset_from_ms=1000", "offset_until_ms=0", "offset_until_ms=1001", "offset_from_ms=x"] {
+    let rectangle = format!("part={START_MS},{},100,900", START_MS + 5000);
+    let parts = server.get_range(&format!("/api/v1/flame?{rectangle}&{rectangle}"));
+    assert_eq!((parts.status, &parts.json()["samples"]), (200, &json!(0)));
+    let many = vec![&*rectangle; 33].join("&");
+    let both = format!("{rectangle}&offset_from_ms=5");
+    let wrong = ["offset_from_ms=1000", "offset_until_ms=0", "offset_until_ms=1001", "offset_from_ms=x"];
+    let wrong_parts = [
+        "part=",
+        "part=1,2,3",
+        "part=1,2,3,4,5",
+        "part=2,1,0,5",
+        "part=1,2,5,5",
+        "part=1,2,0,1001",
+        "part=a,b,c,d",
+    ];
+    for wrong in wrong.into_iter().chain(wrong_parts).chain([&*many, &*both]) {
         assert_eq!(server.get_range(&format!("/api/v1/flame?{wrong}")).status, 400, "{wrong}");
     }
 }
