@@ -4,8 +4,9 @@ import { For, type JSX, Show, createEffect, createMemo, createSignal, on, onClea
 import { ApiError, Latest, fetchFlameBytes, fetchTimeline } from "../api/client";
 import { readAnswer } from "../flame/columns";
 import { baseName } from "../flame/names";
-import { count, share, thousands } from "../format/number";
+import { count, share } from "../format/number";
 import { clock, day, duration, hourMinute } from "../format/time";
+import { TableEnd, createLimit } from "../shell/more";
 import type { Explore } from "../state/explore";
 import { withEquality } from "../state/selector";
 import { type InventoryRow, inventoryOf } from "./rows";
@@ -24,7 +25,7 @@ export function Inventory(props: { explore: Explore }): JSX.Element {
   const [rows, setRows] = createSignal<InventoryRow[]>();
   const [refused, setRefused] = createSignal("");
   const [filter, setFilter] = createSignal("");
-  const [limit, setLimit] = createSignal(PAGE);
+  const limited = createLimit(PAGE);
   const [turn, setTurn] = createSignal(0);
   const requests = new Latest();
   const span = () => {
@@ -93,7 +94,7 @@ export function Inventory(props: { explore: Explore }): JSX.Element {
             </tr>
           </thead>
           <tbody>
-            <For each={found().slice(0, limit())}>
+            <For each={found().slice(0, limited.limit())}>
               {(row) => (
                 <tr data-path={row.path} data-program={row.program}>
                   <th scope="row" title={row.path}><button type="button" class="link" onClick={() => show(row)}>{baseName(row.path)}</button> <span class="quiet wide">{row.path}</span></th>
@@ -110,10 +111,7 @@ export function Inventory(props: { explore: Explore }): JSX.Element {
             </For>
           </tbody>
         </table>
-        <Show when={found().length > limit()}>
-          <button type="button" class="link more" onClick={() => setLimit(limit() + PAGE)}>Show {Math.min(PAGE, found().length - limit())} more of {thousands(found().length)}</button>
-        </Show>
-        <Show when={rows() && found().length === 0}><p class="note">Nothing matches.</p></Show>
+        <TableEnd rows={found().length} limited={limited} known={rows() !== undefined} />
       </div>
     </main>
   );

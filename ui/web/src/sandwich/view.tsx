@@ -1,6 +1,6 @@
 /** The sandwich: callers of the selected function above it, what it calls below, across all processes. */
 
-import { For, type JSX, Show, createMemo } from "solid-js";
+import { For, type JSX, createMemo } from "solid-js";
 import { Half } from "../flame/half";
 import { frameLabel } from "../flame/names";
 import { matching, targetOf } from "../flame/transform";
@@ -8,6 +8,7 @@ import { type FlameTree, childrenOf, frameOf, widestOf } from "../flame/tree";
 import { spokenShare } from "../format/number";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
+import { SandwichFrame } from "./frame";
 import { halvesOf } from "./halves";
 
 export function Sandwich(props: { explore: Explore; theme: ThemeState }): JSX.Element {
@@ -38,26 +39,16 @@ export function Sandwich(props: { explore: Explore; theme: ThemeState }): JSX.El
     explore.setMenu({ node: to, x, y });
   };
   return (
-    <div class="sandwich" id="graph">
-      <Show when={halves()} fallback={<p class="note">Select a function, in the graph or in a table: this is where its callers and what it calls will stand.</p>}>
-        {(found) => (
-          <>
-            <p class="caption" aria-hidden="true">callers ↑</p>
-            <Half
-              explore={explore} theme={props.theme} tree={found().callers} orientation="flame" rootless={false}
-              label="Callers of the function, the function at the bottom" onPick={pick(found().callers)} onMenu={menu(found().callers)}
-            />
-            <Half
-              explore={explore} theme={props.theme} tree={found().callees} orientation="icicle" rootless
-              label="What the function calls" onPick={pick(found().callees)} onMenu={menu(found().callees)}
-            />
-            <p class="caption below" aria-hidden="true">callees ↓</p>
-            <Neighbours title="Callers" tree={found().callers} onPick={pick(found().callers)} />
-            <Neighbours title="Calls" tree={found().callees} onPick={pick(found().callees)} />
-          </>
-        )}
-      </Show>
-    </div>
+    <SandwichFrame
+      halves={halves()}
+      half={(tree, place) => <Half {...place} explore={explore} theme={props.theme} tree={tree()} onPick={pick(tree())} onMenu={menu(tree())} />}
+      beside={(all) => (
+        <>
+          <Neighbours title="Callers" tree={all().callers} onPick={pick(all().callers)} />
+          <Neighbours title="Calls" tree={all().callees} onPick={pick(all().callees)} />
+        </>
+      )}
+    />
   );
 }
 

@@ -2,7 +2,8 @@
 
 import { For, type JSX, Show, createMemo, createSignal } from "solid-js";
 import { baseName, kindName } from "../flame/names";
-import { cores, share, thousands } from "../format/number";
+import { cores, share } from "../format/number";
+import { TableEnd, createLimit } from "../shell/more";
 import { FrameSwatch } from "../shell/swatch";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
@@ -22,7 +23,7 @@ const PAGE = 200;
 export function TopTable(props: { explore: Explore; theme: ThemeState }): JSX.Element {
   const { explore } = props;
   const [sort, setSort] = createSignal<{ key: SortKey; down: boolean }>({ key: "self", down: true });
-  const [limit, setLimit] = createSignal(PAGE);
+  const limited = createLimit(PAGE);
   const by = () => explore.view().topRows;
   const columns = () => (by() === "function" ? COLUMNS : COLUMNS.slice(0, 3));
   const rows = createMemo(() => {
@@ -62,7 +63,7 @@ export function TopTable(props: { explore: Explore; theme: ThemeState }): JSX.El
           </tr>
         </thead>
         <tbody>
-          <For each={rows().slice(0, limit())}>
+          <For each={rows().slice(0, limited.limit())}>
             {(row) => (
               <tr
                 data-function={row.name} aria-selected={explore.selectedNode() === row.node && row.node > 0}
@@ -87,12 +88,7 @@ export function TopTable(props: { explore: Explore; theme: ThemeState }): JSX.El
           </For>
         </tbody>
       </table>
-      <Show when={rows().length > limit()}>
-        <button type="button" class="link more" onClick={() => setLimit(limit() + PAGE)}>
-          Show {Math.min(PAGE, rows().length - limit())} more of {thousands(rows().length)}
-        </button>
-      </Show>
-      <Show when={rows().length === 0 && explore.graph()}><p class="note">Nothing matches.</p></Show>
+      <TableEnd rows={rows().length} limited={limited} known={explore.graph() !== undefined} />
     </div>
   );
 }
