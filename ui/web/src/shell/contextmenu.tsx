@@ -18,6 +18,8 @@ interface ContextMenuProps {
 export function ContextMenu(props: ContextMenuProps): JSX.Element {
   let panel!: HTMLDivElement;
   const before = document.activeElement;
+  // Once: lines that are made anew would lose the focus.
+  const items = props.items;
   const close = () => {
     props.close();
     if (before instanceof HTMLElement) before.focus();
@@ -43,7 +45,7 @@ export function ContextMenu(props: ContextMenuProps): JSX.Element {
     else {
       // The keys of its lines work while it is open, too.
       const pressed = `${event.shiftKey ? "Shift " : ""}${event.key.toUpperCase()}`;
-      const item = props.items.find((line) => line?.key === pressed);
+      const item = items.find((line) => line?.key === pressed);
       if (!item) return;
       close();
       item.run();
@@ -54,7 +56,7 @@ export function ContextMenu(props: ContextMenuProps): JSX.Element {
   return (
     <div ref={panel} class="panel framemenu" role="menu" aria-label={props.title} onKeyDown={onKey} onContextMenu={(event) => event.preventDefault()}>
       <p class="caption" aria-hidden="true">{props.title}</p>
-      <For each={props.items}>
+      <For each={items}>
         {(item) => (
           <Show when={item} fallback={<hr />}>
             {(line) => (
