@@ -80,9 +80,10 @@ fn places_of(
     let beyond = wanted.longest() + SUFFIX.len();
     let mut places = Vec::new();
     names.pieces(image, (piece, beyond), TABLE_AT_MOST, "symbol names", |offset, bytes| {
-        for at in 0..piece.min(bytes.len()) {
-            let found = wanted.at(&bytes[at..]);
-            places.extend(found.map(|name| ((offset + at as u64) as u32, name)));
+        for end in memchr::memchr2_iter(0, b'@', bytes) {
+            for (at, name) in wanted.ending(bytes, end).filter(|(at, _)| *at < piece) {
+                places.push(((offset + at as u64) as u32, name));
+            }
         }
         if places.len() > PLACES_AT_MOST {
             return Err(ElfError::Strange { path: image.path.to_owned(), what: "symbol names" });
@@ -93,37 +94,44 @@ fn places_of(
     Ok(places)
 }
 
-/// Names to look for at every byte of a table: the first two bytes tell nearly always that none is there.
+/// Names to look for at the end of each text of a table, of which there are some dozens of times fewer than bytes: the last
+/// two bytes tell nearly always that none is there.
 struct Wanted<'a> {
     names: &'a [&'static str],
-    starts: Box<[bool; 1 << 16]>,
+    ends: Box<[bool; 1 << 16]>,
 }
 
 impl<'a> Wanted<'a> {
     fn new(names: &'a [&'static str]) -> Self {
-        let mut starts = Box::new([false; 1 << 16]);
+        let mut ends = Box::new([false; 1 << 16]);
         for name in names {
-            starts[start(name.as_bytes()).unwrap_or_default()] = true;
+            ends[end(name.as_bytes()).unwrap_or_default()] = true;
         }
-        Self { names, starts }
+        Self { names, ends }
     }
 
     fn longest(&self) -> usize {
         self.names.iter().map(|name| name.len()).max().unwrap_or(0)
     }
 
-    /// The name that `bytes` begin with.
-    fn at(&self, bytes: &[u8]) -> Option<&'static str> {
-        if !start(bytes).is_some_and(|start| self.starts[start]) {
-            return None;
-        }
-        self.names.iter().find(|name| is_named(bytes, name)).copied()
+    /// The names that end where a text or what is before its version does, with where they begin; with what Go puts behind
+    /// names of assembly, or without.
+    fn ending<'b>(&'b self, bytes: &'b [u8], at: usize) -> impl Iterator<Item = (usize, &'static str)> + 'b {
+        let text = &bytes[..at];
+        let without_suffix = text.strip_suffix(SUFFIX).filter(|_| bytes[at] == 0);
+        [Some(text), without_suffix].into_iter().flatten().flat_map(|text| {
+            let may_be = end(text).is_some_and(|end| self.ends[end]);
+            let names = if may_be { self.names } else { &[] };
+            let found = names.iter().filter(|name| text.ends_with(name.as_bytes()));
+            found.map(|name| (text.len() - name.len(), *name))
+        })
     }
 }
 
-/// The first two bytes as a number.
-fn start(bytes: &[u8]) -> Option<usize> {
-    Some(usize::from(*bytes.first()?) << 8 | usize::from(*bytes.get(1)?))
+/// The last two bytes as a number.
+fn end(bytes: &[u8]) -> Option<usize> {
+    let [.., a, b] = bytes else { return None };
+    Some(usize::from(*a) << 8 | usize::from(*b))
 }
 
 /// Gives each function's symbol of a table to `take`.
@@ -145,15 +153,8 @@ fn is_function(symbol: &Sym64<LittleEndian>) -> bool {
         && symbol.st_value.get(ENDIAN) != 0
 }
 
-/// What Go puts behind the names of assembly, and of texts the end.
-const SUFFIX: &str = ".abi0\0";
-
-/// Whether the string table's text at a symbol's name is `wanted`, with or without a version, or with the suffix that
-/// Go gives to assembly.
-fn is_named(text: &[u8], wanted: &str) -> bool {
-    let rest = text.strip_prefix(wanted.as_bytes());
-    rest.is_some_and(|rest| matches!(rest.first(), Some(0 | b'@')) || rest.starts_with(SUFFIX.as_bytes()))
-}
+/// What Go puts behind the names of assembly.
+const SUFFIX: &[u8] = b".abi0";
 
 /// Assembly often gives no size: such a function goes on to the next one. The ends of these, by their starts.
 fn starts_after<'a>(
@@ -196,6 +197,22 @@ mod tests {
         for piece in [1, 7, 64, 1000] {
             assert_eq!(places_of(&image, names, &wanted, piece).unwrap(), whole, "pieces of {piece}");
         }
+    }
+
+    #[test]
+    fn names_end_where_texts_versions_and_gos_suffix_do() {
+        let table = b"\0__clone\0_start@@V1\0start.abi0\0start.abi0@V\0_startle\0";
+        let wanted = Wanted::new(&["clone", "_start", "start"]);
+        let ends = memchr::memchr2_iter(0, b'@', table);
+        let found: Vec<_> = ends.flat_map(|end| wanted.ending(table, end)).collect();
+        let at = |text: &str| table.windows(text.len()).position(|window| window == text.as_bytes()).unwrap();
+        let expected = [
+            (at("clone"), "clone"),
+            (at("_start@"), "_start"),
+            (at("start@"), "start"),
+            (at("start.abi0\0"), "start"),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]
