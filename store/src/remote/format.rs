@@ -68,6 +68,10 @@ pub(super) struct State {
     pub(super) live: BTreeMap<Ulid, Live>,
     pub(super) removed: BTreeMap<Ulid, Removed>,
     pub(super) writers: BTreeMap<Ulid, Writer>,
+    /// Segments whose samples are in others now, by their content, and when they were replaced, by the store's clock: one that
+    /// is sent again is recognised when nothing else is left of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) merged: BTreeMap<u64, i64>,
     /// The store's clock at the last commit, Unix milliseconds.
     pub(super) now_ms: i64,
 }

@@ -5,11 +5,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use ulid::Ulid;
 
 use super::format::{Commit, Entry, LAYOUT, Live, Removed, State, Writer};
+use super::log::CHECKPOINT_EVERY;
 use crate::pins::{Pin, is_pinned};
+use crate::segment::Manifest;
 
 /// A writer that has not committed for this long is gone: others may merge and expire what it left. Its own commits
 /// are refused then where they would count anything twice.
 pub(super) const GONE_AFTER_MS: i64 = 2 * 86_400_000;
+
+/// Contents of merged segments are known for this long: some 300 a day of each host, of 14 bytes in a checkpoint. Whoever
+/// sends something again (notes that were lost, a backup that was played back) mostly does it soon.
+const MERGED_KEPT_MS: i64 = 7 * 86_400_000;
+
+/// A number for the content of a segment, the same wherever and whenever it is made (FNV-1a); none where the sums of its
+/// files are not known.
+pub(super) fn content_of(manifest: &Manifest) -> Option<u64> {
+    let (start_ms, end_ms, files) = manifest.content()?;
+    let of_files = files.iter().flat_map(|sum| [sum.bytes, u64::from(sum.crc32)]);
+    let numbers = [start_ms.cast_unsigned(), end_ms.cast_unsigned()].into_iter().chain(of_files);
+    let bytes = numbers.flat_map(u64::to_le_bytes);
+    Some(bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    }))
+}
 
 /// What a writer would like to commit; the rest of a commit hangs on the state that it meets.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +81,9 @@ impl State {
         for (id, is_replaced) in gone.chain(commit.expired.iter().map(|id| (id, false))) {
             if let Some(live) = self.live.remove(id) {
                 let min_ms = live.entry.segment.min_ms;
+                if is_replaced && let Some(content) = content_of(&live.entry.segment) {
+                    self.merged.insert(content, at_ms);
+                }
                 self.removed.insert(*id, Removed { writer: commit.writer, at_ms, min_ms, is_replaced });
             }
         }
@@ -81,15 +102,29 @@ impl State {
             ahead_ms: commit.time_ms.saturating_sub(at_ms),
             pins,
         };
+        if self.sequence.is_multiple_of(CHECKPOINT_EVERY) {
+            let oldest = self.now_ms.saturating_sub(MERGED_KEPT_MS);
+            self.merged.retain(|_, at_ms| *at_ms > oldest);
+        }
     }
 
     /// What of a proposal fits this state. A segment that is there, or was, is not added again; one whose parts are
-    /// in others by now is refused; what has expired or gone otherwise is left out.
+    /// in others by now is refused, as is one whose samples are there under another id or have been merged; what has
+    /// expired or gone otherwise is left out.
     pub(super) fn prepare(&self, proposal: &Proposal) -> Prepared {
         let mut prepared = Prepared { pins: proposal.pins.clone(), ..Prepared::default() };
         let mut replaced = BTreeSet::new();
+        let mut there: BTreeSet<u64> = match proposal.added.is_empty() {
+            true => BTreeSet::new(),
+            false => self.live.values().filter_map(|live| content_of(&live.entry.segment)).collect(),
+        };
         for Added { entry, replaces } in &proposal.added {
             if self.live.contains_key(&entry.id) || self.removed.contains_key(&entry.id) {
+                continue;
+            }
+            let content = content_of(&entry.segment);
+            if content.is_some_and(|content| self.merged.contains_key(&content) || !there.insert(content)) {
+                prepared.refused.push(entry.id);
                 continue;
             }
             match self.parts(entry, replaces, &replaced) {

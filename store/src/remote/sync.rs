@@ -46,7 +46,8 @@ pub struct Synced {
     pub uploaded: usize,
     /// Bytes of those.
     pub bytes: u64,
-    /// Merged segments that were dropped, because others have merged or pinned what is in them.
+    /// Segments that were dropped, because others have merged or pinned what is in them, or because their samples were there
+    /// already.
     pub refused: usize,
     /// Segments that expired.
     pub expired: usize,
@@ -81,7 +82,7 @@ impl Remote {
             inner.refresh()?;
             inner.settle()?;
         }
-        self.forget(store)?;
+        self.forget(store, &mut done)?;
         let waiting = self.pending(&local(store)?, how.flush, now_ms);
         let first = !waiting.is_empty() || self.new_pins(store)?.is_some();
         if first && inner.known().refreshed.is_none() {
@@ -125,7 +126,7 @@ impl Remote {
     fn note_replaced(&self, local: &[Arc<SegmentInfo>]) -> Result<()> {
         let ours = {
             let mut known = self.inner.known();
-            let waiting = local.iter().filter(|segment| known.place(segment.id) == Place::Pending);
+            let waiting = local.iter().filter(|segment| known.place(segment) == Place::Pending);
             let replaced: Vec<_> = waiting.flat_map(|segment| known.replaced_there(segment)).collect();
             let before = known.ours.committed.len();
             known.ours.committed.extend(replaced);
@@ -135,7 +136,7 @@ impl Remote {
     }
 
     /// Removes copies of what is gone from the store, and what need not be remembered any more.
-    fn forget(&self, store: &Store) -> Result<()> {
+    fn forget(&self, store: &Store, done: &mut Synced) -> Result<()> {
         // A merge on its way may replace what would be forgotten: the next time, then.
         let Some(_alone) = store.try_maintenance() else { return Ok(()) };
         let local = local(store)?;
@@ -144,8 +145,8 @@ impl Remote {
             if known.refreshed.is_none() {
                 return Ok(());
             }
-            let gone: Vec<_> =
-                local.iter().filter(|segment| known.place(segment.id) == Place::Gone).cloned().collect();
+            let gone = local.iter().filter(|segment| known.place(segment) == Place::Gone);
+            let gone: Vec<_> = gone.map(|segment| (segment.clone(), !known.was_there(segment.id))).collect();
             let here: BTreeSet<_> = local.iter().map(|segment| segment.id).collect();
             let replaced: BTreeSet<_> =
                 local.iter().flat_map(|segment| segment.manifest.replaces.iter().copied()).collect();
@@ -159,7 +160,12 @@ impl Remote {
             });
             (gone, (ours.committed.len() < before).then(|| ours.clone()))
         };
-        for segment in gone {
+        for (segment, is_refused) in gone {
+            if is_refused {
+                tracing::warn!(segment = %segment.id, "its samples are in the store already, this copy of them is dropped");
+                done.refused += 1;
+                self.inner.counts.refused.fetch_add(1, Ordering::Relaxed);
+            }
             store.remove_segment(&segment.path).map_err(|error| RemoteError::Local(error.to_string()))?;
         }
         ours.map_or(Ok(()), |ours| self.inner.notes.write(&ours))
@@ -168,7 +174,7 @@ impl Remote {
     /// What is to be uploaded by now, oldest first.
     fn pending(&self, local: &[Arc<SegmentInfo>], flush: bool, now_ms: i64) -> Vec<Arc<SegmentInfo>> {
         let mut known = self.inner.known();
-        let waiting = local.iter().filter(|segment| known.place(segment.id) == Place::Pending);
+        let waiting = local.iter().filter(|segment| known.place(segment) == Place::Pending);
         let waiting: Vec<_> = waiting.cloned().collect();
         known.pending = (waiting.len() as u64, waiting.iter().map(|segment| segment.bytes).sum());
         let is_finished = |segment: &SegmentInfo| {
@@ -270,7 +276,7 @@ impl Remote {
         }
         done.expired = expired.len();
         self.commit(store, Proposal { expired, ..Proposal::default() }, work, now_ms)?;
-        self.forget(store)
+        self.forget(store, done)
     }
 }
 

@@ -136,6 +136,77 @@ fn a_merge_that_comes_back_after_its_parts_were_long_forgotten_is_refused() {
     }
 }
 
+/// Four windows that are merged in the store, so long ago that nothing is left of them; and a copy of the data directory from before.
+fn merged_away(bucket: &Faulty) -> (Host, tempfile::TempDir, Vec<i64>) {
+    let host = Host::new(bucket);
+    for n in 0..4 {
+        host.append("a", NOON + n * 10 * MINUTE);
+    }
+    host.flush(NOON + HOUR);
+    let copy = folder();
+    let mut command = std::process::Command::new("cp");
+    command.arg("-r").arg(host.dir.path().join("data")).arg(copy.path());
+    assert!(command.status().unwrap().success());
+    host.store.compact(NOON + 2 * HOUR).unwrap();
+    host.flush(NOON + 2 * HOUR);
+    for n in 0..3 {
+        bucket.pass(HOUR);
+        host.append("b", NOON + DAY + n * 10_000);
+        host.flush(NOON + DAY + HOUR);
+    }
+    assert!(host.remote.inner.known().state.removed.is_empty());
+    let windows = (0..4).map(|n| NOON + n * 10 * MINUTE).chain((0..3).map(|n| NOON + DAY + n * 10_000));
+    let all = of_windows(windows);
+    assert_eq!(host.times(), all);
+    (host, copy, all)
+}
+
+#[test]
+fn windows_that_are_sent_again_after_they_were_merged_away_do_not_count() {
+    let bucket = Faulty::new();
+    let (host, copy, all) = merged_away(&bucket);
+    // Without its notes it is another writer, to which all it has is new.
+    std::fs::remove_dir_all(copy.path().join("data").join(super::super::FOLDER)).unwrap();
+    let copy = Host::open(copy, &bucket);
+    assert_eq!(copy.flush(NOON + DAY + HOUR).uploaded, 0);
+    host.remote.refresh().unwrap();
+    for store in [&host.store, &copy.store, &reader(&bucket, 1 << 30).1] {
+        assert_eq!(times(store), all);
+    }
+    assert_eq!(copy.remote.stats().pending_segments, 0);
+}
+
+#[test]
+fn a_window_that_is_written_again_after_it_was_merged_away_does_not_count() {
+    let bucket = Faulty::new();
+    let (host, _copy, all) = merged_away(&bucket);
+    // Known again by its content: its id is another one.
+    host.append("a", NOON);
+    assert_eq!(host.times(), all);
+    host.store.compact(NOON + DAY + HOUR).unwrap();
+    assert_eq!(host.times(), all);
+    let host = host.restart(&bucket);
+    assert_eq!(host.flush(NOON + DAY + HOUR).refused, 1);
+    assert_eq!(host.times(), all);
+    assert_eq!(times(&reader(&bucket, 1 << 30).1), all);
+}
+
+#[test]
+fn a_window_that_is_there_under_another_id_counts_once() {
+    let bucket = Faulty::new();
+    let host = Host::new(&bucket);
+    host.append("a", NOON);
+    host.flush(NOON + HOUR);
+    // Another writer with the same window, which has not read the log when it counts.
+    let other = Host::new(&bucket);
+    other.append("a", NOON);
+    assert_eq!(other.flush(NOON + HOUR).uploaded, 0);
+    host.remote.refresh().unwrap();
+    for store in [&host.store, &other.store, &reader(&bucket, 1 << 30).1] {
+        assert_eq!(times(store), of_windows([NOON]));
+    }
+}
+
 #[test]
 fn segments_expire_in_the_store_unless_anyone_has_pinned_them() {
     let bucket = Faulty::new();
