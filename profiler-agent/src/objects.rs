@@ -182,7 +182,7 @@ impl Objects {
             ("vesta_objects_uploaded_total", "Segments that were uploaded and committed.", stats.uploaded),
             (
                 "vesta_objects_merges_refused_total",
-                "Merged segments dropped, as others had merged the same.",
+                "Segments dropped, as others had merged the same, or as their samples were there already.",
                 stats.refused,
             ),
             (

@@ -192,6 +192,24 @@ fn a_window_that_is_written_again_after_it_was_merged_away_does_not_count() {
 }
 
 #[test]
+fn contents_of_merged_segments_are_known_for_a_week() {
+    let bucket = Faulty::new();
+    let (host, _copy, _) = merged_away(&bucket);
+    let known = || host.remote.inner.known().state.merged.len();
+    let commit = |n: i64| {
+        host.append("c", NOON + 2 * DAY + n * 10_000);
+        host.flush(NOON + 3 * DAY);
+    };
+    (0..64).for_each(commit);
+    assert_eq!(known(), 4);
+    bucket.pass(8 * DAY);
+    (64..128).for_each(commit);
+    assert_eq!(known(), 0);
+    // A state without any is as those were that did not know them.
+    assert!(!serde_json::to_string(&host.remote.inner.known().state).unwrap().contains("merged"));
+}
+
+#[test]
 fn a_window_that_is_there_under_another_id_counts_once() {
     let bucket = Faulty::new();
     let host = Host::new(&bucket);
