@@ -304,14 +304,14 @@ impl ProfileBuilder {
     /// The same, with the profile's nodes by those of the builder.
     pub(crate) fn finish_with_places(self, start_ms: i64, end_ms: i64) -> (Profile, Vec<NodeId>) {
         let (stacks, place) = self.stacks.finish();
-        let mut sums: Vec<_> = self
+        let sums: Vec<_> = self
             .rows
             .into_iter()
             .map(|(key, sum)| (RowKey { node: place[key.node.0 as usize], ..key }, sum))
             .collect();
-        sums.sort_unstable_by_key(|(key, _)| *key);
         let (mut rows, mut exact) = (Vec::with_capacity(sums.len()), Vec::new());
-        for (key, sum) in sums {
+        for i in order_of(&sums) {
+            let (key, sum) = sums[i as usize];
             sum.into_rows(key, &self.exact, &mut exact, &mut rows);
         }
         let mut accounts: Vec<_> = self
@@ -334,6 +334,15 @@ impl ProfileBuilder {
         };
         (profile, place)
     }
+}
+
+/// Places of the sums in the order of their keys. What is sorted are the keys' first two parts as one number, which mostly tell.
+fn order_of(sums: &[(RowKey, Sum)]) -> impl Iterator<Item = u32> + use<> {
+    let first = |key: &RowKey| u64::from(key.series.0) << 32 | u64::from(key.node.0);
+    let mut order: Vec<_> = sums.iter().enumerate().map(|(i, (key, _))| (first(key), i as u32)).collect();
+    let key = |i: u32| &sums[i as usize].0;
+    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key(a.1).cmp(key(b.1))));
+    order.into_iter().map(|(_, i)| i)
 }
 
 #[cfg(test)]

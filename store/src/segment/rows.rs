@@ -28,12 +28,14 @@ impl Batch {
 
     /// Puts the rows in order, and returns their places.
     pub(super) fn sort(&mut self, order: &RowOrder, strings: &StringTable) -> Vec<Place> {
+        // Places are sorted, not rows, which are more than twice as long.
         let rows = std::mem::take(&mut self.rows);
-        let mut placed: Vec<_> = rows.into_iter().map(|row| (order.place(&row.key), row)).collect();
-        placed.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| compare_within(strings, &a.1, &b.1)));
-        let places = placed.iter().map(|(place, _)| *place).collect();
-        self.rows = placed.into_iter().map(|(_, row)| row).collect();
-        places
+        let mut placed: Vec<_> =
+            rows.iter().enumerate().map(|(i, row)| (order.place(&row.key), i as u32)).collect();
+        let row = |i: u32| &rows[i as usize];
+        placed.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| compare_within(strings, row(a.1), row(b.1))));
+        self.rows = placed.iter().map(|(_, i)| row(*i).clone()).collect();
+        placed.into_iter().map(|(place, _)| place).collect()
     }
 
     pub(super) fn places(&self, order: &RowOrder) -> Vec<Place> {
