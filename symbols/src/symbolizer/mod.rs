@@ -62,8 +62,8 @@ pub struct Options {
     /// Memory for what is kept of one file, in bytes, by our estimate. One whose debug info would take more is symbolized
     /// by its symbol table.
     pub memory: u64,
-    /// Memory for what is kept of files that take at most half of this. Beside them there is one larger file at most, and all
-    /// together stay within `memory`. The least recently used gives way.
+    /// Memory for what is kept of files that take at most half of this. Beside them there are larger ones, and all
+    /// together stay within `memory`. The least recently used of the same kind gives way.
     pub kept: u64,
     /// Where packages put split-off debug info.
     pub debug_folders: Vec<PathBuf>,
@@ -375,8 +375,8 @@ impl Symbolizer {
         kept.plan.without_debug_info();
     }
 
-    /// Drops what was used least lately. One large file at a time, and small ones beside it: else each of the former would push
-    /// all of the latter out, again and again.
+    /// Drops what was used least lately. Large files give way to large ones, and small ones to small ones: else each of the
+    /// former would push many of the latter out, again and again.
     fn make_room_for(&mut self, plan: &Plan) {
         while let Some(gives_way) = self.gives_way_to(plan.cost) {
             let Some(kept) = self.files.remove(&gives_way) else { return };
@@ -392,13 +392,10 @@ impl Symbolizer {
         let all = || self.files.iter().map(|(identity, kept)| (kept, *identity));
         let large: u64 = all().map(|(kept, _)| kept.plan.cost).filter(|cost| is_large(*cost)).sum();
         let small = self.cost - large;
-        let is_over = self.cost + cost > self.options.memory;
+        let is_over = self.cost + cost > self.options.memory || self.files.len() >= FILES_AT_MOST;
         let large_goes = match is_large(cost) {
-            true if large > 0 => true,
-            true if is_over => false,
-            false if small + cost > of_small || (is_over && small > 0) => false,
-            false if is_over => true,
-            _ if self.files.len() >= FILES_AT_MOST => small == 0,
+            true if is_over => large > 0,
+            false if is_over || small + cost > of_small => small == 0,
             _ => return None,
         };
         let candidates = all().filter(|(kept, _)| is_large(kept.plan.cost) == large_goes);

@@ -291,6 +291,13 @@ fn a_large_file_does_not_push_the_small_ones_out() {
         // Each large one takes the other's place, but the first time.
         assert_eq!(symbolizer.counters().evictions, 2 * round + 1);
     }
+    // Where both have room, both stay.
+    let all = large.iter().chain(&small).map(|path| cost_of(path)).sum();
+    let mut symbolizer = Symbolizer::new(Options { memory: all, kept: 2 * of_small, ..Options::default() });
+    for path in large.iter().chain(&small).chain(&large) {
+        symbolizer.file(path, &[0]);
+    }
+    assert_eq!((symbolizer.counters().evictions, symbolizer.memory()), (0, all));
 }
 
 #[test]
