@@ -16,8 +16,8 @@ fn counted(start_ms: i64, host: &str, counters: &[(&str, u64)]) -> Profile {
 }
 
 fn series(store: &Store, prefix: &str, step_ms: i64) -> Vec<(String, String, Vec<u64>)> {
-    let range = TimeRange::new(NOON, NOON + 30_000).unwrap();
-    let found = store.counters(prefix, range, step_ms).unwrap();
+    let range = TimeRange::new(NOON, NOON + 30_000).expect("a range");
+    let found = store.counters(prefix, range, step_ms).expect("counters are read");
     assert_eq!((found.from_ms, found.until_ms, found.step_ms), (NOON, NOON + 30_000, step_ms));
     assert_eq!(found.skipped, []);
     found.series.into_iter().map(|series| (series.host, series.counter, series.values)).collect()
@@ -47,7 +47,7 @@ fn a_question_of_counters_keeps_to_its_memory() {
     let names: Vec<String> = (0..500).map(|n| format!("runs_{n}")).collect();
     let counters: Vec<_> = names.iter().map(|name| (&**name, 1)).collect();
     store.append(&counted(NOON, "a", &counters)).unwrap();
-    let range = TimeRange::new(NOON, NOON + 30_000).unwrap();
+    let range = TimeRange::new(NOON, NOON + 30_000).expect("a range");
     let small = store.with_limits(Limits { memory_bytes: 100_000, ..Limits::default() });
     assert!(matches!(small.counters("runs_", range, 10), Err(Error::TooLarge { .. })));
     assert_eq!(small.counters("runs_1", range, 30_000).unwrap().series.len(), 111);
