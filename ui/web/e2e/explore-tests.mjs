@@ -96,7 +96,8 @@ export function exploreTests({ base, page, picture, process: wanted }) {
       const seconds = (performance.now() - start) / 1000;
       page.off("request", count);
       page.off("requestfailed", failed);
-      assert.ok(asked.timeline <= seconds + 2, `${asked.timeline} time lines in ${seconds} s`);
+      // One each second, and what asked last may be just over the edge.
+      assert.ok(asked.timeline <= Math.ceil(seconds) + 2, `${asked.timeline} time lines in ${seconds} s`);
       assert.ok(asked.flame <= seconds / 2 + 2, `${asked.flame} graphs in ${seconds} s`);
       assert.deepEqual(cancelled, []);
     }],

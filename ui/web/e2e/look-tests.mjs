@@ -49,7 +49,7 @@ export function lookTests({ base, page, guard, picture }) {
       const [content, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
       assert.ok(content <= width, `${content} px on a screen of ${width}`);
       const small = await page.locator("button:visible, a:visible, input:visible").evaluateAll((found) =>
-        found.filter((element) => element.getBoundingClientRect().height < 24 && !element.closest(".skip"))
+        found.filter((element) => Math.round(element.getBoundingClientRect().height) < 24 && !element.closest(".skip"))
           .map((element) => element.outerHTML.slice(0, 80)));
       assert.deepEqual(small, []);
       await picture("narrow");
