@@ -59,17 +59,19 @@ fn addresses_in<const N: usize>(
 ) -> Result<[Option<u64>; N], KernelSymbolsError> {
     let unreadable = |source| KernelSymbolsError::Unreadable { path: kallsyms.to_owned(), source };
     let mut addresses = [None; N];
-    for line in BufReader::new(File::open(kallsyms).map_err(unreadable)?).lines() {
-        let line = line.map_err(unreadable)?;
-        // Address, type, name; and a module's name for its symbols.
-        let mut fields = line.split_ascii_whitespace();
-        let (Some(address), Some(_), Some(name), None) =
-            (fields.next(), fields.next(), fields.next(), fields.next())
-        else {
-            continue;
-        };
-        let Some(at) = names.iter().position(|wanted| *wanted == name) else { continue };
-        addresses[at] = u64::from_str_radix(address, 16).ok().filter(|address| *address != 0);
+    let mut kallsyms = BufReader::new(File::open(kallsyms).map_err(unreadable)?);
+    // Two hundred thousand lines: one buffer for all, and no further than to the last of the names.
+    let mut line = Vec::new();
+    while addresses.contains(&None) && kallsyms.read_until(b'\n', &mut line).map_err(unreadable)? > 0 {
+        // Address, type, name; and a module's name behind a tab for its symbols.
+        let mut fields = line.trim_ascii_end().splitn(3, |byte| *byte == b' ');
+        if let (Some(address), Some(_), Some(name)) = (fields.next(), fields.next(), fields.next())
+            && let Some(at) = names.iter().position(|wanted| wanted.as_bytes() == name)
+        {
+            let address = str::from_utf8(address).ok().and_then(|hex| u64::from_str_radix(hex, 16).ok());
+            addresses[at] = address.filter(|address| *address != 0);
+        }
+        line.clear();
     }
     Ok(addresses)
 }
