@@ -169,7 +169,8 @@ impl Symbolizer {
     }
 
     /// Names at these ELF virtual addresses of the file at `path_to_open`: for each, the inlined functions innermost
-    /// first, then the function that holds them; none where nothing is known. `/proc/self/fd/N`
+    /// first, then the function that holds them; none where nothing is known. The byte before a function counts as its first one,
+    /// if it is in no other. `/proc/self/fd/N`
     /// and `/proc/PID/map_files/A-B` are good paths. One call with many addresses is cheaper than many calls.
     pub fn file(&mut self, path_to_open: &Path, vaddrs: &[u64]) -> Vec<Vec<Name>> {
         let names = self.try_file(path_to_open, vaddrs).unwrap_or_else(|error| {
@@ -237,6 +238,12 @@ impl Symbolizer {
                 let name = self.by_symbols(whose, (&file, path), vaddrs[index], identity);
                 names[index].extend(name);
             }
+        }
+        // What is asked for is mostly the byte before a return address. V8's deoptimizer returns to functions' first bytes, before
+        // which is nothing but padding.
+        for index in positions(&names, |names| names.is_empty()) {
+            let next = vaddrs[index].saturating_add(1);
+            names[index].extend(self.by_symbols(Whose::Own, (&file, path), next, identity));
         }
         if self.plan(identity).is_some_and(|plan| plan.is_go) {
             go_names::fill(&file, path, vaddrs, &mut names);

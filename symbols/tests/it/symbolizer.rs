@@ -268,6 +268,24 @@ fn what_is_kept_stays_within_the_memory_allowed_and_names_stay_right() {
 }
 
 #[test]
+fn the_byte_before_a_function_is_its_own_where_only_padding_is() {
+    let path = build(Program::Shares, Variant::FramePointers);
+    let starts: Vec<u64> = symbols_of(&path, |_| true).into_iter().map(|range| range.start).collect();
+    let mut symbolizer = symbolizer(PLENTY);
+    let mut at = |before: u64| {
+        let vaddrs: Vec<u64> = starts.iter().map(|start| start - before).collect();
+        symbolizer.file(&path, &vaddrs)
+    };
+    let (padding, last, first) = (at(2), at(1), at(0));
+    let padded: Vec<_> = (0..starts.len()).filter(|i| padding[*i].is_empty()).collect();
+    assert!(padded.len() > 3, "{padding:#?}");
+    for i in padded {
+        let function = |names: &[Name]| names.last().map(|name| name.system_name.clone());
+        assert_eq!(function(&last[i]), function(&first[i]), "{:#x}", starts[i]);
+    }
+}
+
+#[test]
 fn a_large_file_does_not_push_the_small_ones_out() {
     let cost_of = |path: &Path| {
         let mut symbolizer = symbolizer(PLENTY);
