@@ -111,8 +111,7 @@ impl Objects {
             }
             let (mut last, mut pause) = (Instant::now(), EVERY);
             while !stop.requested() {
-                thread::sleep(TICK);
-                if last.elapsed() < pause {
+                if stop.wait(pause.saturating_sub(last.elapsed())) || last.elapsed() < pause {
                     continue;
                 }
                 pause = match self.remote.sync(&store, how, unix_ms()) {

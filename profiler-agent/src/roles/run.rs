@@ -39,8 +39,6 @@ const MAINTENANCE_CPU_PERCENT: u32 = 25;
 const MAINTENANCE_BYTES_PER_SECOND: u64 = 16 << 20;
 /// The lowest of priorities that still gets its turn.
 const NICENESS: i32 = 10;
-/// How often a request to stop is looked for.
-const TICK: Duration = Duration::from_millis(50);
 
 /// Runs until SIGINT or SIGTERM.
 pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
@@ -148,11 +146,7 @@ fn serve_until(server: ServerConfig, stop: StopRequest) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(Failure::error)?;
-    let shutdown = async move {
-        while !stop.requested() {
-            tokio::time::sleep(TICK).await;
-        }
-    };
+    let shutdown = async move { stop.come().await };
     let served = runtime.block_on(serve(server, shutdown)).map_err(Failure::error);
     // A query still running must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -181,8 +175,7 @@ fn maintain(
         }
         let mut last = Instant::now();
         while !stop.requested() {
-            thread::sleep(TICK);
-            if last.elapsed() < MAINTENANCE {
+            if stop.wait(MAINTENANCE.saturating_sub(last.elapsed())) || last.elapsed() < MAINTENANCE {
                 continue;
             }
             last = Instant::now();
