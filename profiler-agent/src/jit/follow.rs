@@ -350,7 +350,7 @@ impl OpenMap {
             self.looked_ms = Some(now_ms);
             return Ok(false);
         }
-        // Written between the last look and this one, and not after the file's own time of it.
+        // Written between the last look and this one, at about the file's own time of it.
         let from = self.looked_ms.map_or(i64::MIN, |looked| written_ms.clamp(looked, now_ms.max(looked)));
         let mut bytes = vec![0; READ_AT_ONCE.min((length - self.offset) as usize)];
         let count = self.file.read_at(&mut bytes, self.offset)?;

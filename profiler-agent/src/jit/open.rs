@@ -9,7 +9,7 @@ use std::{
 
 use rustix::{
     fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat, openat2},
-    time::{ClockId, clock_gettime},
+    time::{ClockId, clock_getres, clock_gettime},
 };
 
 use crate::{processes::ProcessIdentity, processor::unix_ms};
@@ -134,9 +134,11 @@ fn facts_in(status: &str, stat: &str) -> Option<Facts> {
     Some(Facts { inner_pid, user, start_ticks })
 }
 
-/// Milliseconds of a time of last change.
-pub(super) fn written_ms(stat: &rustix::fs::Stat) -> i64 {
-    stat.st_mtime * 1000 + stat.st_mtime_nsec as i64 / 1_000_000
+/// When a file was last written, Unix milliseconds, as likely earlier as later: a file's time is that of the kernel's last
+/// tick before.
+fn written_ms(stat: &rustix::fs::Stat) -> i64 {
+    let tick_ns = clock_getres(ClockId::RealtimeCoarse).tv_nsec as i64;
+    stat.st_mtime * 1000 + (stat.st_mtime_nsec as i64 + tick_ns / 2) / 1_000_000
 }
 
 /// How long a file is, when it was last written, and whether it still has a name.

@@ -155,11 +155,12 @@ impl ProcessTable {
         }
     }
 
-    /// Records were lost. What they said, the maps of processes say, too: they are read again, each when a sample needs it.
+    /// Records were lost. What they said, the maps of processes say, too: they are read again, each when a sample needs it
+    /// and the process has rested from the last reading.
     pub(crate) fn events_lost(&mut self) {
         for process in self.by_pid.values_mut().filter(|process| process.ended.is_none()) {
             process.complete = false;
-            (process.maps_read, process.maps_rest_until) = (None, None);
+            process.maps_read = None;
         }
     }
 
@@ -237,9 +238,7 @@ impl ProcessTable {
     pub(crate) fn locate(&mut self, pid: u32, address: u64) -> Place {
         let Some(process) = self.by_pid.get_mut(&pid) else { return Place::Unknown };
         let missing = process.mappings.find(address).is_none();
-        if (process.maps_read.is_none() && !process.complete)
-            || (missing && process.may_read_maps(self.maps_rest_until))
-        {
+        if process.wants_maps(missing, self.maps_rest_until) {
             let start = Instant::now();
             self.maps_reads += 1;
             // A process that is gone keeps what the records said, and so does one that runs another program by now: that

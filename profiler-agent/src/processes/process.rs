@@ -31,8 +31,10 @@ pub(super) struct Process {
     pub(super) mappings: Mappings,
     /// All its mappings are known from records, or from a read of its maps.
     pub(super) complete: bool,
+    /// When its maps were read last; none if records were lost since then.
     pub(super) maps_read: Option<Instant>,
-    /// Until when they are not read again.
+    /// Until when they are not read again, whatever was lost: a process that makes mappings by the thousand loses records
+    /// for as long as it does.
     pub(super) maps_rest_until: Option<Instant>,
     pub(super) ended: Option<Instant>,
     /// Its first thread has ended, and others go on.
@@ -72,12 +74,14 @@ impl Process {
         }
     }
 
-    /// Whether its maps may be read once more; `all_rest_until` holds for the readings of all processes.
-    pub(super) fn may_read_maps(&self, all_rest_until: Option<Instant>) -> bool {
+    /// Whether its maps are to be read for an address, which is `missing` in what is known of them or not;
+    /// `all_rest_until` holds for the readings of all processes.
+    pub(super) fn wants_maps(&self, missing: bool, all_rest_until: Option<Instant>) -> bool {
         let now = Instant::now();
         let rests = |until: Option<Instant>| until.is_some_and(|until| until > now);
+        let is_unread = !self.complete && self.maps_read.is_none();
         let is_due = self.maps_read.is_none_or(|at| now.duration_since(at) >= MAPS_READ_INTERVAL);
-        !rests(self.maps_rest_until) && (is_due || !rests(all_rest_until))
+        !rests(self.maps_rest_until) && (is_unread || missing && (is_due || !rests(all_rest_until)))
     }
 
     pub(super) fn note_dump(&mut self, mapping: &Mapping) {

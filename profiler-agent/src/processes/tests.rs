@@ -107,6 +107,24 @@ fn after_lost_records_maps_are_read_again_and_correct_what_was_known() {
 }
 
 #[test]
+fn a_process_rests_from_readings_however_often_records_are_lost() {
+    let mut table = ProcessTable::default();
+    let pid = std::process::id();
+    let here = a_process_rests_from_readings_however_often_records_are_lost as *const () as u64;
+    table.process(pid, born(1), "me", 0);
+    let start = std::time::Instant::now();
+    let mut before_last = 0;
+    while table.counts().maps_reads < 4 {
+        before_last = table.counts().maps_read_ns;
+        table.events_lost();
+        table.locate(pid, here);
+    }
+    // Each reading but the last was followed by its rest.
+    let elapsed = start.elapsed().as_nanos();
+    assert!(u128::from(before_last) * 50 <= elapsed, "{before_last} ns of {elapsed}");
+}
+
+#[test]
 fn a_process_goes_on_without_its_first_thread_and_ends_with_its_last() {
     let mut table = ProcessTable::default();
     table.apply(event(NOBODY, Change::Exec));
