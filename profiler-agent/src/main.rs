@@ -20,6 +20,7 @@ mod pipeline;
 mod processes;
 mod processor;
 mod roles;
+mod room;
 mod signals;
 mod sink;
 mod unwind_tables;

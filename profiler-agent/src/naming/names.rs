@@ -8,6 +8,7 @@ use symbols::symbolizer::{Name, Options, Symbolizer};
 use super::files::KnownFiles;
 use crate::{
     processes::{BinaryHandle, VDSO},
+    room::give_back,
     window::RawFrame,
 };
 
@@ -134,10 +135,7 @@ impl NameCache {
             Place::Kernel(_) => true,
             Place::File(binary, _) => *binary == VDSO || is_used(*binary),
         });
-        // What a storm took is given back.
-        if self.names.capacity() > 4 * self.names.len() {
-            self.names.shrink_to_fit();
-        }
+        give_back(&mut self.names);
     }
 
     fn keep(&mut self, places: impl Iterator<Item = Place>, names: Vec<Vec<Name>>) {

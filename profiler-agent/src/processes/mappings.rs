@@ -55,9 +55,10 @@ const MAPPINGS_MAX: usize = 131_072;
 /// How many are lost at once: one by one, each would cost as much as all of these.
 const LOST_AT_ONCE: usize = MAPPINGS_MAX / 16;
 
-/// Sorted, disjoint mappings.
+/// Sorted, disjoint mappings. Clones share them until one changes: forked processes mostly end, or run another program, with
+/// those of their parent.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Mappings(Vec<Mapping>);
+pub(crate) struct Mappings(Arc<Vec<Mapping>>);
 
 impl Mappings {
     /// Mappings in any order; later ones win over earlier ones they overlap.
@@ -85,9 +86,10 @@ impl Mappings {
         });
         pieces.push(new);
         pieces.extend(right);
-        self.0.splice(first..last, pieces);
-        if self.0.len() > MAPPINGS_MAX {
-            self.0.drain(..LOST_AT_ONCE);
+        let all = Arc::make_mut(&mut self.0);
+        all.splice(first..last, pieces);
+        if all.len() > MAPPINGS_MAX {
+            all.drain(..LOST_AT_ONCE);
         }
     }
 

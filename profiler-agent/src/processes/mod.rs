@@ -27,7 +27,10 @@ pub(crate) use vdso::vdso_image;
 
 use labels::Label;
 
-use crate::jit::{JitCounts, JitFollower, JitProcess};
+use crate::{
+    jit::{JitCounts, JitFollower, JitProcess},
+    room::give_back,
+};
 use binaries::Binaries;
 use mappings::{Backing, Mappings};
 use process::{MAPS_REST, Process, forget_resolved, resolve};
@@ -41,6 +44,9 @@ pub(crate) struct ProcessHandle(pub(crate) u32);
 const PROCESSES_MAX: usize = 32_768;
 /// How long an ended process is kept for samples still under way.
 const KEEP_ENDED: Duration = Duration::from_secs(30);
+/// The same for one without any sample so far, as most of a storm are: samples are taken from the kernel in the same turn as
+/// the record of the end, so that this is for turns that come late.
+const KEEP_UNSAMPLED: Duration = Duration::from_secs(5);
 
 /// What a process is labelled with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -304,7 +310,10 @@ impl ProcessTable {
                 process.ended = Some(Instant::now());
             }
         }
-        self.by_pid.retain(|_, process| process.ended.is_none_or(|at| at.elapsed() < KEEP_ENDED));
+        self.by_pid.retain(|_, process| {
+            let keep = if process.identity.is_some() { KEEP_ENDED } else { KEEP_UNSAMPLED };
+            process.ended.is_none_or(|at| at.elapsed() < keep)
+        });
         self.binaries.forget_unused(Instant::now());
         if self.by_pid.len() > PROCESSES_MAX {
             // Whoever is alive and sampled comes back with its next sample.
@@ -312,6 +321,7 @@ impl ProcessTable {
             self.by_pid.retain(|_, process| process.identity.is_some() && process.ended.is_none());
             self.forgotten -= self.by_pid.len() as u64;
         }
+        give_back(&mut self.by_pid);
     }
 
     /// Counters.

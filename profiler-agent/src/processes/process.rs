@@ -16,9 +16,9 @@ use crate::jit::{self, JitProcess};
 
 /// A process that keeps missing has its maps read this often: nothing tells that mappings were moved (mremap).
 const MAPS_READ_INTERVAL: Duration = Duration::from_secs(1);
-/// Earlier, too, as long as all such readings together take no more than a fiftieth of a CPU. Reading takes the process's
+/// Earlier, too, as long as all such readings together take no more than a hundredth of a CPU. Reading takes the process's
 /// mmap lock, so that each process rests as often as long as its own reading took, whatever the interval.
-pub(super) const MAPS_REST: u32 = 49;
+pub(super) const MAPS_REST: u32 = 99;
 
 /// A process.
 pub(super) struct Process {

@@ -19,6 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::{
     bpf::{BpfError, RawSample, TableMaps},
     processes::{BinaryHandle, CodeBacking, CodeRange, ProcessHandle, ProcessTable},
+    room::give_back,
 };
 use build::Builder;
 pub(crate) use build::Built;
@@ -239,6 +240,7 @@ impl UnwindTables {
 
     fn withdraw(&mut self, pid: u32, now: Instant) {
         if let Some(entry) = self.entries.remove(&pid) {
+            give_back(&mut self.entries);
             self.maps.withdraw(pid);
             self.slots.give_back(entry.slots, now);
         }

@@ -67,8 +67,10 @@ impl Pairs {
 /// table.
 #[derive(Default)]
 struct Sums {
-    /// By node: pair + 1, samples and value. Three numbers, not a struct: zeros cost nothing until they are used.
-    first: Vec<[u64; 3]>,
+    /// By node: place + 1 among `sums`. A small number for each, since there are many times more nodes than have samples in
+    /// an hour; and zeros cost nothing until they are used.
+    first: Vec<u32>,
+    sums: Vec<Counted>,
     /// By node, as bits: whether it has any.
     touched: Vec<u64>,
     more: FxHashMap<(u32, u32), (u64, i64)>,
@@ -77,23 +79,26 @@ struct Sums {
 impl Sums {
     fn grow_to(&mut self, nodes: usize) {
         if self.first.is_empty() {
-            self.first = vec![[0; 3]; nodes];
+            self.first = vec![0; nodes];
         } else if self.first.len() < nodes {
-            self.first.resize(nodes + nodes / 8, [0; 3]);
+            self.first.resize(nodes + nodes / 8, 0);
         }
         self.touched.resize(self.first.len().div_ceil(64), 0);
     }
 
     /// All nodes are below what it was grown to.
-    fn add(&mut self, Counted { pair, node, samples, value }: Counted) {
-        let cell = &mut self.first[node as usize];
-        let tag = u64::from(pair) + 1;
-        if cell[0] == tag {
-            cell[1] = cell[1].saturating_add(samples);
-            cell[2] = cell[2].cast_signed().saturating_add(value).cast_unsigned();
-        } else if cell[0] == 0 {
-            *cell = [tag, samples, value.cast_unsigned()];
+    fn add(&mut self, counted: Counted) {
+        let Counted { pair, node, samples, value } = counted;
+        let place = &mut self.first[node as usize];
+        let Some(sum) = (*place as usize).checked_sub(1).map(|at| &mut self.sums[at]) else {
+            self.sums.push(counted);
+            *place = self.sums.len() as u32;
             self.touched[node as usize / 64] |= 1 << (node % 64);
+            return;
+        };
+        if sum.pair == pair {
+            sum.samples = sum.samples.saturating_add(samples);
+            sum.value = sum.value.saturating_add(value);
         } else {
             let sum = self.more.entry((node, pair)).or_default();
             *sum = (sum.0.saturating_add(samples), sum.1.saturating_add(value));
@@ -104,10 +109,9 @@ impl Sums {
         for (at, word) in self.touched.iter().enumerate() {
             let mut left = *word;
             while left != 0 {
-                let node = at as u32 * 64 + left.trailing_zeros();
+                let node = at * 64 + left.trailing_zeros() as usize;
                 left &= left - 1;
-                let [tag, samples, value] = self.first[node as usize];
-                each(Counted { pair: tag as u32 - 1, node, samples, value: value.cast_signed() });
+                each(self.sums[self.first[node] as usize - 1]);
             }
         }
         let mut more: Vec<_> = self.more.iter().collect();
@@ -118,11 +122,12 @@ impl Sums {
     }
 
     fn len(&self) -> usize {
-        self.touched.iter().map(|word| word.count_ones() as usize).sum::<usize>() + self.more.len()
+        self.sums.len() + self.more.len()
     }
 
     fn bytes(&self) -> u64 {
-        (self.first.capacity() * 25 + self.more.capacity() * 25) as u64
+        let nodes = self.first.capacity() * size_of::<u32>() + self.touched.capacity() * size_of::<u64>();
+        (nodes + self.sums.capacity() * size_of::<Counted>() + self.more.capacity() * 25) as u64
     }
 }
 

@@ -32,8 +32,11 @@ pub(super) fn measure(bench: &Bench<'_>, seconds: u64) -> Result<Table> {
     let agent = Agent::start(&bench.vesta, bench.folder)?;
     let mut rows = Vec::new();
     sleep(WARM_UP);
-    // The first one is to warm up: what the agent needs for such a storm it keeps, if it is no more with each.
+    // The first one, and the first question, are to warm up: what the agent needs for such it keeps, if it is no more with
+    // each.
     run(&program.1, STORMS[1], 5)?;
+    agent.settle();
+    agent.folded(10)?;
     sleep(REST);
     let before = agent.used()?;
     for storm in STORMS {
