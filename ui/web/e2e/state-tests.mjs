@@ -112,7 +112,7 @@ export function stateTests({ base, page, guard }) {
 
     ["what takes long is said, and an answer that is out of date is thrown away", async () => {
       await open();
-      const name = (await see.legend())[0];
+      const name = await see.largest();
       let held = 0;
       const slow = async (route) => {
         const first = held++ === 0;
