@@ -79,8 +79,7 @@ fn open_in(root: &OwnedFd, path: &str) -> Result<File, NoMap> {
 fn checked(file: File, user: u32, identity: ProcessIdentity) -> Result<File, NoMap> {
     check_owner(&file, user)?;
     let stat = fstat(&file).map_err(|_| NoMap::NotThere)?;
-    let written_ms = stat.st_mtime * 1000 + stat.st_mtime_nsec as i64 / 1_000_000;
-    if written_ms < started_ms(identity) - SLACK.as_millis() as i64 {
+    if written_ms(&stat) < started_ms(identity) - SLACK.as_millis() as i64 {
         return Err(NoMap::NotThere);
     }
     Ok(file)

@@ -32,7 +32,7 @@ fn an_address_that_is_used_again_has_the_name_of_its_time() {
     let right = both("run_red", "red") + both("run_blue", "blue");
     let wrong = both("run_red", "blue") + both("run_blue", "red");
     let nameless = recording.samples(|stack| has_jit(stack, "[jit]"));
-    // Times of files are those of the tick before, 1 to 10 ms; on average half of that is made up for.
+    // Times of files are those of the tick before, 1 to 10 ms; half a tick is made up for.
     assert!(right > 300 && wrong * 100 <= right * 4, "{right} right, {wrong} wrong\n{}", recording.show());
     assert_eq!(nameless, 0, "{}", recording.show());
     assert!(both("run_red", "red") * 3 > right && both("run_blue", "blue") * 3 > right);

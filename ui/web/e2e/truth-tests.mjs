@@ -63,6 +63,7 @@ export function truthTests({ base, page, picture, deep, fixture }) {
       const comes = (probe) => eventually("a picture", probe, 5_000).then(() => true, () => false);
       // Again if finer frames have come meanwhile: then it is another picture.
       await eventually("its stacks stand out, and all are back", async () => {
+        await drawer.locator("h2").hover();
         const plain = await image();
         await first.locator(".gap-line").hover();
         if (!(await comes(async () => (await image()) !== plain))) return false;

@@ -67,10 +67,10 @@ impl Pairs {
 /// table.
 #[derive(Default)]
 struct Sums {
-    /// By node: place + 1 among `sums`. A small number for each, since there are many times more nodes than have samples in
+    /// By node: place + 1 among `cells`. A small number for each, since there are many times more nodes than have samples in
     /// an hour; and zeros cost nothing until they are used.
     first: Vec<u32>,
-    sums: Vec<Counted>,
+    cells: Vec<Counted>,
     /// By node, as bits: whether it has any.
     touched: Vec<u64>,
     more: FxHashMap<(u32, u32), (u64, i64)>,
@@ -90,9 +90,9 @@ impl Sums {
     fn add(&mut self, counted: Counted) {
         let Counted { pair, node, samples, value } = counted;
         let place = &mut self.first[node as usize];
-        let Some(sum) = (*place as usize).checked_sub(1).map(|at| &mut self.sums[at]) else {
-            self.sums.push(counted);
-            *place = self.sums.len() as u32;
+        let Some(sum) = (*place as usize).checked_sub(1).map(|at| &mut self.cells[at]) else {
+            self.cells.push(counted);
+            *place = self.cells.len() as u32;
             self.touched[node as usize / 64] |= 1 << (node % 64);
             return;
         };
@@ -111,7 +111,7 @@ impl Sums {
             while left != 0 {
                 let node = at * 64 + left.trailing_zeros() as usize;
                 left &= left - 1;
-                each(self.sums[self.first[node] as usize - 1]);
+                each(self.cells[self.first[node] as usize - 1]);
             }
         }
         let mut more: Vec<_> = self.more.iter().collect();
@@ -122,12 +122,12 @@ impl Sums {
     }
 
     fn len(&self) -> usize {
-        self.sums.len() + self.more.len()
+        self.cells.len() + self.more.len()
     }
 
     fn bytes(&self) -> u64 {
         let nodes = self.first.capacity() * size_of::<u32>() + self.touched.capacity() * size_of::<u64>();
-        (nodes + self.sums.capacity() * size_of::<Counted>() + self.more.capacity() * 25) as u64
+        (nodes + self.cells.capacity() * size_of::<Counted>() + self.more.capacity() * 25) as u64
     }
 }
 
