@@ -49,7 +49,8 @@ export function lookTests({ base, page, guard, picture }) {
       const [content, width] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
       assert.ok(content <= width, `${content} px on a screen of ${width}`);
       const small = await page.locator("button:visible, a:visible, input:visible").evaluateAll((found) =>
-        found.filter((element) => Math.round(element.getBoundingClientRect().height) < 24 && !element.closest(".skip"))
+        // One that was drawn anew since it was found, as marks on the axis are when the width changes, is not in the page.
+        found.filter((element) => element.isConnected && Math.round(element.getBoundingClientRect().height) < 24 && !element.closest(".skip"))
           .map((element) => element.outerHTML.slice(0, 80)));
       assert.deepEqual(small, []);
       await picture("narrow");
