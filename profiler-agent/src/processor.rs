@@ -26,7 +26,7 @@ const WINDOW_SAMPLES_MAX: u64 = 1_000_000;
 /// How often someone who watches sees what is new.
 const LIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often ended processes are forgotten.
-const FORGET_INTERVAL: Duration = Duration::from_secs(10);
+const FORGET_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What was counted while a part of a window was sampled.
 #[derive(Clone, Debug, Default)]

@@ -281,7 +281,8 @@ impl Window {
     fn place(&mut self, table: &mut ProcessTable, process: ProcessHandle, pid: u32, tagged: u64) -> RawFrame {
         let address = frame_address(tagged);
         let method = frame_method(tagged).unwrap_or(Method::FramePointer);
-        match table.locate(pid, address) {
+        let guess = matches!(method, Method::FramePointer | Method::AtEntry | Method::AfterPush);
+        match table.locate(pid, address, guess) {
             Place::File { binary, file, file_offset } => {
                 self.files.entry(binary).or_insert(file);
                 RawFrame::File { binary, file_offset, method }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::shared::Shared;
+
 /// Which file, as the kernel names it in mappings: device and inode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct FileKey {
@@ -23,12 +25,12 @@ pub(crate) enum Backing {
 
 impl Backing {
     /// What stands behind a mapping of this name, as in /proc/PID/maps and in perf's records.
-    pub(crate) fn of(path: &str, key: FileKey) -> Self {
+    pub(crate) fn of(path: &str, key: FileKey, paths: &mut Shared<str>) -> Self {
         let path = path.strip_suffix(" (deleted)").unwrap_or(path);
         if path == "[vdso]" {
             Self::Vdso
         } else if path.starts_with('/') && !path.starts_with("//") && !is_memory(path) && key.inode != 0 {
-            Self::File { key, path: Arc::from(path) }
+            Self::File { key, path: paths.get(path) }
         } else {
             Self::Anonymous
         }
@@ -114,9 +116,13 @@ impl Mappings {
 mod tests {
     use super::*;
 
+    fn of(name: &str, key: FileKey) -> Backing {
+        Backing::of(name, key, &mut Shared::default())
+    }
+
     fn mapping(start: u64, end: u64, name: &str) -> Mapping {
         let key = FileKey { major: 1, minor: 2, inode: 3 };
-        Mapping { start, end, file_offset: 0x1000, backing: Backing::of(name, key) }
+        Mapping { start, end, file_offset: 0x1000, backing: of(name, key) }
     }
 
     fn shown(mappings: &Mappings) -> Vec<(u64, u64, u64, String)> {
@@ -165,11 +171,11 @@ mod tests {
     #[test]
     fn names_say_what_stands_behind() {
         let key = FileKey { major: 1, minor: 2, inode: 3 };
-        assert_eq!(Backing::of("//anon", key), Backing::Anonymous);
-        assert_eq!(Backing::of("/dev/zero (deleted)", key), Backing::Anonymous);
-        assert_eq!(Backing::of("/SYSV00000000 (deleted)", key), Backing::Anonymous);
-        assert_eq!(Backing::of("[vdso]", key), Backing::Vdso);
-        assert_eq!(Backing::of("[heap]", FileKey::default()), Backing::Anonymous);
-        assert!(matches!(Backing::of("/memfd:jit (deleted)", key), Backing::File { .. }));
+        assert_eq!(of("//anon", key), Backing::Anonymous);
+        assert_eq!(of("/dev/zero (deleted)", key), Backing::Anonymous);
+        assert_eq!(of("/SYSV00000000 (deleted)", key), Backing::Anonymous);
+        assert_eq!(of("[vdso]", key), Backing::Vdso);
+        assert_eq!(of("[heap]", FileKey::default()), Backing::Anonymous);
+        assert!(matches!(of("/memfd:jit (deleted)", key), Backing::File { .. }));
     }
 }

@@ -8,7 +8,10 @@ use std::{
     io::{self, BufRead, BufReader, Read},
 };
 
-use super::mappings::{Backing, FileKey, Mapping};
+use super::{
+    mappings::{Backing, FileKey, Mapping},
+    shared::Shared,
+};
 
 /// Bytes read of one maps file: 128,000 mappings of a usual line length. What lies beyond is found by misses.
 const MAPS_BYTES_MAX: u64 = 16 << 20;
@@ -18,7 +21,7 @@ const THREADS_ASKED: usize = 64;
 
 /// What the folder in /proc of a process says, or that of one of its threads: when the first thread has ended and others
 /// go on, that of the process says nothing.
-pub(crate) fn of_any_thread<T>(pid: u32, ask: impl Fn(&str) -> Option<T>) -> Option<T> {
+pub(crate) fn of_any_thread<T>(pid: u32, mut ask: impl FnMut(&str) -> Option<T>) -> Option<T> {
     if let Some(said) = ask(&format!("/proc/{pid}")) {
         return Some(said);
     }
@@ -27,18 +30,18 @@ pub(crate) fn of_any_thread<T>(pid: u32, ask: impl Fn(&str) -> Option<T>) -> Opt
 }
 
 /// The executable mappings of a live process.
-pub(crate) fn read(pid: u32) -> io::Result<Vec<Mapping>> {
-    let mapped = |folder: &str| read_in(folder).ok().filter(|mappings| !mappings.is_empty());
+pub(crate) fn read(pid: u32, paths: &mut Shared<str>) -> io::Result<Vec<Mapping>> {
+    let mapped = |folder: &str| read_in(folder, paths).ok().filter(|mappings| !mappings.is_empty());
     of_any_thread(pid, mapped).ok_or_else(|| io::Error::other("the process has no mappings"))
 }
 
-fn read_in(folder: &str) -> io::Result<Vec<Mapping>> {
+fn read_in(folder: &str, paths: &mut Shared<str>) -> io::Result<Vec<Mapping>> {
     let file = File::open(format!("{folder}/maps"))?;
     let mut reader = BufReader::with_capacity(64 << 10, file.take(MAPS_BYTES_MAX));
     let mut mappings = Vec::new();
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
-        if let Some(mapping) = parse(&String::from_utf8_lossy(&line)) {
+        if let Some(mapping) = parse(&String::from_utf8_lossy(&line), paths) {
             mappings.push(mapping);
         }
         line.clear();
@@ -47,7 +50,7 @@ fn read_in(folder: &str) -> io::Result<Vec<Mapping>> {
 }
 
 /// One line, `start-end perms offset major:minor inode path`; none if not executable or not understood.
-fn parse(line: &str) -> Option<Mapping> {
+fn parse(line: &str, paths: &mut Shared<str>) -> Option<Mapping> {
     let mut rest = line.trim_end_matches('\n');
     let mut field = || {
         let (head, tail) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -66,12 +69,21 @@ fn parse(line: &str) -> Option<Mapping> {
     if start >= end {
         return None;
     }
-    Some(Mapping { start, end, file_offset: hex(offset)?, backing: Backing::of(rest.trim_start(), key) })
+    Some(Mapping {
+        start,
+        end,
+        file_offset: hex(offset)?,
+        backing: Backing::of(rest.trim_start(), key, paths),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(line: &str) -> Option<Mapping> {
+        super::parse(line, &mut Shared::default())
+    }
 
     #[test]
     fn lines_are_read_and_what_does_not_execute_is_left_out() {
@@ -94,7 +106,7 @@ mod tests {
     #[test]
     fn our_own_executable_is_among_our_mappings() {
         let exe = std::env::current_exe().unwrap();
-        let mappings = read(std::process::id()).unwrap();
+        let mappings = read(std::process::id(), &mut Shared::default()).unwrap();
         assert!(
             mappings.iter().any(
                 |m| matches!(&m.backing, Backing::File { path, .. } if **path == *exe.to_str().unwrap())

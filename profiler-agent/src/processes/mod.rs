@@ -10,6 +10,7 @@ mod labels;
 mod mappings;
 mod maps_file;
 mod process;
+mod shared;
 mod sideband;
 mod vdso;
 
@@ -34,6 +35,7 @@ use crate::{
 use binaries::Binaries;
 use mappings::{Backing, Mappings};
 use process::{MAPS_REST, Process, forget_resolved, resolve};
+use shared::Shared;
 use sideband::Change;
 
 /// Handle of a process, unique for the life of the agent.
@@ -42,11 +44,9 @@ pub(crate) struct ProcessHandle(pub(crate) u32);
 
 /// Processes known at once: `pid_max` on small machines. Beyond it, those longest gone are forgotten.
 const PROCESSES_MAX: usize = 32_768;
-/// How long an ended process is kept for samples still under way.
-const KEEP_ENDED: Duration = Duration::from_secs(30);
-/// The same for one without any sample so far, as most of a storm are: samples are taken from the kernel in the same turn as
-/// the record of the end, so that this is for turns that come late.
-const KEEP_UNSAMPLED: Duration = Duration::from_secs(5);
+/// How long an ended process is kept for samples still under way, from its last one on. Samples are taken from the kernel in
+/// the same turn as the record of the end, or one turn later.
+const KEEP_ENDED: Duration = Duration::from_secs(2);
 
 /// What a process is labelled with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -107,6 +107,9 @@ pub(crate) struct ProcessCounts {
 pub(crate) struct ProcessTable {
     by_pid: FxHashMap<u32, Process>,
     binaries: Binaries,
+    /// Of the maps that were read.
+    paths: Shared<str>,
+    labels: Shared<ProcessLabels>,
     vdso: Option<MappedFile>,
     jit: Option<JitFollower>,
     label_options: LabelOptions,
@@ -214,8 +217,8 @@ impl ProcessTable {
                     let command = known.or_else(|| labels::command_line(pid, &self.label_options.redact));
                     more.extend(command.map(|command| ("command", command)));
                 }
-                let labels =
-                    Arc::new(ProcessLabels { process: comm.to_owned(), exe, cgroup: cgroup.path, more });
+                let labels = ProcessLabels { process: comm.to_owned(), exe, cgroup: cgroup.path, more };
+                let labels = self.labels.get(labels);
                 process.labels = Some(labels.clone());
                 labels
             }
@@ -240,16 +243,17 @@ impl ProcessTable {
         cgroup
     }
 
-    /// Where an address of a process lies. The process must have been asked for by [`ProcessTable::process`].
-    pub(crate) fn locate(&mut self, pid: u32, address: u64) -> Place {
+    /// Where an address of a process lies; a `guess` is one that a walk without tables took for code. The process must have been
+    /// asked for by [`ProcessTable::process`].
+    pub(crate) fn locate(&mut self, pid: u32, address: u64, guess: bool) -> Place {
         let Some(process) = self.by_pid.get_mut(&pid) else { return Place::Unknown };
         let missing = process.mappings.find(address).is_none();
-        if process.wants_maps(missing, self.maps_rest_until) {
+        if process.wants_maps(missing, guess, self.maps_rest_until) {
             let start = Instant::now();
             self.maps_reads += 1;
             // A process that is gone keeps what the records said, and so does one that runs another program by now: that
             // one is not at this address.
-            if let Some(mappings) = maps_file::read(pid).ok().map(Mappings::from_list)
+            if let Some(mappings) = maps_file::read(pid, &mut self.paths).ok().map(Mappings::from_list)
                 && mappings.find(address).is_some()
             {
                 mappings.iter().for_each(|mapping| process.note_dump(mapping));
@@ -310,10 +314,7 @@ impl ProcessTable {
                 process.ended = Some(Instant::now());
             }
         }
-        self.by_pid.retain(|_, process| {
-            let keep = if process.identity.is_some() { KEEP_ENDED } else { KEEP_UNSAMPLED };
-            process.ended.is_none_or(|at| at.elapsed() < keep)
-        });
+        self.by_pid.retain(|_, process| process.ended.is_none_or(|at| at.elapsed() < KEEP_ENDED));
         self.binaries.forget_unused(Instant::now());
         if self.by_pid.len() > PROCESSES_MAX {
             // Whoever is alive and sampled comes back with its next sample.

@@ -74,14 +74,15 @@ impl Process {
         }
     }
 
-    /// Whether its maps are to be read for an address, which is `missing` in what is known of them or not;
-    /// `all_rest_until` holds for the readings of all processes.
-    pub(super) fn wants_maps(&self, missing: bool, all_rest_until: Option<Instant>) -> bool {
+    /// Whether its maps are to be read for an address, which is `missing` in what is known of them or not, and may be none of
+    /// code at all if it is a `guess`; `all_rest_until` holds for the readings of all processes.
+    pub(super) fn wants_maps(&self, missing: bool, guess: bool, all_rest_until: Option<Instant>) -> bool {
         let now = Instant::now();
         let rests = |until: Option<Instant>| until.is_some_and(|until| until > now);
         let is_unread = !self.complete && self.maps_read.is_none();
         let is_due = self.maps_read.is_none_or(|at| now.duration_since(at) >= MAPS_READ_INTERVAL);
-        !rests(self.maps_rest_until) && (is_unread || missing && (is_due || !rests(all_rest_until)))
+        let is_missed = missing && !(guess && self.complete);
+        !rests(self.maps_rest_until) && (is_unread || is_missed && (is_due || !rests(all_rest_until)))
     }
 
     pub(super) fn note_dump(&mut self, mapping: &Mapping) {

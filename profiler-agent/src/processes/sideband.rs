@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use perf_event::{Builder, SampleFlag, Sampler, data::Record, events::Software};
 use thiserror::Error;
 
-use super::mappings::{Backing, FileKey, Mapping};
+use super::{
+    mappings::{Backing, FileKey, Mapping},
+    shared::Shared,
+};
 
 /// Ring of one CPU: about 500 mmap records, several execs a millisecond between two looks.
 const RING_BYTES: usize = 64 << 10;
@@ -46,6 +49,7 @@ pub(crate) struct SidebandError {
 #[derive(Default)]
 pub(crate) struct Sideband {
     rings: BTreeMap<usize, Sampler>,
+    paths: Shared<str>,
     lost: u64,
 }
 
@@ -69,7 +73,9 @@ impl Sideband {
                 let misc = record.misc();
                 match record.parse_record() {
                     Ok(Record::Lost(lost)) => self.lost += lost.lost,
-                    Ok(parsed) => events.extend(event(misc, record_time(&record), parsed)),
+                    Ok(parsed) => {
+                        events.extend(event(misc, record_time(&record), parsed, &mut self.paths));
+                    }
                     Err(_) => self.lost += 1,
                 }
             }
@@ -97,7 +103,7 @@ fn record_time(record: &perf_event::Record<'_>) -> u64 {
     bytes.last_chunk::<8>().map_or(0, |word| u64::from_le_bytes(*word))
 }
 
-fn event(misc: u16, time_ns: u64, record: Record<'_>) -> Option<ProcessEvent> {
+fn event(misc: u16, time_ns: u64, record: Record<'_>, paths: &mut Shared<str>) -> Option<ProcessEvent> {
     let (pid, change) = match record {
         Record::Comm(comm) if misc & MISC_COMM_EXEC != 0 => (comm.pid, Change::Exec),
         Record::Fork(fork) if fork.pid != fork.ppid => (fork.pid, Change::Fork { parent: fork.ppid }),
@@ -109,7 +115,7 @@ fn event(misc: u16, time_ns: u64, record: Record<'_>) -> Option<ProcessEvent> {
                 inode: map.ino().unwrap_or(0),
             };
             let name = map.filename.split(|byte| *byte == 0).next().unwrap_or_default();
-            let backing = Backing::of(&String::from_utf8_lossy(name), key);
+            let backing = Backing::of(&String::from_utf8_lossy(name), key, paths);
             let end = map.addr.checked_add(map.len)?;
             (map.pid, Change::Mmap(Mapping { start: map.addr, end, file_offset: map.pgoff, backing }))
         }

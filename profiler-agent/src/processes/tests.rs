@@ -23,10 +23,10 @@ fn our_own_code_is_found_in_our_executable() {
     let (_, labels) = table.process(pid, born(1), "me", 0);
     assert_eq!(labels.exe, std::env::current_exe().unwrap().to_str().unwrap());
     let here = our_own_code_is_found_in_our_executable as *const () as u64;
-    let Place::File { file, .. } = table.locate(pid, here) else { panic!("not in a file") };
+    let Place::File { file, .. } = table.locate(pid, here, false) else { panic!("not in a file") };
     assert_eq!(&*file.path, labels.exe);
     assert!(file.file.is_some());
-    assert!(matches!(table.locate(pid, 8), Place::Unknown));
+    assert!(matches!(table.locate(pid, 8, false), Place::Unknown));
     assert_eq!(table.counts().maps_reads, 1, "a miss right after a read does not read again");
 }
 
@@ -37,9 +37,9 @@ fn the_maps_of_the_program_that_runs_by_now_do_not_replace_those_of_the_sampled_
     table.apply(event(pid, Change::Exec));
     table.apply(event(pid, anonymous(0x1000, 0x2000)));
     // a word off the stack that is no address of code, in either program
-    assert!(matches!(table.locate(pid, 0x10), Place::Unknown));
+    assert!(matches!(table.locate(pid, 0x10, false), Place::Unknown));
     assert_eq!(table.counts().maps_reads, 1);
-    assert!(matches!(table.locate(pid, 0x1800), Place::Anonymous));
+    assert!(matches!(table.locate(pid, 0x1800, false), Place::Anonymous));
 }
 
 #[test]
@@ -58,10 +58,10 @@ fn exec_forgets_and_fork_copies_mappings() {
     table.apply(event(NOBODY, Change::Exec));
     table.apply(event(NOBODY, anonymous(0x1000, 0x2000)));
     table.apply(event(NOBODY + 1, Change::Fork { parent: NOBODY }));
-    assert!(matches!(table.locate(NOBODY + 1, 0x1800), Place::Anonymous));
+    assert!(matches!(table.locate(NOBODY + 1, 0x1800, false), Place::Anonymous));
     table.apply(event(NOBODY + 1, Change::Exec));
-    assert!(matches!(table.locate(NOBODY + 1, 0x1800), Place::Unknown));
-    assert!(matches!(table.locate(NOBODY, 0x1800), Place::Anonymous));
+    assert!(matches!(table.locate(NOBODY + 1, 0x1800, false), Place::Unknown));
+    assert!(matches!(table.locate(NOBODY, 0x1800, false), Place::Anonymous));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn an_ended_process_is_known_for_samples_under_way() {
     table.apply(event(NOBODY, anonymous(0x1000, 0x2000)));
     table.apply(event(NOBODY, Change::Exit));
     table.forget_ended();
-    assert!(matches!(table.locate(NOBODY, 0x1800), Place::Anonymous));
+    assert!(matches!(table.locate(NOBODY, 0x1800, false), Place::Anonymous));
 }
 
 #[test]
@@ -79,12 +79,19 @@ fn a_new_mapping_at_an_old_place_names_the_new_file() {
     let mut table = ProcessTable::default();
     let file = |path: &str| {
         let key = FileKey { major: 9, minor: 9, inode: path.len() as u64 };
-        Change::Mmap(Mapping { start: 0x1000, end: 0x2000, file_offset: 0, backing: Backing::of(path, key) })
+        Change::Mmap(Mapping {
+            start: 0x1000,
+            end: 0x2000,
+            file_offset: 0,
+            backing: Backing::of(path, key, &mut Shared::default()),
+        })
     };
     table.apply(event(NOBODY, Change::Exec));
     for path in ["/no/such/a", "/no/such/other"] {
         table.apply(event(NOBODY, file(path)));
-        let Place::File { file, file_offset, .. } = table.locate(NOBODY, 0x1234) else { panic!("no file") };
+        let Place::File { file, file_offset, .. } = table.locate(NOBODY, 0x1234, false) else {
+            panic!("no file")
+        };
         assert_eq!((&*file.path, file_offset), (path, 0x234));
     }
 }
@@ -97,13 +104,26 @@ fn after_lost_records_maps_are_read_again_and_correct_what_was_known() {
     table.apply(event(pid, Change::Exec));
     table.apply(event(pid, anonymous(here & !0xfff, (here & !0xfff) + 0x1000)));
     table.process(pid, born(1), "me", 0);
-    assert!(matches!(table.locate(pid, here), Place::Anonymous), "what the records say");
+    assert!(matches!(table.locate(pid, here, false), Place::Anonymous), "what the records say");
     table.events_lost();
-    let Place::File { file, .. } = table.locate(pid, here) else { panic!("not in a file") };
+    let Place::File { file, .. } = table.locate(pid, here, false) else { panic!("not in a file") };
     assert_eq!(&*file.path, std::env::current_exe().unwrap().to_str().unwrap());
     assert_eq!(table.counts().maps_reads, 1);
-    table.locate(pid, here);
+    table.locate(pid, here, false);
     assert_eq!(table.counts().maps_reads, 1, "once, not with each sample");
+}
+
+#[test]
+fn what_may_be_no_code_at_all_is_no_reason_to_read_maps_unless_records_are_missing() {
+    let mut table = ProcessTable::default();
+    let pid = std::process::id();
+    table.apply(event(pid, Change::Exec));
+    table.process(pid, born(1), "me", 0);
+    assert!(matches!(table.locate(pid, 0x10_4000_0000, true), Place::Unknown));
+    assert_eq!(table.counts().maps_reads, 0);
+    table.events_lost();
+    table.locate(pid, 0x10_4000_0000, true);
+    assert_eq!(table.counts().maps_reads, 1);
 }
 
 #[test]
@@ -117,7 +137,7 @@ fn a_process_rests_from_readings_however_often_records_are_lost() {
     while table.counts().maps_reads < 4 {
         before_last = table.counts().maps_read_ns;
         table.events_lost();
-        table.locate(pid, here);
+        table.locate(pid, here, false);
     }
     // Each reading but the last was followed by its rest.
     let elapsed = start.elapsed().as_nanos();
