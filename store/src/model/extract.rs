@@ -1,6 +1,19 @@
 //! From sums by the nodes of a large tree to a profile with just the stacks that they need.
 
-use super::{Binary, BinaryId, Frame, FrameId, NodeId, Profile, ProfileBuilder, Row, StackTree, StringId};
+use super::stack_tree::sorted;
+use super::{
+    Binary, BinaryId, Frame, FrameId, NodeId, Profile, ProfileBuilder, Row, RowKey, StackTree, StringId,
+};
+
+/// What was counted of a stack.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NodeCount {
+    /// Whose it is, by place in a list of pairs (of lane and who) or of keys.
+    pub(crate) pair: u32,
+    pub(crate) node: u32,
+    pub(crate) samples: u64,
+    pub(crate) value: i64,
+}
 
 /// A set of small numbers, and how many of it are smaller than a given one.
 struct Places {
@@ -107,47 +120,53 @@ pub(super) fn take_frames(to: &mut ProfileBuilder, from: &ProfileBuilder, is_use
     frames
 }
 
-/// Into the order of keys. Series and node mostly decide, and are one number; rows are moved once.
-fn sorted(rows: &[Row]) -> Vec<Row> {
-    let place = |row: &Row| u64::from(row.key.series.0) << 32 | u64::from(row.key.node.0);
-    let mut order: Vec<_> = rows.iter().enumerate().map(|(i, row)| (place(row), i as u32)).collect();
-    order.sort_unstable();
-    let mut sorted: Vec<_> = order.iter().map(|(_, i)| rows[*i as usize].clone()).collect();
-    for alike in sorted.chunk_by_mut(|a, b| place(a) == place(b)).filter(|alike| alike.len() > 1) {
+/// Rows in the order of their keys. Series and node mostly decide, and are small numbers, so that nothing is compared.
+fn rows_of(keys: &[RowKey], counts: &[NodeCount], (series, nodes): (usize, usize)) -> Vec<Row> {
+    let by_node = sorted(0..counts.len(), nodes, |at| counts[at].node as usize);
+    let series_of = |at: usize| keys[counts[at].pair as usize].series.0 as usize;
+    let mut rows: Vec<_> = sorted(by_node.into_iter(), series, series_of)
+        .into_iter()
+        .map(|at| {
+            let NodeCount { pair, node, samples, value } = counts[at];
+            Row { key: RowKey { node: NodeId(node), ..keys[pair as usize] }, samples, value, exact: 0..0 }
+        })
+        .collect();
+    let is_alike = |a: &Row, b: &Row| (a.key.series, a.key.node) == (b.key.series, b.key.node);
+    for alike in rows.chunk_by_mut(is_alike).filter(|alike| alike.len() > 1) {
         alike.sort_unstable_by_key(|row| row.key);
     }
-    sorted
+    rows
 }
 
 impl ProfileBuilder {
-    /// Finishes with these rows, whose nodes are those of another builder, `all`: the stacks that they need are taken
-    /// over. Nothing but strings, series and accounts may have been added to this one, no key comes twice, and no row has
-    /// exact times. `preorder` is that of `all` with these nodes at least, where it is known.
+    /// Finishes with these counts of `keys`, whose nodes are those of another builder, `all`: the stacks that they need are
+    /// taken over. Nothing but strings, series and accounts may have been added to this one, and no key and node come twice.
+    /// `preorder` is that of `all` with these nodes at least, where it is known.
     pub(crate) fn finish_over(
         self,
-        all: &ProfileBuilder,
-        preorder: Option<&Preorder>,
-        rows: Vec<Row>,
-        start_ms: i64,
-        end_ms: i64,
+        (all, preorder): (&ProfileBuilder, Option<&Preorder>),
+        keys: &[RowKey],
+        counts: Vec<NodeCount>,
+        (start_ms, end_ms): (i64, i64),
     ) -> Profile {
-        let (mut to, mut rows) = (self, rows);
+        let (mut to, mut counts) = (self, counts);
         let stacks = match preorder {
-            Some(preorder) => to.take_in_preorder(all, preorder, &mut rows),
-            None => to.take_stacks(all, &mut rows),
+            Some(preorder) => to.take_in_preorder(all, preorder, &mut counts),
+            None => to.take_stacks(all, &mut counts),
         };
         let mut profile = to.finish(start_ms, end_ms);
-        (profile.stacks, profile.rows) = (stacks, sorted(&rows));
+        profile.rows = rows_of(keys, &counts, (profile.series.len(), stacks.len()));
+        profile.stacks = stacks;
         profile
     }
 
-    /// The tree of the stacks that rows need, whose nodes are its own then.
-    fn take_stacks(&mut self, all: &ProfileBuilder, rows: &mut [Row]) -> StackTree {
+    /// The tree of the stacks that were counted, whose nodes are its own then.
+    fn take_stacks(&mut self, all: &ProfileBuilder, counts: &mut [NodeCount]) -> StackTree {
         let nodes = all.stacks.nodes();
         let mut needed = Places::new(nodes.len() + 1);
         needed.insert(0);
-        for row in rows.iter() {
-            let mut at = row.key.node.0;
+        for counted in counts.iter() {
+            let mut at = counted.node;
             while needed.insert(at) {
                 at = nodes[at as usize - 1].0.0;
             }
@@ -171,20 +190,25 @@ impl ProfileBuilder {
         }
         let placed = kept.iter().enumerate().map(|(i, (parent, frame))| (i + 1, *parent as usize, *frame));
         let (stacks, places) = StackTree::placed(&subtree, placed);
-        for row in rows {
-            row.key.node = places[needed.rank(row.key.node.0) as usize];
+        for counted in counts {
+            counted.node = places[needed.rank(counted.node) as usize].0;
         }
         stacks
     }
 
     /// The same by a walk along the whole tree.
-    fn take_in_preorder(&mut self, all: &ProfileBuilder, preorder: &Preorder, rows: &mut [Row]) -> StackTree {
+    fn take_in_preorder(
+        &mut self,
+        all: &ProfileBuilder,
+        preorder: &Preorder,
+        counts: &mut [NodeCount],
+    ) -> StackTree {
         let tree = &preorder.tree;
         let mut needed = Places::new(tree.len());
         needed.insert(0);
-        for row in rows.iter_mut() {
-            row.key.node = preorder.places[row.key.node.0 as usize];
-            let mut at = row.key.node;
+        for counted in counts.iter_mut() {
+            let mut at = preorder.places[counted.node as usize];
+            counted.node = at.0;
             while needed.insert(at.0) {
                 at = tree.parent(at);
             }
@@ -195,8 +219,8 @@ impl ProfileBuilder {
         frames.for_each(|frame| is_used[frame.0 as usize] = true);
         let frames = take_frames(self, all, &is_used);
         let stacks = tree.picked(needed.iter(), |node| needed.rank(node), |frame| frames[frame.0 as usize]);
-        for row in rows {
-            row.key.node = NodeId(needed.rank(row.key.node.0));
+        for counted in counts {
+            counted.node = needed.rank(counted.node);
         }
         stacks
     }
@@ -243,32 +267,35 @@ mod tests {
     }
 
     #[test]
-    fn what_rows_need_is_the_same_by_a_walk_along_the_tree() {
+    fn what_was_counted_needs_the_same_by_a_walk_along_the_tree() {
         let (all, nodes) = forest();
         let preorder = all.preorder();
         for step in [1, 3, 100, 1999, 5000] {
-            let mut key = crate::model::RowKey::default();
             let mut chosen: Vec<_> = nodes.iter().step_by(step).copied().collect();
             chosen.sort_unstable();
             chosen.dedup();
-            let rows: Vec<_> = chosen
+            // Some nodes have two threads, the higher one first.
+            let pairs = |node: NodeId| if node.0.is_multiple_of(3) { 1..2 } else { 0..2 };
+            let counts: Vec<_> = chosen
                 .into_iter()
-                .map(|node| {
-                    key.node = node;
-                    Row { key, samples: 1 + u64::from(node.0), value: 5, exact: 0..0 }
+                .flat_map(|NodeId(node)| {
+                    let of = move |pair| NodeCount { pair, node, samples: 1 + u64::from(node), value: 5 };
+                    pairs(NodeId(node)).map(of)
                 })
                 .collect();
+            let keys = [2, 1].map(|tid| RowKey { tid, ..RowKey::default() });
             let finish = |preorder| {
                 let mut to = ProfileBuilder::default();
                 to.string("f3");
-                to.finish_over(&all, preorder, rows.clone(), 0, 1)
+                to.series(crate::model::Series::default());
+                to.finish_over((&all, preorder), &keys, counts.clone(), (0, 1))
             };
             let (walked, looked_up) = (finish(Some(&preorder)), finish(None));
             assert_eq!((&walked.stacks, &walked.rows), (&looked_up.stacks, &looked_up.rows));
             assert_eq!(walked.frames, looked_up.frames);
             assert!(walked.strings.iter().eq(looked_up.strings.iter()));
             assert!(walked.rows.is_sorted_by_key(|row| row.key));
-            assert_eq!(walked.samples(), rows.iter().map(|row| row.samples).sum::<u64>());
+            assert_eq!(walked.samples(), counts.iter().map(|counted| counted.samples).sum::<u64>());
         }
     }
 

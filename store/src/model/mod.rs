@@ -19,7 +19,7 @@ mod sums;
 
 pub use builder::ProfileBuilder;
 pub(crate) use builder::{Tables as BuilderTables, Who};
-pub(crate) use extract::Preorder;
+pub(crate) use extract::{NodeCount, Preorder};
 pub use frames::{Binary, BinaryId, Frame, FrameId, FrameKind, Unwound};
 pub use functions::{FunctionNode, FunctionTree};
 pub(crate) use functions::{Functions, GroupCounts};

@@ -323,7 +323,7 @@ impl StackTree {
 }
 
 /// Sorts by a number below `limit`; equal ones stay in their order.
-fn sorted(
+pub(super) fn sorted(
     items: impl ExactSizeIterator<Item = usize> + Clone,
     limit: usize,
     key: impl Fn(usize) -> usize,

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::{Batch, Columns, Count, Fault, Merge, Tables};
 use crate::dictionary::Dictionary;
-use crate::model::{NodeId, Profile, ProfileBuilder, Row, RowKey, SeriesId, StringId, Who};
+use crate::model::{NodeCount, NodeId, Profile, ProfileBuilder, RowKey, SeriesId, StringId, Who};
 
 /// Rows kept as they come before they are added up by node. Rollups mostly have each stack once.
 const FEWEST_PENDING: usize = 1 << 16;
@@ -23,19 +23,10 @@ pub(crate) struct StackCounts {
     whos: Whos,
     pairs: Pairs,
     /// Rows as they came, neighbours of the same key added up.
-    pending: Vec<Counted>,
+    pending: Vec<NodeCount>,
     most_pending: usize,
     nodes: usize,
     sums: Sums,
-}
-
-/// What was counted of a pair (of lane and who) and a node.
-#[derive(Clone, Copy)]
-struct Counted {
-    pair: u32,
-    node: u32,
-    samples: u64,
-    value: i64,
 }
 
 /// Lanes and whos that came together, by place.
@@ -70,7 +61,7 @@ struct Sums {
     /// By node: place + 1 among `cells`. A small number for each, since there are many times more nodes than have samples in
     /// an hour; and zeros cost nothing until they are used.
     first: Vec<u32>,
-    cells: Vec<Counted>,
+    cells: Vec<NodeCount>,
     /// By node, as bits: whether it has any.
     touched: Vec<u64>,
     more: FxHashMap<(u32, u32), (u64, i64)>,
@@ -87,8 +78,8 @@ impl Sums {
     }
 
     /// All nodes are below what it was grown to.
-    fn add(&mut self, counted: Counted) {
-        let Counted { pair, node, samples, value } = counted;
+    fn add(&mut self, counted: NodeCount) {
+        let NodeCount { pair, node, samples, value } = counted;
         let place = &mut self.first[node as usize];
         let Some(sum) = (*place as usize).checked_sub(1).map(|at| &mut self.cells[at]) else {
             self.cells.push(counted);
@@ -105,7 +96,7 @@ impl Sums {
         }
     }
 
-    fn each(&self, mut each: impl FnMut(Counted)) {
+    fn each(&self, mut each: impl FnMut(NodeCount)) {
         for (at, word) in self.touched.iter().enumerate() {
             let mut left = *word;
             while left != 0 {
@@ -117,7 +108,7 @@ impl Sums {
         let mut more: Vec<_> = self.more.iter().collect();
         more.sort_unstable_by_key(|(key, _)| **key);
         for ((node, pair), (samples, value)) in more {
-            each(Counted { pair: *pair, node: *node, samples: *samples, value: *value });
+            each(NodeCount { pair: *pair, node: *node, samples: *samples, value: *value });
         }
     }
 
@@ -127,7 +118,7 @@ impl Sums {
 
     fn bytes(&self) -> u64 {
         let nodes = self.first.capacity() * size_of::<u32>() + self.touched.capacity() * size_of::<u64>();
-        (nodes + self.cells.capacity() * size_of::<Counted>() + self.more.capacity() * 25) as u64
+        (nodes + self.cells.capacity() * size_of::<NodeCount>() + self.more.capacity() * 25) as u64
     }
 }
 
@@ -220,7 +211,7 @@ impl Count for StackCounts {
                         if self.pending.len() >= self.most_pending {
                             self.flush();
                         }
-                        self.pending.push(Counted { pair, node, samples, value });
+                        self.pending.push(NodeCount { pair, node, samples, value });
                     }
                 }
             }
@@ -239,7 +230,7 @@ impl Count for StackCounts {
 
     fn bytes(&self) -> u64 {
         let whos = self.whos.all.len() * (size_of::<Who>() + 64) + self.pairs.all.len() * 32;
-        (whos + self.pending.capacity() * size_of::<Counted>()) as u64 + self.sums.bytes()
+        (whos + self.pending.capacity() * size_of::<NodeCount>()) as u64 + self.sums.bytes()
     }
 }
 
@@ -280,16 +271,13 @@ impl Merged {
 
     /// The profile of all, covering `start_ms..end_ms`.
     pub(crate) fn finish(self, start_ms: i64, end_ms: i64) -> Profile {
-        let mut rows = Vec::with_capacity(self.sums.len());
-        self.sums.each(|Counted { pair, node, samples, value }| {
-            let key = RowKey { node: NodeId(node), ..self.keys[pair as usize] };
-            rows.push(Row { key, samples, value, exact: 0..0 });
-        });
+        let mut counts = Vec::with_capacity(self.sums.len());
+        self.sums.each(|counted| counts.push(counted));
         drop(self.sums);
         // Others may make the tree grow meanwhile; the nodes of these rows are in it by now.
         let preorder = self.dictionary.preorder();
         let all = self.dictionary.read();
-        self.head.finish_over(&all.all, preorder.as_deref(), rows, start_ms, end_ms)
+        self.head.finish_over((&all.all, preorder.as_deref()), &self.keys, counts, (start_ms, end_ms))
     }
 
     /// The places of a segment's pairs among the keys of rows.
@@ -332,7 +320,7 @@ impl Merge<StackCounts> for Merged {
             let pair = pairs[counted.pair as usize];
             // The scan has checked that all nodes are of the segment's tree.
             let node = known.places.get(counted.node, &mut hint);
-            self.sums.add(Counted { pair, node, ..counted });
+            self.sums.add(NodeCount { pair, node, ..counted });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -15,8 +15,11 @@ use crate::process::say;
 const STORMS: [(&str, &str); 2] = [("40", "0.03"), ("500", "0.001")];
 /// Until what the agent keeps of ended processes and unused files is gone, and a little more.
 const REST: Duration = Duration::from_secs(150);
-/// A second apart: two windows of the agent.
-const LOOKS: usize = 60;
+/// Until windows of the agent's first minutes are merged: the next multiple of five minutes, and some time for it.
+const FIRST_MERGING: Duration = Duration::from_secs(360);
+/// Two windows of the agent. No more looks, for whoever is sampled has its debug info read, and this program's is large.
+const LOOKS: usize = 7;
+const BETWEEN_LOOKS: Duration = Duration::from_secs(9);
 /// Until the agent has read what the machine runs.
 const WARM_UP: Duration = Duration::from_secs(20);
 
@@ -32,14 +35,15 @@ struct Attributed {
 pub(super) fn measure(bench: &Bench<'_>, seconds: u64) -> Result<Table> {
     let program = bench.variables.iter().find(|(name, _)| *name == "SHORT_LIVED").context("SHORT_LIVED")?;
     let agent = Agent::start(&bench.vesta, bench.folder)?;
+    let started = Instant::now();
     let mut rows = Vec::new();
     sleep(WARM_UP);
-    // The first one, and the first question, are to warm up: what the agent needs for such it keeps, if it is no more with
-    // each.
+    // The first one, and the first question, are to warm up, as is the first merging of windows: what the agent needs for such
+    // it keeps, if it is no more with each.
     run(&program.1, STORMS[1], 5)?;
     agent.settle();
     agent.folded(10)?;
-    sleep(REST);
+    sleep(FIRST_MERGING.saturating_sub(started.elapsed()).max(REST));
     let before = median_resident(&agent)?;
     for storm in STORMS {
         say(&format!("{} processes a second of {} s for {seconds} s", storm.0, storm.1));
@@ -86,7 +90,7 @@ fn median_resident(agent: &Agent) -> Result<f64> {
     let mut looks = Vec::new();
     for _ in 0..LOOKS {
         looks.push(agent.used()?.resident as f64);
-        sleep(Duration::from_secs(1));
+        sleep(BETWEEN_LOOKS);
     }
     looks.sort_by(f64::total_cmp);
     Ok(looks[looks.len() / 2])

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Counted, Merged};
-use crate::model::{FunctionTree, GroupCounts, NodeId, Profile, Row};
+use super::Merged;
+use crate::model::{FunctionTree, GroupCounts, NodeCount, NodeId, Profile, Row};
 use crate::query::label_text;
 
 impl Merged {
@@ -18,7 +18,7 @@ impl Merged {
     ) -> FunctionTree {
         let mut rows: Vec<_> =
             self.keys.iter().map(|key| Row { key: *key, samples: 0, value: 0, exact: 0..0 }).collect();
-        self.sums.each(|Counted { pair, samples, value, .. }| {
+        self.sums.each(|NodeCount { pair, samples, value, .. }| {
             let row = &mut rows[pair as usize];
             row.samples = row.samples.saturating_add(samples);
             row.value = row.value.saturating_add(value);
@@ -36,7 +36,7 @@ impl Merged {
 
         let by_value = by_value(&facts);
         let mut counts: Vec<GroupCounts> = vec![Vec::new(); groups.len()];
-        self.sums.each(|Counted { pair, node, samples, value }| {
+        self.sums.each(|NodeCount { pair, node, samples, value }| {
             let weight = if by_value { u64::try_from(value).unwrap_or(0) } else { samples };
             if weight > 0 {
                 counts[group[pair as usize]].push((NodeId(node), weight));
