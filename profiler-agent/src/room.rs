@@ -1,7 +1,7 @@
 //! Giving back what a storm of processes or names took.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     hash::{BuildHasher, Hash},
 };
 
@@ -12,11 +12,6 @@ const FEW: usize = 256;
 pub(crate) fn give_back<K: Eq + Hash, V>(table: &mut HashMap<K, V, impl BuildHasher>) {
     // Its `capacity` leaves out places of removed entries, and so says too little to decide by.
     table.shrink_to(4 * table.len().max(FEW));
-}
-
-/// The same of a set.
-pub(crate) fn give_back_set<K: Eq + Hash>(set: &mut HashSet<K, impl BuildHasher>) {
-    set.shrink_to(4 * set.len().max(FEW));
 }
 
 #[cfg(test)]

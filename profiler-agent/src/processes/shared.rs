@@ -5,8 +5,6 @@ use std::{borrow::Borrow, hash::Hash, sync::Arc};
 
 use rustc_hash::FxHashSet;
 
-use crate::room::give_back_set;
-
 /// So few are not looked through for unused ones.
 const FEW: usize = 256;
 
@@ -32,8 +30,8 @@ impl<T: Eq + Hash + ?Sized> Shared<T> {
         }
         if self.values.len() >= self.full {
             self.values.retain(|value| Arc::strong_count(value) > 1);
-            give_back_set(&mut self.values);
-            self.full = 2 * self.values.len().max(FEW / 2);
+            self.full = FEW.max(2 * self.values.len());
+            self.values.shrink_to(self.full);
         }
         let value = value.into();
         self.values.insert(value.clone());
