@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { eventually } from "./harness.mjs";
 import { reader } from "./explore-tests.mjs";
+import { ask } from "./model.mjs";
 
 export function lookTests({ base, page, guard, picture }) {
   const see = reader(page);
@@ -10,6 +11,20 @@ export function lookTests({ base, page, guard, picture }) {
   const choose = async (theme) => {
     await page.getByRole("button", { name: "Theme" }).click();
     await page.getByRole("button", { name: theme, exact: true }).click();
+  };
+
+  const drawn = () => eventually("the graph is drawn", async () => (await see.frames()) > 1);
+  let span;
+  /** The second half of what there is: a range before it has data, too. */
+  const fixedSpan = async () => {
+    if (span) return span;
+    const { data } = await ask(base, "status");
+    const until = Math.floor(data.until_ms / 1000);
+    return (span = { from: Math.ceil((data.from_ms / 1000 + until) / 2), until });
+  };
+  const fixedUrl = async (rest = "") => {
+    const { from, until } = await fixedSpan();
+    return `${base}/?t=${new Date(from * 1000).toISOString()}/${new Date(until * 1000).toISOString()}${rest}`;
   };
 
   return [
@@ -25,6 +40,84 @@ export function lookTests({ base, page, guard, picture }) {
       await picture("dark");
       await choose("As the system");
       assert.equal(await background(), "rgb(250, 249, 247)");
+    }],
+
+    ["a process gets another colour, which stays in this browser until it is given back", async () => {
+      await page.goto(await fixedUrl());
+      await drawn();
+      // The first group's row, left of its name.
+      const pixel = () => see.graph.evaluate((canvas) => {
+        const ratio = canvas.width / canvas.clientWidth;
+        // By way of a canvas of its own: a large one that is read often becomes slow to draw on, as the browser warns.
+        const one = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d");
+        one.drawImage(canvas, -Math.round(19 * ratio), -Math.round(38 * ratio));
+        return [...one.getImageData(0, 0, 1, 1).data].join(" ");
+      });
+      const before = await pixel();
+      const box = await see.graph.boundingBox();
+      await page.mouse.click(box.x + 60, box.y + 38);
+      const menu = page.locator(".details button.band");
+      await menu.waitFor();
+      const owner = /^Colour of (.+)$/.exec(await menu.getAttribute("aria-label"))[1];
+      const choose = async (name) => {
+        await page.getByRole("button", { name: `Colour of ${owner}` }).click();
+        await page.locator(".details .panel").getByRole("button", { name, exact: true }).click();
+      };
+      const painted = () => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+      await choose("rose");
+      await painted();
+      const rose = await pixel();
+      await choose("green");
+      await painted();
+      const green = await pixel();
+      assert.notEqual(green, rose);
+      await picture("recoloured");
+      await page.reload();
+      await drawn();
+      assert.equal(await pixel(), green, "kept");
+      await choose("as everybody has it");
+      await eventually("the first colour", async () => (await pixel()) === before);
+    }],
+
+    ["of another label's values those with most CPU have a colour each", async () => {
+      await page.goto(await fixedUrl("&by=thread"));
+      await drawn();
+      const colors = await eventually("a legend", async () => {
+        const all = await page.locator(".legend tr[data-value] .swatch").evaluateAll((found) => found.map((swatch) => getComputedStyle(swatch).backgroundColor));
+        return all.length > 1 && all;
+      });
+      assert.equal(new Set(colors).size, colors.length, colors.join(", "));
+    }],
+
+    ["another range's graph comes as the one before goes, unless motion is unwanted", async () => {
+      await page.goto(await fixedUrl());
+      await drawn();
+      const fades = () => page.evaluate(() => globalThis.fades);
+      const watchFades = () => page.evaluate(() => {
+        globalThis.fades = 0;
+        new MutationObserver((changes) => {
+          for (const { addedNodes } of changes) for (const node of addedNodes) if (node.className === "fading") globalThis.fades++;
+        }).observe(document.querySelector(".flame"), { childList: true });
+      });
+      await watchFades();
+      const shift = async () => {
+        const here = page.url();
+        await page.locator("body").click({ position: { x: 5, y: 5 } });
+        await page.keyboard.press(",");
+        await eventually("another range", () => page.url() !== here);
+      };
+      await shift();
+      await eventually("it fades", async () => (await fades()) === 1);
+      await eventually("nothing is left of it", async () => (await page.locator(".fading").count()) === 0);
+      await page.emulateMedia({ reducedMotion: "reduce" });
+      try {
+        const here = await see.samples();
+        await page.keyboard.press(".");
+        await eventually("other samples", async () => (await see.samples()) !== here);
+        assert.equal(await fades(), 1);
+      } finally {
+        await page.emulateMedia({ reducedMotion: null });
+      }
     }],
 
     ["the key map opens and closes", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { KERNEL_BAND, bandOf, binaryKey, fnv1a, palette, stepOf } from "./bands";
+import { KERNEL_BAND, bandOf, binaryKey, fnv1a, palette, stepOf, useBands } from "./bands";
 import { contrast, fromHex, toHex } from "./oklch";
 
 test("the hash is FNV-1a of 32 bits", () => {
@@ -30,6 +30,28 @@ test("a band does not depend on folder or version", () => {
 test("the kernel has a band of its own", () => {
   expect(bandOf("[kernel]")).toBe(KERNEL_BAND);
   expect(bandOf("[kernel.kallsyms]")).toBe(KERNEL_BAND);
+});
+
+test("a band that was chosen holds for all versions of a binary, and never for the kernel", () => {
+  const [libc, other] = [bandOf("/lib/libc.so.6"), (bandOf("/lib/libc.so.6") + 3) % 8];
+  useBands(new Map([["libc", other], ["kernel", 0]]));
+  expect(["/lib/libc.so.6", "/usr/lib/libc-2.36.so", "[kernel]"].map(bandOf)).toEqual([other, other, KERNEL_BAND]);
+  useBands(new Map());
+  expect(bandOf("/lib/libc.so.6")).toBe(libc);
+});
+
+test("values of other labels have bands of their own, and are grey beyond the ranked ones, unless a user chose for them", () => {
+  const hosts = Array.from({ length: 8 }, (_, i) => `web-0${i}`);
+  const colors = palette(false, false, new Set(hosts));
+  expect(new Set(hosts.map(colors.group)).size).toBe(8);
+  expect(hosts.map(palette(false, false, new Set([...hosts].reverse())).group)).toEqual(hosts.map(colors.group));
+  expect([colors.group("web-08"), colors.area("web-08")]).toEqual([colors.other, colors.other]);
+  useBands(new Map([["web-08", 3], ["web-01", 3]]));
+  const own = palette(false, false, new Set(hosts));
+  expect(own.group("web-08")).toBe(own.group("web-01"));
+  expect(own.group("web-08")).not.toBe(own.other);
+  expect(hosts.filter((host) => host !== "web-01").map(own.group)).not.toContain(own.group("web-01"));
+  useBands(new Map());
 });
 
 test("steps stay within two of the band's tone", () => {

@@ -2,8 +2,11 @@
 
 import { type Oklch, fromHex, toHex } from "./oklch";
 
-/** Index of the band of kernel code, after the eight bands of user code. */
-export const KERNEL_BAND = 8;
+/** The bands of user code, as people call them. */
+export const BANDS = ["rose", "ochre", "straw", "lime", "green", "cyan", "blue", "violet"] as const;
+
+/** Index of the band of kernel code, after those of user code. */
+export const KERNEL_BAND = BANDS.length;
 
 /** Tones of a theme. */
 interface Tones {
@@ -18,7 +21,7 @@ interface Tones {
   other: string;
 }
 
-// rose, ochre, straw, lime, green, cyan, blue, violet, kernel
+// In the order of the bands, the kernel's last.
 const LIGHT: Tones = {
   area: ["#eaabaa", "#ac844a", "#c0b365", "#d2d88a", "#6f977c", "#89dae3", "#73b1e6", "#8f78ba", "#9ba2ab"],
   frame: ["#e4bcbe", "#d1b38f", "#e6dca8", "#e8eec7", "#96b7a3", "#bde9ee", "#a4cef6", "#bcaed4", "#cfd5db"],
@@ -92,6 +95,15 @@ export function binaryKey(path: string): string {
 const KERNEL_NAMES =
   /^\[?(kernel|vmlinux|kworker|ksoftirqd|kswapd|kthread|kcompactd|khugepaged|migration|rcu_|swapper|irq\/|jbd2|writeback)/;
 
+/** By key, what a user chose instead of the band that everybody has. */
+let chosen: ReadonlyMap<string, number> = new Map();
+
+/** From now on these bands are used; palettes made before stay as they were. */
+export function useBands(bands: ReadonlyMap<string, number>): void {
+  chosen = bands;
+  bandCache.clear();
+}
+
 const bandCache = new Map<string, number>();
 /** Distinct binaries and label values of one page; beyond it the cache starts anew. */
 const BAND_CACHE_LIMIT = 20_000;
@@ -101,7 +113,7 @@ export function bandOf(path: string): number {
   let band = bandCache.get(path);
   if (band === undefined) {
     const key = binaryKey(path);
-    band = KERNEL_NAMES.test(path) ? KERNEL_BAND : (HAND_SET.get(key) ?? fnv1a(key) % 8);
+    band = KERNEL_NAMES.test(path) ? KERNEL_BAND : (chosen.get(key) ?? HAND_SET.get(key) ?? fnv1a(key) % BANDS.length);
     if (bandCache.size >= BAND_CACHE_LIMIT) bandCache.clear();
     bandCache.set(path, band);
   }
@@ -151,11 +163,34 @@ function forcedPalette(dark: boolean): Palette {
   };
 }
 
-/** The palette of a theme; `forced`: the system's own colours. */
-export function palette(dark: boolean, forced = false): Palette {
+/**
+ * Bands of values of a label that is no binary's name, for as many as there are bands: that of its hash, or the next one that none of the
+ * others has. What a user chose comes first.
+ */
+function bandsOfValues(values: ReadonlySet<string>): ReadonlyMap<string, number> {
+  const bands = new Map(chosen);
+  const taken = new Set([...values].map((value) => chosen.get(value)));
+  // In an order that does not hang on who used more CPU.
+  for (const value of [...values].filter((one) => !chosen.has(one)).sort()) {
+    const own = fnv1a(value) % BANDS.length;
+    const free = BANDS.findIndex((_, i) => !taken.has((own + i) % BANDS.length));
+    const band = (own + Math.max(0, free)) % BANDS.length;
+    taken.add(band);
+    bands.set(value, band);
+  }
+  return bands;
+}
+
+/**
+ * The palette of a theme; `forced`: the system's own colours; `ranked`: where groups are values of a label that names no binary, those that have
+ * a colour. The others are grey, unless a user chose a band for them.
+ */
+export function palette(dark: boolean, forced = false, ranked?: ReadonlySet<string>): Palette {
   if (forced) return forcedPalette(dark);
   const tones = dark ? DARK : LIGHT;
-  const at = (list: readonly string[], band: number) => list[band] ?? tones.other;
+  const at = (list: readonly string[], band: number | undefined) => (band === undefined ? undefined : list[band]) ?? tones.other;
+  const values = ranked && bandsOfValues(ranked);
+  const groupBand = (value: string) => (values ? values.get(value) : bandOf(value));
   const frames = tones.frame.flatMap((hex) =>
     [-2, -1, 0, 1, 2].map((step) => (step ? shade(hex, ({ l }) => ({ l: l + step * FRAME_STEP })) : hex)),
   );
@@ -178,10 +213,11 @@ export function palette(dark: boolean, forced = false): Palette {
     truncated: tones.truncated,
     other: tones.other,
     area: (value) => {
-      const band = bandOf(value);
+      const band = groupBand(value);
+      if (band === undefined) return tones.other;
       return shade(at(tones.area, band), ({ l }) => ({ l: l + stepOf(value) * AREA_STEP }));
     },
-    group: (value) => at(group, bandOf(value)),
+    group: (value) => at(group, groupBand(value)),
     frame: (band, step) => at(frames, band * 5 + step + 2),
     inlined: (band) => at(inlined, band),
     outline: (band) => at(outline, band),

@@ -1,7 +1,7 @@
 /** Half of a sandwich: a small flame graph of a tree of the selection. */
 
 import { type JSX, createMemo } from "solid-js";
-import { palette } from "../color/bands";
+import { ownPalette } from "../color/chosen";
 import { tokens } from "../color/tokens";
 import { HoverCard } from "../shell/hovercard";
 import type { Explore } from "../state/explore";
@@ -26,7 +26,7 @@ export function Half(props: FlameHalfProps): JSX.Element {
   const { explore } = props;
   const contrast = createContrast();
   const forced = () => contrast() === "forced";
-  const colors = createMemo(() => palette(props.theme.dark(), forced()));
+  const colors = createMemo(() => ownPalette(props.theme.dark(), forced(), explore.ranked()));
   const fills = new FillCache();
   const matches = createMemo(() => {
     const query = explore.search();

@@ -1,6 +1,6 @@
 /** Painting one frame: fill, texture and shape. */
 
-import { KERNEL_BAND, type Palette, bandOf, stepOf } from "../color/bands";
+import { KERNEL_BAND, type Palette, bandOf, binaryKey, stepOf } from "../color/bands";
 import type { Coloring } from "../state/url";
 import { packageOf } from "./package";
 import { texture } from "./texture";
@@ -20,12 +20,37 @@ export interface Brush {
 /** Bands by kind: blue for machine code, straw and violet for what a runtime runs. */
 const KIND_BANDS: Partial<Record<Frame["kind"], number>> = { kernel: KERNEL_BAND, native: 6, inlined: 5, jit: 7, interpreted: 2, folded: 6 };
 
+/** Whose code a frame is, as its band tells it; undefined where the band tells something else. */
+function ownerOf(frame: Frame, coloring: Coloring): string | undefined {
+  switch (frame.kind) {
+    case "root":
+    case "kernel":
+    case "truncated":
+      return undefined;
+    case "group":
+      return frame.name;
+    case "folded":
+      return frame.binary;
+    default:
+      if (coloring === "type") return undefined;
+      return (coloring === "package" && packageOf(frame)) || frame.binary || frame.file || frame.name;
+  }
+}
+
 /** The band a frame's colour comes from. */
 export function frameBand(frame: Frame, coloring: Coloring): number {
-  if (frame.kind === "kernel") return KERNEL_BAND;
-  if (frame.kind === "folded") return bandOf(frame.binary);
-  if (coloring === "type") return KIND_BANDS[frame.kind] ?? KERNEL_BAND;
-  return bandOf((coloring === "package" && packageOf(frame)) || frame.binary || frame.file || frame.name);
+  const owner = ownerOf(frame, coloring);
+  return owner === undefined ? (KIND_BANDS[frame.kind] ?? KERNEL_BAND) : bandOf(owner);
+}
+
+/**
+ * What a band can be chosen for to give a frame another one; undefined where that is not told by whose code it is. `by`: the label of
+ * groups.
+ */
+export function bandKey(frame: Frame, coloring: Coloring, by: string): string | undefined {
+  if (frame.kind === "group" && by !== "process") return frame.name;
+  const owner = ownerOf(frame, coloring);
+  return owner === undefined || bandOf(owner) === KERNEL_BAND ? undefined : binaryKey(owner);
 }
 
 /** The fill of a frame; `hash` is that of its name, where it is known. */

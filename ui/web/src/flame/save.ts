@@ -1,7 +1,7 @@
 /** Saving what is on screen, with its transforms. */
 
 import { convertTo } from "../api/client";
-import { palette } from "../color/bands";
+import { ownPalette } from "../color/chosen";
 import { tokens } from "../color/tokens";
 import { range as rangeText } from "../format/time";
 import type { Explore } from "../state/explore";
@@ -28,7 +28,7 @@ export function pictureOf(explore: Explore, dark: boolean): Picture | undefined 
   const { query, orientation, coloring } = explore.view();
   const title = [rangeText(from, until, explore.now()), query, explore.view().transforms.length ? explore.transforms.text() : ""];
   return {
-    tree, view: viewOf(tree, explore.zoomNode()), orientation, width: WIDTH, dark, coloring, rootLabel: rootLabelOf(explore),
+    tree, view: viewOf(tree, explore.zoomNode()), orientation, width: WIDTH, dark, coloring, ranked: explore.ranked(), rootLabel: rootLabelOf(explore),
     title: title.filter(Boolean),
   };
 }
@@ -68,7 +68,7 @@ export function savePng(explore: Explore, dark: boolean): void {
   context.setTransform(ratio, 0, 0, ratio, 0, above * ratio);
   const { tree, view, coloring, rootLabel } = picture;
   drawFlame(context, {
-    tree, rects: visibleRects(tree, view, port), view, port, palette: palette(dark), tokens: tone, ratio, coloring, rootLabel,
+    tree, rects: visibleRects(tree, view, port), view, port, palette: ownPalette(dark, false, picture.ranked), tokens: tone, ratio, coloring, rootLabel,
     matches: explore.marked()?.frames, zoomed: explore.zoomNode(),
   }, new FillCache());
   context.setTransform(ratio, 0, 0, ratio, 0, 0);

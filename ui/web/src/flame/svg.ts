@@ -1,6 +1,6 @@
 /** A flame graph as an SVG document: a picture that stays sharp, prints, and can be searched for names. */
 
-import { palette } from "../color/bands";
+import { ownPalette } from "../color/chosen";
 import { tokens } from "../color/tokens";
 import { share } from "../format/number";
 import type { Coloring } from "../state/url";
@@ -18,6 +18,8 @@ export interface Picture {
   width: number;
   dark: boolean;
   coloring: Coloring;
+  /** Groups that have a colour, where not all do. */
+  ranked?: ReadonlySet<string> | undefined;
   rootLabel: string;
   /** Lines above the graph: the range, the selector, what was done to the tree. */
   title: readonly string[];
@@ -67,7 +69,7 @@ const TEXTURES: Partial<Record<string, string>> = { kernel: "hatch", jit: "dots"
 /** The document. */
 export function pictureSvg(picture: Picture): string {
   const { tree, view, dark, coloring, rootLabel, title, width } = picture;
-  const colors = palette(dark);
+  const colors = ownPalette(dark, false, picture.ranked);
   const tone = tokens(dark);
   const port = picturePort(picture);
   const rects = visibleRects(tree, view, port);

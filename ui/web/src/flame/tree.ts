@@ -207,6 +207,12 @@ export function childrenOf(tree: FlameTree, node: number): number[] {
   return children;
 }
 
+/** The groups with the most samples. */
+export function largestGroups(tree: FlameTree | undefined, most: number): ReadonlySet<string> {
+  const groups = (tree ? childrenOf(tree, 0) : []).filter((node) => frameOf(tree!, node).kind === "group");
+  return new Set(groups.slice(0, most).map((node) => frameOf(tree!, node).name));
+}
+
 /** The nodes from the root to `node`, both included. */
 export function pathTo(tree: FlameTree, node: number): number[] {
   const path: number[] = [];

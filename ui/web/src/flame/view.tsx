@@ -1,7 +1,7 @@
 /** The flame graph: one canvas, moved by pointer and keys. */
 
 import { type JSX, Show, createEffect, createMemo, createSignal, on, onCleanup, untrack } from "solid-js";
-import { palette } from "../color/bands";
+import { ownPalette } from "../color/chosen";
 import { tokens } from "../color/tokens";
 import { createPainter, createSize, prepared } from "../shell/canvas";
 import { HoverCard } from "../shell/hovercard";
@@ -9,6 +9,7 @@ import { createBefore } from "../state/before";
 import type { Explore } from "../state/explore";
 import type { History } from "../state/history";
 import type { ThemeState } from "../state/theme";
+import { createCrossFade } from "./crossfade";
 import { FillCache, drawFlame } from "./draw";
 import { Outlines, outlineOf } from "./outlines";
 import { createGestures } from "./gestures";
@@ -49,7 +50,7 @@ export function FlameGraph(props: { explore: Explore; history: History; theme: T
   const contrast = createContrast();
   const rects = emptyRects();
   const fills = new FillCache();
-  const colors = createMemo(() => palette(props.theme.dark(), contrast() === "forced"));
+  const colors = createMemo(() => ownPalette(props.theme.dark(), contrast() === "forced", explore.ranked()));
   const toneOf = () => tokens(props.theme.dark(), contrast() === "forced");
   const tree = () => explore.graph()?.tree;
   const rootLabel = createMemo(() => rootLabelOf(explore));
@@ -102,13 +103,23 @@ export function FlameGraph(props: { explore: Explore; history: History; theme: T
     return shown && outlineOf(shown, view(), port(), node);
   };
 
+  let faded: string | undefined;
   const { keep, letGo } = followView(explore, tree, view, setView);
   const zoom = (node: number) => {
     letGo();
     explore.zoom(node);
   };
+  const fade = createCrossFade(() => canvas);
+  /** What the graph is of; a finer tree of the same, or one after a transform, is no other graph. */
+  const subject = () => {
+    const answer = explore.graph()?.answer;
+    return answer && [answer.from_ms, answer.until_ms, explore.view().query, explore.view().by].join(" ");
+  };
   createEffect(
-    on(tree, () => {
+    on(tree, (_, before) => {
+      const now = untrack(subject);
+      if (before && now !== faded && !untrack(explore.live) && !calm.matches) fade();
+      faded = now;
       // Node numbers belong to a tree: ask again what is under the pointer.
       const at = untrack(pointer);
       setHovered(-1);

@@ -3,7 +3,7 @@
 import { For, type JSX, Show, createEffect, createMemo, createSignal } from "solid-js";
 import { fetchLanes } from "../api/client";
 import type { Lane } from "../api/types";
-import { palette } from "../color/bands";
+import { ownPalette } from "../color/chosen";
 import { tokens } from "../color/tokens";
 import { cores, count, share } from "../format/number";
 import { clock } from "../format/time";
@@ -129,7 +129,7 @@ function LaneStrip(props: { lane: Lane; theme: ThemeState; width: number; step: 
     const dark = props.theme.dark();
     const context = prepared(canvas, { width, height: HEIGHT, ratio: devicePixelRatio || 1 });
     if (!context) return;
-    const colors = palette(dark);
+    const colors = ownPalette(dark);
     drawStrip(context, {
       samples: lane.samples, coresPerSample: period / (step * 1e6), width, height: HEIGHT,
       fill: props.by === "cpu" ? tokens(dark).ink3 : colors.area(lane.process), line: tokens(dark).line,

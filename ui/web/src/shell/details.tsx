@@ -3,6 +3,7 @@
 import { For, type JSX, Show, createMemo } from "solid-js";
 import { matching, targetOf } from "../flame/transform";
 import { baseName, frameLabel, kindName, sourceOf } from "../flame/names";
+import { bandKey } from "../flame/paint";
 import { childrenOf, frameOf } from "../flame/tree";
 import { cores, count, share } from "../format/number";
 import { totalsOf } from "../sandwich/halves";
@@ -11,6 +12,7 @@ import { equalityOf } from "../state/selector";
 import type { ThemeState } from "../state/theme";
 import { SheetHandle, createSheet } from "./sheet";
 import { ByThread, LastHours } from "./splits";
+import { BandMenu } from "./bandmenu";
 import { FrameSwatch } from "./swatch";
 
 const UNWOUND: Record<string, string> = {
@@ -57,6 +59,7 @@ export function Details(props: { explore: Explore; theme: ThemeState }): JSX.Ele
           // A group is known for every sample; any truncated stack may have had any frame among its callers.
           const missing = () => (group() ? 0 : 1 - at().answer.complete / (at().answer.samples || 1));
           const group = () => at().frame.kind === "group";
+          const swatch = () => <FrameSwatch frame={at().frame} dark={props.theme.dark()} coloring={explore.view().coloring} ranked={explore.ranked()} />;
           const label = () => frameLabel(at().frame, `All ${explore.view().by === "process" ? "processes" : "samples"}`);
           return (
             <>
@@ -64,7 +67,9 @@ export function Details(props: { explore: Explore; theme: ThemeState }): JSX.Ele
                 <h2 data-selected={at().frame.name}>{label()}</h2>
                 <Show when={at().frame.kind !== "root"}>
                   <p class="where">
-                    <FrameSwatch frame={at().frame} dark={props.theme.dark()} coloring={explore.view().coloring} />
+                    <Show when={bandKey(at().frame, explore.view().coloring, explore.view().by)} fallback={swatch()}>
+                      {(owner) => <BandMenu owner={owner()} dark={props.theme.dark()} trigger={swatch()} />}
+                    </Show>
                     <span>{group() ? explore.view().by : at().frame.kind === "folded" ? `folded, ${at().frame.binary}` : [baseName(at().frame.binary), kindName(at().frame.kind)].filter(Boolean).join(" · ")}</span>
                   </p>
                 </Show>

@@ -3,11 +3,12 @@
 import { batch, createMemo, createSignal } from "solid-js";
 import { ApiError } from "../api/client";
 import type { Behind, FlameFacts, Status, Truth } from "../api/types";
+import { BANDS } from "../color/bands";
 import type { Step } from "../flame/apply";
 import { reasonCode } from "../flame/names";
 import { findMatches, parseQuery } from "../flame/search";
-import { type FlameTree, findPath, pathTo } from "../flame/tree";
-import { type Series, layerMeans, watchedMs } from "../timeline/series";
+import { type FlameTree, findPath, largestGroups, pathTo } from "../flame/tree";
+import { type Series, layerMeans, mostUsed, watchedMs } from "../timeline/series";
 import { disjoint, hullOf } from "./rectangles";
 import { equalityOf, withEquality, withoutEquality } from "./selector";
 import { shortAddress, stateHere, writeAddress } from "./link";
@@ -237,6 +238,23 @@ export function createExplore(query: string, lost?: ApiError) {
   /** Cores that a number of samples of the graph stand for. */
   const coresOf = (samples: number) => (samples * (graph()?.answer.period_ns ?? 0)) / (coveredMs() * 1e6);
 
+  /**
+   * The groups that have a colour, where not all do: processes all have that of their binary, of other labels' values only those that used
+   * most CPU, for eight bands do not tell more apart.
+   */
+  const ranked = createMemo(
+    (): ReadonlySet<string> | undefined => {
+      const { by } = view();
+      if (by === "process") return undefined;
+      const lines = series();
+      // The graph is there first.
+      return lines?.by === by ? mostUsed(lines, BANDS.length) : largestGroups(graph()?.tree, BANDS.length);
+    },
+    undefined,
+    // A palette that is made anew draws all anew.
+    { equals: (a, b) => a === b || (a?.size === b?.size && [...(a ?? [])].every((value) => b?.has(value))) },
+  );
+
   const means = createMemo(() => {
     const lines = series();
     return lines ? layerMeans(lines, draft() ?? range()) : new Map<string, number>();
@@ -245,7 +263,7 @@ export function createExplore(query: string, lost?: ApiError) {
   return {
     view, update, lostLink, setLostLink, status, setStatus, series, setSeries, graph, setGraph, truth, setTruth, failure, setFailure, fail, question, setQuestion, graphFirst, setAsking, drawn, setDrawn, slow, setSlow,
     pausedAt, skew, setSkew, now, setNow, draft, setDraft, width, setWidth, range, window, rectangles, picked, live, brush, pause, goLive,
-    zoomNode, selectedNode, select, zoom, transforms, menu, setMenu, search, matches, marked, setPointedReason, dropped, setDropped, sides, setSides, annotating, setAnnotating, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means,
+    zoomNode, selectedNode, select, zoom, transforms, menu, setMenu, search, matches, marked, setPointedReason, dropped, setDropped, sides, setSides, annotating, setAnnotating, copied, copyLink, setRange, toggleFilter, toggleGap, coresOf, means, ranked,
   };
 }
 

@@ -51,7 +51,7 @@ export function Legend(props: { explore: Explore; history: History; theme: Theme
               fallback={
                 <tr class="others">
                   <td>
-                    <Swatch value="" other dark={props.theme.dark()} />
+                    <Swatch value="" other dark={props.theme.dark()} ranked={undefined} />
                     {thousands(explore.series()?.others ?? 0)} others
                   </td>
                   <td>{mean("other")}</td>
@@ -66,7 +66,7 @@ export function Legend(props: { explore: Explore; history: History; theme: Theme
                     title={pinned() === key.slice(1) ? "Show all again" : `Only ${by()} ${key.slice(1)}`}
                     onClick={() => explore.toggleFilter(by(), key.slice(1))}
                   >
-                    <Swatch value={key.slice(1)} other={false} dark={props.theme.dark()} />
+                    <Swatch value={key.slice(1)} other={false} dark={props.theme.dark()} ranked={explore.ranked()} />
                     <span class="name">{key.slice(1) || "(none)"}</span>
                   </button>
                 </td>

@@ -186,6 +186,12 @@ export function layerMeans(series: Series, span: Span): Map<string, number> {
   return sums;
 }
 
+/** The groups with the most samples of the whole window. */
+export function mostUsed({ layers }: Series, most: number): ReadonlySet<string> {
+  const groups = layers.filter((layer) => !layer.other).sort((a, b) => b.total - a.total);
+  return new Set(groups.slice(0, most).map((layer) => layer.value));
+}
+
 /** The span as long as `wanted` at the data that is nearest to it; undefined where there is none. */
 export function nearestData({ from, step, observed }: Series, wanted: Span): Span | undefined {
   const length = wanted.until - wanted.from;

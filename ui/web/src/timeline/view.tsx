@@ -2,7 +2,7 @@
 
 import { For, type JSX, Show, createEffect, createMemo, createSignal, on, onCleanup, onMount } from "solid-js";
 import { FONTS } from "../flame/text";
-import { palette } from "../color/bands";
+import { ownPalette } from "../color/chosen";
 import { tokens } from "../color/tokens";
 import { cores, count, share } from "../format/number";
 import { clock, iso } from "../format/time";
@@ -42,7 +42,7 @@ export function TimeLine(props: { explore: Explore; history: History; theme: The
   const [pointer, setPointer] = createSignal<{ x: number; clientX: number; clientY: number }>();
   const [panned, setPanned] = createSignal<Span>();
   let press: Press | undefined;
-  const colors = createMemo(() => palette(props.theme.dark()));
+  const colors = createMemo(() => ownPalette(props.theme.dark(), false, explore.ranked()));
   const narrow = () => size().width < 720;
   const scale = createMemo((): Scale => {
     const left = (narrow() ? 34 : 56) + (narrow() ? 14 : 16);
@@ -203,13 +203,13 @@ function ReadOut(props: { explore: Explore; scale: Scale; x: number; dark: boole
     <Show when={!draft()} fallback={<b>{spanText(draft()!)}</b>}>
       <b>{clock(Math.round(toTime(props.scale, props.x) / 1000) * 1000)}</b>
       <Show when={bucket() !== undefined && series()}>
-        {(lines) => <BucketFigures lines={lines()} bucket={bucket()!} dark={props.dark} />}
+        {(lines) => <BucketFigures lines={lines()} bucket={bucket()!} dark={props.dark} ranked={props.explore.ranked()} />}
       </Show>
     </Show>
   );
 }
 
-function BucketFigures(props: { lines: Series; bucket: number; dark: boolean }): JSX.Element {
+function BucketFigures(props: { lines: Series; bucket: number; dark: boolean; ranked: ReadonlySet<string> | undefined }): JSX.Element {
   const samples = () => props.lines.samples[props.bucket] as number;
   const rows = () =>
     props.lines.layers
@@ -223,7 +223,7 @@ function BucketFigures(props: { lines: Series; bucket: number; dark: boolean }):
           {(layer) => (
             <>
               <span>
-                <Swatch value={layer.value} other={layer.other} dark={props.dark} />
+                <Swatch value={layer.value} other={layer.other} dark={props.dark} ranked={props.ranked} />
                 {layer.other ? `${count(props.lines.others, "other")}` : layer.value || "(none)"}
               </span>
               <span>{cores(layer.cores[props.bucket] as number)}</span>
