@@ -83,9 +83,16 @@ fn find_linker() -> Option<PathBuf> {
     std::iter::once(ours).chain(on_path).find(|linker| linker.is_file())
 }
 
+/// Where the kernel program is compiled: in one place for all profiles and checks of the agent, which all embed the same object.
+fn shared_target(out: &Path) -> PathBuf {
+    // Cargo marks the folder that it was told to build in.
+    let target = out.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    target.unwrap_or(out).join("bpf")
+}
+
 fn build(root: &Path, out: &Path) -> PathBuf {
     let toolchain = find_toolchain();
-    let target = out.join("bpf");
+    let target = shared_target(out);
     let mut cargo = match &toolchain.rustc {
         Some(rustc) => {
             let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));

@@ -1,5 +1,6 @@
 //! From sums by the nodes of a large tree to a profile with just the stacks that they need.
 
+use super::node_set::NodeSet;
 use super::stack_tree::sorted;
 use super::{
     Binary, BinaryId, Frame, FrameId, NodeId, Profile, ProfileBuilder, Row, RowKey, StackTree, StringId,
@@ -13,58 +14,6 @@ pub(crate) struct NodeCount {
     pub(crate) node: u32,
     pub(crate) samples: u64,
     pub(crate) value: i64,
-}
-
-/// A set of small numbers, and how many of it are smaller than a given one.
-struct Places {
-    words: Vec<u64>,
-    /// By word: members before it.
-    before: Vec<u32>,
-}
-
-impl Places {
-    fn new(limit: usize) -> Self {
-        Self { words: vec![0; limit.div_ceil(64)], before: Vec::new() }
-    }
-
-    /// False if it was a member already.
-    fn insert(&mut self, n: u32) -> bool {
-        let (word, bit) = (&mut self.words[n as usize / 64], 1 << (n % 64));
-        let is_new = *word & bit == 0;
-        *word |= bit;
-        is_new
-    }
-
-    /// The number of members; from now on their order is known.
-    fn close(&mut self) -> usize {
-        let mut sum = 0;
-        self.before = Vec::with_capacity(self.words.len());
-        for word in &self.words {
-            self.before.push(sum);
-            sum += word.count_ones();
-        }
-        sum as usize
-    }
-
-    /// How many members are smaller; `n` is at most the limit.
-    fn rank(&self, n: u32) -> u32 {
-        let word = n as usize / 64;
-        if word == self.words.len() {
-            return self.before.last().map_or(0, |before| before + self.words[word - 1].count_ones());
-        }
-        self.before[word] + (self.words[word] & ((1 << (n % 64)) - 1)).count_ones()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.words.iter().enumerate().flat_map(|(at, word)| {
-            let mut left = *word;
-            std::iter::from_fn(move || {
-                let bit = (left != 0).then(|| left.trailing_zeros())?;
-                left &= left - 1;
-                Some(at as u32 * 64 + bit)
-            })
-        })
-    }
 }
 
 /// The stacks of a builder in preorder.
@@ -103,6 +52,7 @@ pub(super) fn take_frames(to: &mut ProfileBuilder, from: &ProfileBuilder, is_use
     let text = |id: StringId| strings[id.0 as usize];
     let mut binaries: Vec<Option<BinaryId>> = vec![None; from.binaries.items.len()];
     let mut frames = Vec::with_capacity(is_used.len());
+    to.frames.items.reserve(used().count());
     for (frame, is_used) in from.frames.items.iter().zip(is_used) {
         // No two frames of a builder are the same.
         frames.push(FrameId(to.frames.items.len() as u32));
@@ -163,14 +113,10 @@ impl ProfileBuilder {
     /// The tree of the stacks that were counted, whose nodes are its own then.
     fn take_stacks(&mut self, all: &ProfileBuilder, counts: &mut [NodeCount]) -> StackTree {
         let nodes = all.stacks.nodes();
-        let mut needed = Places::new(nodes.len() + 1);
+        let mut needed = NodeSet::new(nodes.len() + 1);
         needed.insert(0);
-        for counted in counts.iter() {
-            let mut at = counted.node;
-            while needed.insert(at) {
-                at = nodes[at as usize - 1].0.0;
-            }
-        }
+        counts.iter().for_each(|counted| needed.insert(counted.node));
+        needed.insert_parents(|node| nodes[node as usize - 1].0.0);
         let len = needed.close();
         let mut is_used = vec![false; all.frames.items.len()];
         needed.iter().skip(1).for_each(|node| is_used[nodes[node as usize - 1].1.0 as usize] = true);
@@ -204,21 +150,19 @@ impl ProfileBuilder {
         counts: &mut [NodeCount],
     ) -> StackTree {
         let tree = &preorder.tree;
-        let mut needed = Places::new(tree.len());
+        let mut needed = NodeSet::new(tree.len());
         needed.insert(0);
         for counted in counts.iter_mut() {
-            let mut at = preorder.places[counted.node as usize];
-            counted.node = at.0;
-            while needed.insert(at.0) {
-                at = tree.parent(at);
-            }
+            counted.node = preorder.places[counted.node as usize].0;
+            needed.insert(counted.node);
         }
-        needed.close();
+        needed.insert_parents(|node| tree.parent(NodeId(node)).0);
+        let len = needed.close();
         let mut is_used = vec![false; all.frames.items.len()];
         let frames = needed.iter().filter_map(|node| tree.frame(NodeId(node)));
         frames.for_each(|frame| is_used[frame.0 as usize] = true);
         let frames = take_frames(self, all, &is_used);
-        let stacks = tree.picked(needed.iter(), |node| needed.rank(node), |frame| frames[frame.0 as usize]);
+        let stacks = tree.picked(len, needed.iter(), |frame| frames[frame.0 as usize]);
         for counted in counts {
             counted.node = needed.rank(counted.node);
         }
@@ -297,20 +241,5 @@ mod tests {
             assert!(walked.rows.is_sorted_by_key(|row| row.key));
             assert_eq!(walked.samples(), counts.iter().map(|counted| counted.samples).sum::<u64>());
         }
-    }
-
-    #[test]
-    fn places_know_their_rank() {
-        let mut places = Places::new(200);
-        let members = [0, 1, 63, 64, 130, 199];
-        assert!(members.iter().all(|n| places.insert(*n)));
-        assert!(!places.insert(64));
-        assert_eq!(places.close(), 6);
-        assert_eq!(places.iter().collect::<Vec<_>>(), members);
-        assert!(members.iter().enumerate().all(|(rank, n)| places.rank(*n) == rank as u32));
-        assert_eq!(places.rank(100), 4);
-        let mut full = Places::new(128);
-        assert!((0..128).all(|n| full.insert(n)));
-        assert_eq!((full.close(), full.rank(128), full.rank(64)), (128, 128, 64));
     }
 }

@@ -11,6 +11,7 @@ mod import;
 mod interner;
 mod journal;
 mod late_names;
+mod node_set;
 mod order;
 mod profile;
 mod stack_tree;

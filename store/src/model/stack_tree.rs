@@ -209,26 +209,38 @@ impl StackTree {
         (tree, place)
     }
 
-    /// The tree of some of the nodes, which are given in order, the root and all their callers among them. `rank` has for a node,
-    /// and for the end of a subtree, how many of them are before it.
+    /// The tree of some of the nodes, `n` of them, which are given in order, the root and all their callers among them.
     pub(crate) fn picked(
         &self,
+        n: usize,
         nodes: impl Iterator<Item = u32>,
-        rank: impl Fn(u32) -> u32,
         frame: impl Fn(FrameId) -> FrameId,
     ) -> Self {
-        let n = rank(self.len() as u32) as usize;
-        let mut parent = Vec::with_capacity(n);
-        let [mut subtree, mut depth] = [(); 2].map(|()| Vec::with_capacity(n));
-        let mut frames = Vec::with_capacity(n);
-        for (place, node) in nodes.enumerate() {
-            let old = node as usize;
-            parent.push(NodeId(rank(self.parent[old].0)));
-            frames.push(self.frame[old].map(&frame));
-            subtree.push(rank(node + self.subtree[old]) - place as u32);
-            depth.push(self.depth[old]);
+        let mut tree = Self {
+            parent: Vec::with_capacity(n),
+            frame: Vec::with_capacity(n),
+            subtree: vec![1; n],
+            depth: Vec::with_capacity(n),
+        };
+        // By depth, the node there that came last: the caller of whatever comes next and is deeper by one.
+        let mut path = vec![NodeId::ROOT];
+        for (place, old) in nodes.enumerate() {
+            let depth = self.depth[old as usize];
+            tree.parent.push(path[(depth as usize).saturating_sub(1)]);
+            path.truncate(depth as usize);
+            path.push(NodeId(place as u32));
+            tree.frame.push(self.frame[old as usize].map(&frame));
+            tree.depth.push(depth);
         }
-        Self { parent, frame: frames, subtree, depth }
+        tree.add_up_subtrees();
+        tree
+    }
+
+    /// Sizes of subtrees from ones.
+    fn add_up_subtrees(&mut self) {
+        for node in (1..self.len()).rev() {
+            self.subtree[self.parent[node].0 as usize] += self.subtree[node];
+        }
     }
 
     /// The same tree with other handles of frames, `moved` by old handle, siblings in the order of the new ones;
@@ -264,9 +276,7 @@ impl StackTree {
             tree.frame.push(Some(frame));
             tree.subtree.push(1);
         }
-        for node in (1..tree.len()).rev() {
-            tree.subtree[tree.parent[node].0 as usize] += tree.subtree[node];
-        }
+        tree.add_up_subtrees();
         Ok(tree)
     }
 

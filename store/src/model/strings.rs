@@ -72,14 +72,10 @@ impl StringTable {
 
     /// The handle of a text, or the place in the index where it would be.
     fn look_up(&self, text: &str, hash: u32) -> Result<StringId, usize> {
-        self.search(&self.index, text, hash)
-    }
-
-    fn search(&self, index: &[u32], text: &str, hash: u32) -> Result<StringId, usize> {
-        let mask = index.len() - 1;
+        let mask = self.index.len() - 1;
         let mut place = hash as usize & mask;
         loop {
-            let Some(id) = index[place].checked_sub(1) else { return Err(place) };
+            let Some(id) = self.index[place].checked_sub(1) else { return Err(place) };
             if self.hashes[id as usize] == hash && self.get(StringId(id)) == text {
                 return Ok(StringId(id));
             }
@@ -107,22 +103,29 @@ impl StringTable {
     /// Takes over the texts of another table that `is_wanted` says, in their order. Returns their handles here by those there;
     /// those that are not wanted are the empty one's.
     pub(crate) fn take_over(&mut self, from: &Self, is_wanted: &[bool]) -> Vec<StringId> {
-        // Those of one table are distinct: they are looked for among what was here before only, which is mostly little.
-        let before = std::mem::take(&mut self.index);
+        // What was here before is mostly little, and looked for there; all others are new, as those of one table are distinct.
         let mut handles = vec![StringId::EMPTY; from.len()];
-        for (id, handle) in handles.iter_mut().enumerate() {
-            if !is_wanted.get(id).copied().unwrap_or(false) {
-                continue;
+        for (id, text) in self.iter().enumerate() {
+            if let Some(known) = from.find(text) {
+                handles[known.0 as usize] = StringId(id as u32);
             }
-            let (text, hash) = (from.get(StringId(id as u32)), from.hashes[id]);
-            *handle = self.search(&before, text, hash).unwrap_or_else(|_| {
-                self.text.push_str(text);
-                self.ends.push(self.text.len());
-                self.hashes.push(hash);
-                StringId(self.ends.len() as u32 - 1)
-            });
         }
-        let places = (self.ends.len() * 4 / 3 + 1).next_power_of_two().max(before.len());
+        let wanted = || is_wanted.iter().enumerate().filter(|(_, is_wanted)| **is_wanted).map(|(id, _)| id);
+        self.text.reserve(wanted().map(|id| from.get(StringId(id as u32)).len()).sum());
+        self.ends.reserve(wanted().count());
+        self.hashes.reserve(wanted().count());
+        // Handle 0 is the empty text's in both.
+        for (id, handle) in handles.iter_mut().enumerate().skip(1) {
+            if !is_wanted.get(id).copied().unwrap_or(false) {
+                *handle = StringId::EMPTY;
+            } else if *handle == StringId::EMPTY {
+                *handle = StringId(self.ends.len() as u32);
+                self.text.push_str(from.get(StringId(id as u32)));
+                self.ends.push(self.text.len());
+                self.hashes.push(from.hashes[id]);
+            }
+        }
+        let places = (self.ends.len() * 4 / 3 + 1).next_power_of_two().max(self.index.len());
         self.index_anew(places);
         handles
     }

@@ -315,6 +315,10 @@ impl Merge<StackCounts> for Merged {
         let pairs = self.places_of(tables, &counts);
         let known = tables.known(&self.dictionary);
         self.sums.grow_to(self.dictionary.read().all.nodes());
+        if self.sums.cells.is_empty() {
+            // Of the first segment most rows are new, of others few.
+            self.sums.cells.reserve(counts.pending.len());
+        }
         let mut hint = 0;
         for counted in counts.pending {
             let pair = pairs[counted.pair as usize];
