@@ -148,6 +148,25 @@ export function exploreTests({ base, page, picture, process: wanted }) {
       await totals((await flame(base, first)).samples);
     }],
 
+    ["while an edge is dragged the graph follows it, and is that of the range again where it is put back", async () => {
+      const span = spanOf(page.url());
+      const { samples } = await flame(base, span);
+      await totals(samples);
+      const box = await see.timeline.boundingBox();
+      const y = box.y + box.height / 2;
+      const [edge, inside] = [box.x + await place(0.7), box.x + await place(0.5)];
+      await page.mouse.move(edge, y);
+      await page.mouse.down();
+      await page.mouse.move(inside, y, { steps: 6 });
+      await eventually("fewer samples", async () => (await see.samples()) < samples);
+      assert.deepEqual(spanOf(page.url()), span, "nothing is chosen yet");
+      await page.mouse.move(edge, y, { steps: 3 });
+      await page.mouse.up();
+      const back = spanOf(page.url());
+      assert.ok(Math.abs(back.until - span.until) <= 2000, `${back.until - span.until} ms`);
+      await totals((await flame(base, back)).samples);
+    }],
+
     ["a frame is zoomed by keys and by pointer, and the path says where", async () => {
       await open();
       await see.graph.focus();

@@ -118,7 +118,7 @@ export function FlameGraph(props: { explore: Explore; history: History; theme: T
   createEffect(
     on(tree, (_, before) => {
       const now = untrack(subject);
-      if (before && now !== faded && !untrack(explore.live) && !calm.matches) fade();
+      if (before && now !== faded && !untrack(explore.live) && !untrack(explore.draft) && !calm.matches) fade();
       faded = now;
       // Node numbers belong to a tree: ask again what is under the pointer.
       const at = untrack(pointer);

@@ -38,8 +38,8 @@ export function createAsked<T>(explore: Explore, question: () => Question<T> | u
       setError(reason instanceof ApiError ? [reason.message, reason.detail].filter(Boolean).join(": ") : String(reason));
     }
   };
-  // A new graph means new data, or another range or selector.
-  createEffect(on([() => question()?.key, explore.graph], () => void run()));
+  // A new graph means new data, or another range or selector; while a range is being drawn there is one after the other, until the last.
+  createEffect(on([() => question()?.key, explore.graph], () => void (explore.draft() || run())));
   // What is under way is of no use when the view is closed.
   onCleanup(() => void latest.run(async () => undefined));
   return { answer, error };

@@ -232,7 +232,8 @@ export function createExplore(query: string, lost?: ApiError) {
     const known = graph()?.data ?? span;
     const gaps = series()?.gaps ?? [];
     const { parts } = picked();
-    if (parts.length === 0) return watchedMs(span, known, gaps);
+    // A graph that follows the span being drawn is of all of that.
+    if (parts.length === 0 || draft()) return watchedMs(span, known, gaps);
     return disjoint(parts).reduce((sum, part) => sum + (watchedMs(part, known, gaps) * (part.high - part.low)) / 1000, 0);
   });
   /** Cores that a number of samples of the graph stand for. */

@@ -1,8 +1,8 @@
 /** Keeps the page's data in step with its view, and follows now in live mode. */
 
-import { batch, createEffect, createMemo, on, onCleanup } from "solid-js";
+import { batch, createEffect, createMemo, createSignal, on, onCleanup } from "solid-js";
 import { Latest, fetchFlameBytes, fetchStatus, fetchTimeline, fetchTruth } from "../api/client";
-import { createEngine } from "../flame/engine";
+import { type Grown, createEngine } from "../flame/engine";
 import { formatTransforms, sameTransforms } from "../flame/transform";
 import { aligned, bucketStep } from "../timeline/scale";
 import { buildSeries } from "../timeline/series";
@@ -21,6 +21,8 @@ const LIVE_NODES = 10_000;
 const FIRST_NODES = 5;
 const FEWEST_NODES = 4000;
 const FINER_AFTER = 400;
+/** What a graph has that follows a span as it is drawn: quickly there, and seen for a moment. */
+const PREVIEW_NODES = 2000;
 const STATUS_EVERY = 2500;
 /** After this long a user is told that something loads. */
 const SLOW_AFTER = 150;
@@ -85,6 +87,10 @@ export function startLoader(explore: Explore): Loader {
     }
   };
 
+  const show = (grown: Grown) => {
+    const { from_ms: from, until_ms: until } = grown.answer.data;
+    explore.transforms.arrived({ ...grown, data: from !== null && until !== null ? { from, until } : undefined });
+  };
   let finer: ReturnType<typeof setTimeout> | undefined;
   const loadFlame = async (quiet: boolean, all = false) => {
     const done = begin(quiet);
@@ -102,9 +108,8 @@ export function startLoader(explore: Explore): Loader {
       const grown = await found;
       if (!grown) return;
       if (nodes === first && grown.answer.pruned > 0) finer = setTimeout(() => explore.view().page === "explore" && void loadFlame(true, true), FINER_AFTER);
-      const { from_ms: from, until_ms: until } = grown.answer.data;
       batch(() => {
-        explore.transforms.arrived({ ...grown, data: from !== null && until !== null ? { from, until } : undefined });
+        show(grown);
         explore.setFailure(undefined);
       });
       // Behind the painter's callback of this frame, and then behind the frame itself.
@@ -117,6 +122,39 @@ export function startLoader(explore: Explore): Loader {
       done();
     }
   };
+
+  // While a span is drawn, its graph follows: one question after the other, so that a slow server is asked less often.
+  let previewing = false;
+  let previewed = false;
+  const [previews, setPreviews] = createSignal(0);
+  const preview = async () => {
+    if (previewing) return;
+    previewing = true;
+    try {
+      for (let span = explore.draft(), last: typeof span; span && span !== last; last = span, span = explore.draft()) {
+        const { query, by, transforms } = explore.view();
+        const at = { query, ...span };
+        const bytes = await flame.run((signal) => fetchFlameBytes(at, by, PREVIEW_NODES, signal));
+        // What was chosen by now is being asked for.
+        if (!bytes || !explore.draft()) return;
+        previewed = true;
+        show(await engine.load(bytes, transforms));
+      }
+    } catch {
+      // What is wrong is told by the answer to what is chosen in the end.
+    } finally {
+      previewing = false;
+    }
+  };
+  createEffect(
+    on(explore.draft, (draft, before) => {
+      if (draft) return void (explore.view().page === "explore" && preview());
+      if (!before || !previewed) return;
+      // The graph in view is not that of the range, even if that is what it was.
+      previewed = false;
+      setPreviews((n) => n + 1);
+    }),
+  );
 
   let asked = 0;
   const transform = async () => {
@@ -186,7 +224,7 @@ export function startLoader(explore: Explore): Loader {
   });
   const flameKey = createMemo(() => {
     const { query, by } = explore.view();
-    return JSON.stringify([query, by, spanKey(explore.picked()), length(explore.picked()), explore.picked().parts, explore.view().page]);
+    return JSON.stringify([query, by, spanKey(explore.picked()), length(explore.picked()), explore.picked().parts, explore.view().page, previews()]);
   });
   // The graph first: the time line waits for it.
   createEffect(on(flameKey, soon(() => (explore.view().page === "explore" ? loadFlame(false) : Promise.resolve()))));
@@ -218,7 +256,7 @@ export function startLoader(explore: Explore): Loader {
   }, EDGE_EVERY);
   onCleanup(() => clearInterval(tick));
   // A selector that was refused once will be refused again.
-  const following = () => explore.live() && !explore.failure()?.selector;
+  const following = () => explore.live() && !explore.draft() && !explore.failure()?.selector;
   every(EDGE_EVERY, async () => {
     if (following() && !timeline.busy) await loadTimeline(true);
   });
