@@ -147,7 +147,7 @@ impl Store {
 
     /// Whether it was opened for writing.
     pub fn is_writer(&self) -> bool {
-        self.dir().require_writer().is_ok()
+        self.dir().is_writer()
     }
 
     /// Says what there is beside the data directory; once, before the first query.

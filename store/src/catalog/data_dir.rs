@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 const MARKER: &str = "vesta-data.json";
+const LOCK: &str = "lock";
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Marker {
@@ -79,7 +81,7 @@ impl DataDir {
     }
 
     fn initialise(root: &Path) -> Result<()> {
-        let ours = ["segments", "tmp", "log", "lock", "vesta-data.json.new", "lost+found"];
+        let ours = ["segments", "tmp", "log", LOCK, "vesta-data.json.new", "lost+found"];
         for entry in fs::read_dir(root).context("read", root)? {
             let name = entry.context("read", root)?.file_name();
             if !ours.iter().any(|known| name == *known) {
@@ -136,15 +138,29 @@ impl DataDir {
         Ok(to)
     }
 
-    /// Fails unless this process is the writer.
+    /// Whether this process opened it for writing.
+    pub(crate) fn is_writer(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Fails unless this process is the writer of the directory that is there now: who removes it takes the lock's file away, too,
+    /// and another process can have locked a new one since.
     pub(crate) fn require_writer(&self) -> Result<()> {
-        if self.lock.is_some() { Ok(()) } else { Err(Error::ReadOnly(self.root.clone())) }
+        let Some(lock) = &self.lock else { return Err(Error::ReadOnly(self.root.clone())) };
+        let path = self.root.join(LOCK);
+        let held = lock.metadata().context("look at", &path)?;
+        match fs::metadata(&path) {
+            Ok(found) if (found.dev(), found.ino()) == (held.dev(), held.ino()) => Ok(()),
+            Ok(_) => Err(Error::Replaced(self.root.clone())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Replaced(self.root.clone())),
+            Err(error) => Err(error).context("look at", &path),
+        }
     }
 }
 
 /// Takes the writer's lock, which the kernel drops with the process, and writes into it who holds it.
 fn lock(root: &Path) -> Result<File> {
-    let path = root.join("lock");
+    let path = root.join(LOCK);
     let mut options = OpenOptions::new();
     let mut file =
         options.read(true).write(true).create(true).truncate(false).open(&path).context("open", &path)?;

@@ -59,3 +59,23 @@ fn a_folder_that_was_copied_counts_once_and_goes() {
     assert_eq!(all(&store), both);
     assert!(!segment.path().exists() && !copy.exists());
 }
+
+#[test]
+fn whoever_had_a_directory_that_was_removed_does_not_write_into_the_one_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let first = Store::open_writer(&data).unwrap();
+    first.append(&window(1, NOON, 80)).unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    let refused = |result: store::Result<store::SegmentInfo>| matches!(result, Err(store::Error::Replaced(path)) if path == data);
+    assert!(refused(first.append(&window(1, NOON, 80))), "it is gone");
+
+    let second = Store::open_writer(&data).unwrap();
+    second.append(&window(2, NOON, 80)).unwrap();
+    let theirs = all(&second);
+    assert!(refused(first.append(&window(1, NOON, 80))), "it is another");
+    assert!(matches!(first.compact(NOON + 3_600_000), Err(store::Error::Replaced(_))));
+    assert!(matches!(first.open_log(NOON), Err(store::Error::Replaced(_))));
+    assert_eq!(all(&second), theirs);
+    assert_eq!(std::fs::read_dir(data.join("tmp")).unwrap().count(), 0);
+}
