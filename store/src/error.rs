@@ -36,7 +36,9 @@ pub enum Error {
     #[error("data directory {0} was opened for reading only")]
     ReadOnly(PathBuf),
     /// The directory that was opened for writing is not there any more.
-    #[error("data directory {0} was removed, or another one stands in its place; start Vesta again to write to it")]
+    #[error(
+        "data directory {0} was removed, or another one stands in its place; start Vesta again to write to it"
+    )]
     Replaced(PathBuf),
     /// A profile that does not fit the file format.
     #[error("cannot store the profile: {0}")]

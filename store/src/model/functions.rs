@@ -7,6 +7,7 @@ use std::collections::BinaryHeap;
 use rustc_hash::FxHashMap;
 
 use super::extract::take_frames;
+use super::node_set::NodeSet;
 use super::{Binary, FrameId, FrameKind, NodeId, Profile, ProfileBuilder, StringId};
 
 /// Which frames of a builder are of one function. It follows the builder as that grows.
@@ -76,85 +77,41 @@ pub(crate) type GroupCounts = Vec<(NodeId, u64)>;
 struct Part {
     above: u32,
     frame: FrameId,
-    own: u64,
+    /// What passed here.
     total: u64,
 }
 
 /// The nodes of each group, callers before what they call, and where groups begin.
 fn parts_of(all: &ProfileBuilder, counts: &[GroupCounts]) -> (Vec<Part>, Vec<u32>) {
     let nodes = all.stacks.nodes();
-    let n = nodes.len() + 1;
-    let (mut own, mut place) = (vec![0u64; n], vec![0u32; n]);
-    let (mut known, mut needed) = (Bits::new(n), Vec::new());
-    let (mut parts, mut roots): (Vec<Part>, Vec<u32>) = (Vec::new(), Vec::new());
+    let of = |node: u32| nodes[node as usize - 1];
+    let mut set = NodeSet::new(nodes.len() + 1);
+    // Groups rarely share nodes; room that is not used is never touched.
+    let (mut parts, mut roots): (Vec<Part>, Vec<u32>) = (Vec::with_capacity(nodes.len() + 1), Vec::new());
     for counts in counts {
-        known.insert(0);
-        needed.push(0);
-        for (node, weight) in counts {
-            let mut at = node.0;
-            own[at as usize] = own[at as usize].saturating_add(*weight);
-            while known.insert(at) {
-                needed.push(at);
-                at = nodes[at as usize - 1].0.0;
-            }
-        }
-        known.order(&mut needed);
         let root = parts.len() as u32;
         roots.push(root);
-        for node in needed.drain(..) {
-            let at = node as usize;
-            let next = parts.len() as u32;
-            let (above, frame) = match at.checked_sub(1).map(|at| nodes[at]) {
-                Some((parent, frame)) => (place[parent.0 as usize], frame),
-                None => (next, FrameId(0)),
-            };
-            place[at] = next;
-            parts.push(Part { above, frame, own: std::mem::take(&mut own[at]), total: 0 });
+        set.insert(0);
+        counts.iter().for_each(|(node, _)| set.insert(node.0));
+        set.insert_parents(|node| of(node).0.0);
+        parts.reserve(set.close());
+        parts.push(Part { above: root, frame: FrameId(0), total: 0 });
+        parts.extend(set.iter().skip(1).map(|node| {
+            let (parent, frame) = of(node);
+            Part { above: root + set.rank(parent.0), frame, total: 0 }
+        }));
+        for (node, weight) in counts {
+            let total = &mut parts[(root + set.rank(node.0)) as usize].total;
+            *total = total.saturating_add(*weight);
         }
-        for at in (root as usize..parts.len()).rev() {
-            let total = parts[at].total.saturating_add(parts[at].own);
-            parts[at].total = total;
-            let above = parts[at].above as usize;
-            if above != at {
-                parts[above].total = parts[above].total.saturating_add(total);
-            }
+        for at in (root as usize + 1..parts.len()).rev() {
+            let Part { above, total, .. } = parts[at];
+            let above = &mut parts[above as usize].total;
+            *above = above.saturating_add(total);
         }
+        set.clear();
     }
     (parts, roots)
-}
-
-/// A set of small numbers.
-struct Bits(Vec<u64>);
-
-impl Bits {
-    fn new(limit: usize) -> Self {
-        Self(vec![0; limit.div_ceil(64)])
-    }
-
-    /// False if it was a member already.
-    fn insert(&mut self, n: u32) -> bool {
-        let (word, bit) = (&mut self.0[n as usize / 64], 1 << (n % 64));
-        let is_new = *word & bit == 0;
-        *word |= bit;
-        is_new
-    }
-
-    /// Puts all members in order, and forgets them.
-    fn order(&mut self, members: &mut Vec<u32>) {
-        if members.len() < self.0.len() / 4 {
-            members.sort_unstable();
-            members.iter().for_each(|n| self.0[*n as usize / 64] = 0);
-            return;
-        }
-        members.clear();
-        for (at, word) in self.0.iter_mut().enumerate() {
-            let mut left = std::mem::take(word);
-            while left != 0 {
-                members.push(at as u32 * 64 + left.trailing_zeros());
-                left &= left - 1;
-            }
-        }
-    }
 }
 
 /// By part, those below it: `children[first[part]..first[part + 1]]`.
@@ -213,8 +170,10 @@ fn largest(parts: &[Part], roots: &[u32], of_frame: &[u32], room: usize) -> Vec<
         let mut own = 0u64;
         for at in from..until {
             let part = lists[at as usize] as usize;
-            own = own.saturating_add(parts[part].own);
             let children = &children[first[part] as usize..first[part + 1] as usize];
+            let passed_on = children.iter().map(|child| parts[*child as usize].total);
+            own =
+                own.saturating_add(parts[part].total.saturating_sub(passed_on.fold(0, u64::saturating_add)));
             below.extend(
                 children.iter().map(|child| (of_frame[parts[*child as usize].frame.0 as usize], *child)),
             );

@@ -3,58 +3,86 @@
 /// A set of nodes, and how many of it are before a given one.
 pub(super) struct NodeSet {
     words: Vec<u64>,
-    /// By word: members before it.
+    /// By word, as bits: whether it has any members. What is done to a set takes as long as it has members, however many nodes
+    /// there are.
+    used: Vec<u64>,
+    /// By word that has members: members before it.
     before: Vec<u32>,
+}
+
+/// The places of a word's bits, from low to high.
+fn bits(word: u64) -> impl Iterator<Item = usize> {
+    let mut left = word;
+    std::iter::from_fn(move || {
+        let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+        left &= left - 1;
+        Some(bit)
+    })
 }
 
 impl NodeSet {
     /// A set of nodes below the limit.
     pub(super) fn new(limit: usize) -> Self {
-        Self { words: vec![0; limit.div_ceil(64)], before: Vec::new() }
+        let words = limit.div_ceil(64);
+        Self { words: vec![0; words], used: vec![0; words.div_ceil(64)], before: vec![0; words] }
     }
 
     /// Adds a node.
     pub(super) fn insert(&mut self, n: u32) {
-        self.words[n as usize / 64] |= 1 << (n % 64);
+        let word = n as usize / 64;
+        self.words[word] |= 1 << (n % 64);
+        self.used[word / 64] |= 1 << (word % 64);
     }
 
     /// Adds the parents of all members, and theirs. A parent is smaller than its children, so that one walk down from the largest
     /// finds all; climbing from each member would go all over memory.
     pub(super) fn insert_parents(&mut self, parent: impl Fn(u32) -> u32) {
-        for word in (0..self.words.len()).rev() {
-            // Most parents are in the word of their child, which is kept at hand.
-            let (mut all, mut left) = (self.words[word], self.words[word]);
-            while let Some(bit) = left.checked_ilog2() {
-                left ^= 1 << bit;
-                let n = word as u32 * 64 + bit;
-                if n == 0 {
-                    break;
-                }
-                let above = parent(n);
-                let (at, bit) = (above as usize / 64, 1 << (above % 64));
-                if at == word {
-                    all |= bit;
-                    left |= bit;
-                } else {
-                    self.words[at] |= bit;
-                }
+        for place in (0..self.used.len()).rev() {
+            let mut below = u64::MAX;
+            while let Some(bit) = (self.used[place] & below).checked_ilog2() {
+                below = (1 << bit) - 1;
+                self.insert_parents_of(place * 64 + bit as usize, &parent);
             }
-            self.words[word] = all;
         }
+    }
+
+    /// The same of the members in one word. Most parents are in the word of their child, which is kept at hand.
+    fn insert_parents_of(&mut self, word: usize, parent: &impl Fn(u32) -> u32) {
+        let (mut all, mut left) = (self.words[word], self.words[word]);
+        while let Some(bit) = left.checked_ilog2() {
+            left ^= 1 << bit;
+            let n = word as u32 * 64 + bit;
+            if n == 0 {
+                break;
+            }
+            let above = parent(n);
+            if above as usize / 64 == word {
+                all |= 1 << (above % 64);
+                left |= 1 << (above % 64);
+            } else {
+                self.insert(above);
+            }
+        }
+        self.words[word] = all;
+    }
+
+    fn used_words(&self) -> impl Iterator<Item = usize> + '_ {
+        self.used.iter().enumerate().flat_map(|(place, used)| bits(*used).map(move |bit| place * 64 + bit))
     }
 
     /// The number of members; from now on their order is known.
     pub(super) fn close(&mut self) -> usize {
         let mut sum = 0;
-        self.before = Vec::with_capacity(self.words.len());
-        for word in &self.words {
-            self.before.push(sum);
-            sum += word.count_ones();
+        for place in 0..self.used.len() {
+            for word in bits(self.used[place]).map(|bit| place * 64 + bit) {
+                self.before[word] = sum;
+                sum += self.words[word].count_ones();
+            }
         }
         sum as usize
     }
 
-    /// How many members are smaller; `n` is below the limit.
+    /// How many members are smaller than a member.
     pub(super) fn rank(&self, n: u32) -> u32 {
         let word = n as usize / 64;
         self.before[word] + (self.words[word] & ((1 << (n % 64)) - 1)).count_ones()
@@ -62,14 +90,16 @@ impl NodeSet {
 
     /// The members in their order.
     pub(super) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.words.iter().enumerate().flat_map(|(at, word)| {
-            let mut left = *word;
-            std::iter::from_fn(move || {
-                let bit = (left != 0).then(|| left.trailing_zeros())?;
-                left &= left - 1;
-                Some(at as u32 * 64 + bit)
-            })
-        })
+        self.used_words().flat_map(|word| bits(self.words[word]).map(move |bit| (word * 64 + bit) as u32))
+    }
+
+    /// Takes all members out.
+    pub(super) fn clear(&mut self) {
+        for place in 0..self.used.len() {
+            for bit in bits(std::mem::take(&mut self.used[place])) {
+                self.words[place * 64 + bit] = 0;
+            }
+        }
     }
 }
 
@@ -86,17 +116,19 @@ mod tests {
         assert_eq!(set.close(), 6);
         assert_eq!(set.iter().collect::<Vec<_>>(), members);
         assert!(members.iter().enumerate().all(|(rank, n)| set.rank(*n) == rank as u32));
-        assert_eq!(set.rank(100), 4);
+        set.clear();
+        set.insert(150);
+        assert_eq!((set.close(), set.rank(150), set.iter().collect::<Vec<_>>()), (1, 0, vec![150]));
     }
 
     #[test]
     fn all_parents_are_found_within_words_and_across_them() {
         // Each but the root hangs on the half of it.
-        let mut set = NodeSet::new(1000);
-        [0, 7, 63, 64, 999].into_iter().for_each(|n| set.insert(n));
+        let mut set = NodeSet::new(10_000);
+        [0, 7, 63, 64, 9999].into_iter().for_each(|n| set.insert(n));
         set.insert_parents(|n| n / 2);
         let mut expected = vec![0];
-        for mut n in [7, 63, 64, 999] {
+        for mut n in [7, 63, 64, 9999] {
             while n > 0 {
                 expected.push(n);
                 n /= 2;

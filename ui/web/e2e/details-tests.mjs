@@ -62,6 +62,32 @@ export function detailsTests({ base, page, picture, guard }) {
       await eventually("only that thread", () => decodeURIComponent(page.url()).includes(`thread="${shown[0][0]}"`));
     }],
 
+    ["selecting a frame asks for no other graph, and leaves the headline as it was", async () => {
+      await open("&x=none");
+      const sentence = page.locator(".headline .sentence");
+      const { baseline } = await ask(base, "headline", { from: (span.from / 1000).toFixed(3), until: (span.until / 1000).toFixed(3) });
+      if (baseline) await sentence.locator("[data-ratio]").waitFor();
+      // Finer frames come behind the first ones.
+      await page.waitForLoadState("networkidle");
+      const before = await sentence.textContent();
+      // A pointer on the graph asks for that of the baseline.
+      const asked = [];
+      const note = (request) => {
+        const { pathname, searchParams } = new URL(request.url());
+        if (Math.abs(Number(searchParams.get("from")) * 1000 - span.from) < 1000) asked.push(pathname.split("/").at(-1));
+      };
+      page.on("request", note);
+      const box = await see.graph.boundingBox();
+      await page.mouse.click(box.x + box.width / 3, box.y + 38);
+      await eventually("a frame is selected", () => new URL(page.url()).searchParams.has("sel"));
+      await page.keyboard.press("o");
+      await eventually("the other orientation", () => new URL(page.url()).searchParams.has("o"));
+      await page.waitForTimeout(300);
+      page.off("request", note);
+      assert.deepEqual(asked.filter((path) => ["flame", "headline", "timeline"].includes(path)), []);
+      assert.equal(await sentence.textContent(), before);
+    }],
+
     ["the card under the pointer tells what a frame was in the baseline", async () => {
       await open("&x=none");
       const headline = await ask(base, "headline", { from: (span.from / 1000).toFixed(3), until: (span.until / 1000).toFixed(3) });

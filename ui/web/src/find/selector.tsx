@@ -15,7 +15,7 @@ export function SelectorField(props: { explore: Explore }): JSX.Element {
   const [place, setPlace] = createSignal<Place>();
   const [marked, setMarked] = createSignal(-1);
   let input!: HTMLInputElement;
-  createEffect(on(() => explore.view().query, (query) => setDraft(query)));
+  createEffect(on(createMemo(() => explore.view().query), (query) => setDraft(query)));
   const refusal = () => (explore.failure()?.selector ? explore.failure()?.error : undefined);
 
   const range = () => ({ query: "", ...explore.range() });

@@ -52,11 +52,11 @@ export function FlameGraph(props: { explore: Explore; history: History; theme: T
   const fills = new FillCache();
   const colors = createMemo(() => ownPalette(props.theme.dark(), contrast() === "forced", explore.ranked()));
   const toneOf = () => tokens(props.theme.dark(), contrast() === "forced");
-  const tree = () => explore.graph()?.tree;
+  const tree = createMemo(() => explore.graph()?.tree);
   const rootLabel = createMemo(() => rootLabelOf(explore));
   const coloring = createMemo(() => explore.view().coloring);
 
-  const row = () => rowHeight(explore.view().compact);
+  const row = createMemo(() => rowHeight(explore.view().compact));
   const port = (): Viewport => {
     const { width, height } = size();
     const narrow = width < 720;

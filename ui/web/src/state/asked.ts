@@ -1,6 +1,6 @@
 /** An answer that only one view needs: asked for while that is open, and again when its question or the graph changes. */
 
-import { type Accessor, createEffect, createSignal, on, onCleanup } from "solid-js";
+import { type Accessor, createEffect, createMemo, createSignal, on, onCleanup } from "solid-js";
 import { ApiError, Latest } from "../api/client";
 import type { Explore } from "./explore";
 
@@ -39,7 +39,8 @@ export function createAsked<T>(explore: Explore, question: () => Question<T> | u
     }
   };
   // A new graph means new data, or another range or selector; while a range is being drawn there is one after the other, until the last.
-  createEffect(on([() => question()?.key, explore.graph], () => void (explore.draft() || run())));
+  const key = createMemo(() => question()?.key);
+  createEffect(on([key, explore.graph], () => void (explore.draft() || run())));
   // What is under way is of no use when the view is closed.
   onCleanup(() => void latest.run(async () => undefined));
   return { answer, error };

@@ -93,7 +93,7 @@ export function createHistory(explore: Explore) {
   });
   // A comparison goes on with the baseline that was found.
   createEffect(on(headlineKey, () => void (!explore.live() && explore.view().page === "explore" && setHeadline(undefined))));
-  createEffect(on(() => explore.view().baseline, () => void setHeadline(undefined), { defer: true }));
+  createEffect(on(createMemo(() => explore.view().baseline), () => void setHeadline(undefined), { defer: true }));
   follow(headlineKey, async () => {
     const { query, by, baseline: kind } = explore.view();
     const with_ = wantsPin() ? pinned() : kind;

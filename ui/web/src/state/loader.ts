@@ -1,6 +1,6 @@
 /** Keeps the page's data in step with its view, and follows now in live mode. */
 
-import { batch, createEffect, createMemo, createSignal, on, onCleanup } from "solid-js";
+import { batch, createEffect, createMemo, createSignal, on, onCleanup, untrack } from "solid-js";
 import { Latest, fetchFlameBytes, fetchStatus, fetchTimeline, fetchTruth } from "../api/client";
 import { type Grown, createEngine } from "../flame/engine";
 import { formatTransforms, sameTransforms } from "../flame/transform";
@@ -202,7 +202,10 @@ export function startLoader(explore: Explore): Loader {
     void loadTruth();
   };
 
-  /** Waits for the end of a burst, as turning a wheel makes; what comes alone does not wait. */
+  /**
+   * Waits for the end of a burst, as turning a wheel makes. What comes alone is asked at once: the server has its answer by the time
+   * that the page has drawn what else changes.
+   */
   const soon = (work: () => Promise<void>) => {
     let timer: ReturnType<typeof setTimeout> | undefined;
     let last = -BURST;
@@ -210,7 +213,8 @@ export function startLoader(explore: Explore): Loader {
       const alone = performance.now() - last > BURST;
       last = performance.now();
       clearTimeout(timer);
-      timer = setTimeout(() => void work(), alone ? 0 : BURST);
+      if (alone) untrack(() => void work());
+      else timer = setTimeout(() => void work(), BURST);
     };
   };
 
@@ -229,7 +233,7 @@ export function startLoader(explore: Explore): Loader {
   // The graph first: the time line waits for it.
   createEffect(on(flameKey, soon(() => (explore.view().page === "explore" ? loadFlame(false) : Promise.resolve()))));
   createEffect(on(timelineKey, soon(() => loadTimeline(false))));
-  createEffect(on(() => formatTransforms(explore.view().transforms), () => void transform(), { defer: true }));
+  createEffect(on(createMemo(() => formatTransforms(explore.view().transforms)), () => void transform(), { defer: true }));
   const truthKey = createMemo(() => {
     const { query, truth } = explore.view();
     return truth && JSON.stringify([wholeQuery(query), spanKey(explore.picked()), length(explore.picked()), explore.picked().parts]);

@@ -42,7 +42,8 @@ export function Overview(props: { explore: Explore; history: History; theme: The
     const context = prepared(canvas, size());
     if (context) draw(context);
   });
-  createEffect(on([size, scale, history.overview, window, () => explore.status()?.exact_from_ms, props.theme.dark], paint));
+  const exactFrom = createMemo(() => explore.status()?.exact_from_ms);
+  createEffect(on([size, scale, history.overview, window, exactFrom, props.theme.dark], paint));
   onMount(() => void document.fonts.load("400 11px Inter").then(paint));
 
   const draw = (context: CanvasRenderingContext2D) => {
