@@ -236,8 +236,12 @@ export function timeTests({ base, page, picture, guard, fixture }) {
       await page.keyboard.press("e");
       const columns = await eventually("the map is drawn", () => number(heat, "columns"));
       const whole = await see.samples();
-      const column = Math.floor(columns / 2);
-      const second = Math.floor(span.from / 1000) * 1000 + column * 1000;
+      // In the middle, or behind a gap that is there.
+      let column = Math.floor(columns / 2);
+      const start = (at) => Math.floor(span.from / 1000) * 1000 + at * 1000;
+      const of = (at) => flame(base, { from: start(at), until: start(at) + 1000 });
+      while (column < columns - 2 && (await of(column)).samples === 0) column += 10;
+      const second = start(column);
       const click = async () => {
         const box = await heat.boundingBox();
         const [x, y] = await cell(column, 20);
@@ -245,7 +249,7 @@ export function timeTests({ base, page, picture, guard, fixture }) {
       };
       await click();
       await page.getByRole("menuitem", { name: "Flame graph of this second" }).click();
-      const { samples } = await flame(base, { from: second, until: second + 1000 });
+      const { samples } = await of(column);
       await eventually(`${samples} samples`, async () => (await see.samples()) === samples);
       await click();
       await page.getByRole("menuitem", { name: "Flame graph of the whole range" }).click();
