@@ -159,6 +159,30 @@ export function stateTests({ base, page, guard }) {
       });
     }],
 
+    ["a host that has gone silent is told, and leads to what there is of it", async () => {
+      const answer = (route) => {
+        const { searchParams } = new URL(route.request().url());
+        const isDay = Number(searchParams.get("until")) - Number(searchParams.get("from")) > 80_000;
+        const hosts = isDay ? ["web-01", "web-02", "web-03"] : ["web-01", "web-03"];
+        return route.fulfill({ json: { values: hosts.map((value) => ({ value, samples: 7 })), truncated: false } });
+      };
+      await instead("labels/host/values", answer, async () => {
+        await open();
+        const told = page.getByRole("button", { name: "Hosts without data in this range" });
+        await told.waitFor();
+        assert.equal(await told.textContent(), "2 of 3 hosts have data here");
+        await told.click();
+        const { y, height } = await page.locator(".statusbar .panel").boundingBox();
+        assert.ok(y > 0 && y + height < 900, `${y} to ${y + height}`);
+        assert.deepEqual(await page.locator(".statusbar .panel .item").allTextContents(), ["web-02"]);
+        await page.locator(".statusbar .panel").getByRole("button", { name: "web-02" }).click();
+        await eventually("only that host", () => decodeURIComponent(page.url()).includes('host="web-02"'));
+      });
+      // All are there: nothing is said.
+      await open();
+      assert.equal(await page.getByRole("button", { name: "Hosts without data in this range" }).count(), 0);
+    }],
+
     ["before the first sample the page says since when it collects", async () => {
       const nothing = async (route) => {
         const status = await (await route.fetch()).json();

@@ -24,6 +24,7 @@ import { createDrop } from "./share/drop";
 import { SourceView } from "./source/view";
 import { createExplore } from "./state/explore";
 import { createHistory } from "./state/history";
+import { createHosts } from "./state/hosts";
 import { startLoader } from "./state/loader";
 import { createTheme } from "./state/theme";
 import { Legend } from "./timeline/legend";
@@ -44,6 +45,7 @@ export function App(props: AppProps): JSX.Element {
   const loader = startLoader(explore);
   const history = createHistory(explore);
   const own = createOwnCores(explore);
+  const hosts = createHosts(explore);
   const [help, setHelp] = createSignal(false);
   const over = createDrop(explore);
   const [functions, setFunctions] = createSignal(false);
@@ -84,7 +86,7 @@ export function App(props: AppProps): JSX.Element {
       </main>
       </Match>
       </Switch>
-      <StatusBar explore={explore} theme={theme} own={own} />
+      <StatusBar explore={explore} theme={theme} own={own} hosts={hosts} />
       <FrameMenu explore={explore} />
       <Show when={explore.view().truth}><TruthDrawer explore={explore} theme={theme} own={own} /></Show>
       <Show when={over()}><p class="dropping">Drop a profile to compare it: pprof, folded stacks, perf script</p></Show>

@@ -9,6 +9,9 @@ import { duration, zone } from "../format/time";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
 import { completeShare, lostSamples, ownCores } from "../state/truth";
+import type { Hosts } from "../state/hosts";
+import { withEquality } from "../state/selector";
+import { Menu } from "./menu";
 import { FrameSwatch } from "./swatch";
 
 const KEY: [FrameKind, string, string][] = [
@@ -41,7 +44,7 @@ const part = (some: number, all: number) => (all > 0 ? some / all : 1);
 /** What an agent samples is there when its window has ended at the latest: this much later, something is slow. */
 const LATE_MS = 10_000;
 
-export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () => number | undefined }): JSX.Element {
+export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () => number | undefined; hosts: () => Hosts | undefined }): JSX.Element {
   const { explore } = props;
   const answer = createMemo(() => {
     const found = explore.graph()?.answer;
@@ -105,6 +108,7 @@ export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () 
         )}
       </Show>
       </Show>
+      <Show when={explore.view().page === "explore" && props.hosts()}>{(hosts) => <SilentHosts explore={explore} hosts={hosts()} />}</Show>
       <Show when={behind()}>{(age) => <span>newest data is {duration(age())} old</span>}</Show>
       <Show when={skipped()}>{(files) => <span class="wide">{count(files(), "file")} not readable</span>}</Show>
       <span class="rest">
@@ -137,5 +141,35 @@ export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () 
         </button>
       </span>
     </footer>
+  );
+}
+
+/** How many hosts have data in the range, and which have none: each leads to what there is of it. */
+function SilentHosts(props: { explore: Explore; hosts: Hosts }): JSX.Element {
+  const here = () => props.hosts.known - props.hosts.missing;
+  return (
+    <Menu label="Hosts without data in this range" class="link" trigger={<>{here()} of {count(props.hosts.known, "host")} {here() === 1 ? "has" : "have"} data here</>}>
+      {(close) => (
+        <>
+          <p class="caption">without data in this range, but within the day before its end</p>
+          <For each={props.hosts.silent}>
+            {(host) => (
+              <button
+                type="button" class="item"
+                onClick={() => {
+                  close();
+                  props.explore.update({ query: withEquality("", "host", host), zoom: 0 });
+                }}
+              >
+                {host}
+              </button>
+            )}
+          </For>
+          <Show when={props.hosts.missing > props.hosts.silent.length}>
+            <p class="caption">and {count(props.hosts.missing - props.hosts.silent.length, "other")}</p>
+          </Show>
+        </>
+      )}
+    </Menu>
   );
 }
