@@ -20,6 +20,7 @@ import { truthTests } from "./truth-tests.mjs";
 import { viewTests } from "./view-tests.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
+const VIEWPORT = { width: 1440, height: 900 };
 const artifacts = process.env.VESTA_ARTIFACTS || join(here, "../../../ci/artifacts");
 
 async function main() {
@@ -37,8 +38,7 @@ async function main() {
     const suites = [exploreTests, flameTests, viewTests, truthTests, stateTests, accessTests, listingTests, lookTests];
     // VESTA_E2E_ONLY: only tests whose name holds it, for work on them.
     const chosen = (of, its) => of.flatMap((suite) => suite(its)).filter(([name]) => name.includes(process.env.VESTA_E2E_ONLY ?? ""));
-    let failed = await runTests(chosen(suites, world), (name) =>
-      picture(`failed-${name.replace(/\W+/g, "-")}`));
+    let failed = await runTests(chosen(suites, world), afterFailure(world));
     // The past is long only in a world of its own: the tests above ask for all of it.
     past = fixture && (await startFixture({ hours: 26 }));
     const other = past ? await open(browser, past.url) : page;
@@ -46,8 +46,7 @@ async function main() {
       ...world, base: past?.url ?? base, page: other, fixture: past, picture: (name) => other.screenshot({ path: join(artifacts, `page-${name}.png`) }),
       guard: past ? watch(other, new URL(past.url).origin) : guard,
     };
-    failed += await runTests(chosen([timeTests, compareTests, findTests, detailsTests], olden), (name) =>
-      olden.picture(`failed-${name.replace(/\W+/g, "-")}`));
+    failed += await runTests(chosen([timeTests, compareTests, findTests, detailsTests], olden), afterFailure(olden));
     process.exitCode = failed ? 1 : 0;
   } finally {
     await browser.close();
@@ -56,9 +55,15 @@ async function main() {
   }
 }
 
+/** Keeps a picture of what a test ended with, and gives the next one a page of the usual size: the test may have been about a narrow one. */
+const afterFailure = ({ page, picture }) => async (name) => {
+  await picture(`failed-${name.replace(/\W+/g, "-")}`);
+  await page.setViewportSize(VIEWPORT);
+};
+
 /** A page of its own that may use the clipboard. */
 async function open(browser, base) {
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: "light" });
+  const context = await browser.newContext({ viewport: VIEWPORT, colorScheme: "light" });
   await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: new URL(base).origin });
   const page = await context.newPage();
   page.setDefaultTimeout(60_000);

@@ -13,13 +13,12 @@ use crate::process::say;
 
 /// Processes a second, and seconds that each lives.
 const STORMS: [(&str, &str); 2] = [("40", "0.03"), ("500", "0.001")];
-/// What a storm leaves once is room that later work uses again; what each leaves anew is a leak.
-const ROUNDS: [&str; 2] = ["first storms", "same storms again"];
 const MIB: f64 = 1_048_576.0;
 /// Until what the agent keeps of ended processes and unused files is gone, and a little more.
 const REST: Duration = Duration::from_secs(150);
-/// Until windows of the agent's first minutes are merged: the next multiple of five minutes, and some time for it.
-const FIRST_MERGING: Duration = Duration::from_secs(360);
+/// Until the agent has forgotten the files that only its first minutes needed (ten minutes after their last use), and has merged windows for
+/// the first times. Before, its memory goes down by itself by more than storms leave.
+const SETTLED: Duration = Duration::from_secs(780);
 /// Two windows of the agent. No more looks, for whoever is sampled has its debug info read, and this program's is large.
 const LOOKS: usize = 7;
 const BETWEEN_LOOKS: Duration = Duration::from_secs(9);
@@ -34,36 +33,32 @@ struct Attributed {
     nameless: u64,
 }
 
-/// Measures both, twice.
+/// Measures both.
 pub(super) fn measure(bench: &Bench<'_>, seconds: u64) -> Result<Table> {
     let program = bench.variables.iter().find(|(name, _)| *name == "SHORT_LIVED").context("SHORT_LIVED")?;
     let agent = Agent::start(&bench.vesta, bench.folder)?;
     let started = Instant::now();
     let mut rows = Vec::new();
     sleep(WARM_UP);
-    // The first one, and the first question, are to warm up, as is the first merging of windows: what the agent needs for such
-    // it keeps, if it is no more with each.
+    // The first one, and the first question, are to warm up: what the agent needs for such it keeps, if it is no more with each.
     run(&program.1, STORMS[1], 5)?;
     agent.settle();
     agent.folded(10)?;
-    sleep(FIRST_MERGING.saturating_sub(started.elapsed()).max(REST));
-    let mut before = median_resident(&agent)?;
-    for round in ROUNDS {
-        for storm in STORMS {
-            rows.extend(measure_one(&agent, &program.1, storm, seconds)?);
-        }
-        say(&format!("{} s of rest", REST.as_secs()));
-        sleep(REST);
-        let after = median_resident(&agent)?;
-        let from_to = format!(
-            "resident memory {} s after the {round}, median of a minute: {:.1} MiB before, {:.1} MiB after",
-            REST.as_secs(),
-            before / MIB,
-            after / MIB
-        );
-        rows.push(Goal::at_most(from_to, (after / before - 1.0) * 100.0, 5.0, " %", 1));
-        before = after;
+    sleep(SETTLED.saturating_sub(started.elapsed()).max(REST));
+    let before = median_resident(&agent)?;
+    for storm in STORMS {
+        rows.extend(measure_one(&agent, &program.1, storm, seconds)?);
     }
+    say(&format!("{} s of rest", REST.as_secs()));
+    sleep(REST);
+    let after = median_resident(&agent)?;
+    let from_to = format!(
+        "resident memory {} s later, median of a minute: {:.1} MiB before, {:.1} MiB after",
+        REST.as_secs(),
+        before / MIB,
+        after / MIB
+    );
+    rows.push(Goal::at_most(from_to, (after / before - 1.0) * 100.0, 5.0, " %", 1));
     let metrics = agent.metrics()?;
     for name in ["vesta_process_events_lost_total", "vesta_processes", "vesta_proc_maps_reads_total"] {
         rows.push(Goal::plain(name, format!("{:.0}", metrics.get(name).copied().unwrap_or_default())));
