@@ -1,6 +1,8 @@
 //! `vesta run` and `vesta query`: sampled, kept, and shown.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use testprogs::{Program, Variant::FramePointers};
 
@@ -86,7 +88,7 @@ fn what_was_sampled_is_kept_over_a_restart_and_every_export_of_a_range_agrees() 
 
 /// The last minutes in absolute Unix seconds, so that two readings are of the same range.
 fn now_range() -> (String, String) {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = since_1970().as_secs();
     ((now - 300).to_string(), now.to_string())
 }
 
@@ -123,6 +125,7 @@ fn the_open_window_can_be_watched_before_it_is_stored() {
 #[test]
 fn what_was_brought_to_disk_outlives_a_kill() {
     let _quiet = quiet();
+    wait_for_a_minute_with_room();
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let query = |args: &[&str]| {
@@ -151,6 +154,18 @@ fn what_was_brought_to_disk_outlives_a_kill() {
     assert_eq!(samples(), left);
     assert_eq!(server.end(), Some(0));
     assert!(samples() >= left);
+}
+
+/// Windows end with the minute: what is about one that is open begins well before.
+fn wait_for_a_minute_with_room() {
+    let into_minute = since_1970().as_secs() % 60;
+    if into_minute > 30 {
+        std::thread::sleep(Duration::from_secs(60 - into_minute));
+    }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 fn spoil(data: &Path, how: impl Fn(&Path)) -> String {

@@ -110,11 +110,11 @@ export function compareTests({ base, page, guard, picture, fixture }) {
       await eventually("it is zoomed out", async () => (await graph.getAttribute("data-zoom")) !== focused);
       const image = () => graph.evaluate((canvas) => canvas.toDataURL());
       const byB = await image();
-      await page.getByRole("button", { name: "Width" }).click();
+      await page.getByRole("button", { name: /^Width / }).click();
       await page.getByRole("button", { name: "A", exact: true }).click();
       assert.match(page.url(), /[?&]width=a/);
       await eventually("other widths", async () => (await image()) !== byB);
-      await page.getByRole("button", { name: "Width" }).click();
+      await page.getByRole("button", { name: /^Width / }).click();
       await page.getByRole("button", { name: "Shares, by all samples" }).click();
       assert.match(page.url(), /[?&]norm=total/);
       assert.equal(await page.locator("h1").textContent(), "A and B, as shares of all samples");
