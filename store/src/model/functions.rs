@@ -172,8 +172,8 @@ fn largest(parts: &[Part], roots: &[u32], of_frame: &[u32], room: usize) -> Vec<
             let part = lists[at as usize] as usize;
             let children = &children[first[part] as usize..first[part + 1] as usize];
             let passed_on = children.iter().map(|child| parts[*child as usize].total);
-            own =
-                own.saturating_add(parts[part].total.saturating_sub(passed_on.fold(0, u64::saturating_add)));
+            let passed_on = passed_on.fold(0, u64::saturating_add);
+            own = own.saturating_add(parts[part].total.saturating_sub(passed_on));
             below.extend(
                 children.iter().map(|child| (of_frame[parts[*child as usize].frame.0 as usize], *child)),
             );

@@ -1,6 +1,6 @@
 /** Keeps the page's data in step with its view, and follows now in live mode. */
 
-import { batch, createEffect, createMemo, createSignal, on, onCleanup, untrack } from "solid-js";
+import { batch, createEffect, createMemo, on, onCleanup, untrack } from "solid-js";
 import { Latest, fetchFlameBytes, fetchStatus, fetchTimeline, fetchTruth } from "../api/client";
 import { type Grown, createEngine } from "../flame/engine";
 import { formatTransforms, sameTransforms } from "../flame/transform";
@@ -8,6 +8,7 @@ import { aligned, bucketStep } from "../timeline/scale";
 import { buildSeries } from "../timeline/series";
 import type { Explore } from "./explore";
 import { wholeQuery } from "./truth";
+import type { Span } from "./url";
 
 /** The right edge of the time line moves this often, and the graph this often, in milliseconds. */
 const EDGE_EVERY = 1000;
@@ -125,20 +126,19 @@ export function startLoader(explore: Explore): Loader {
 
   // While a span is drawn, its graph follows: one question after the other, so that a slow server is asked less often.
   let previewing = false;
-  let previewed = false;
-  const [previews, setPreviews] = createSignal(0);
   const preview = async () => {
     if (previewing) return;
     previewing = true;
     try {
-      for (let span = explore.draft(), last: typeof span; span && span !== last; last = span, span = explore.draft()) {
+      let last: Span | undefined;
+      for (let span = explore.draft(); span && span !== last; span = explore.draft()) {
         const { query, by, transforms } = explore.view();
         const at = { query, ...span };
         const bytes = await flame.run((signal) => fetchFlameBytes(at, by, PREVIEW_NODES, signal));
         // What was chosen by now is being asked for.
         if (!bytes || !explore.draft()) return;
-        previewed = true;
         show(await engine.load(bytes, transforms));
+        last = span;
       }
     } catch {
       // What is wrong is told by the answer to what is chosen in the end.
@@ -146,15 +146,7 @@ export function startLoader(explore: Explore): Loader {
       previewing = false;
     }
   };
-  createEffect(
-    on(explore.draft, (draft, before) => {
-      if (draft) return void (explore.view().page === "explore" && preview());
-      if (!before || !previewed) return;
-      // The graph in view is not that of the range, even if that is what it was.
-      previewed = false;
-      setPreviews((n) => n + 1);
-    }),
-  );
+  createEffect(on(explore.draft, (draft) => draft && explore.view().page === "explore" && void preview()));
 
   let asked = 0;
   const transform = async () => {
@@ -227,11 +219,13 @@ export function startLoader(explore: Explore): Loader {
     return JSON.stringify([query, by, spanKey(explore.window()), length(explore.window()), explore.width()]);
   });
   const flameKey = createMemo(() => {
+    // The graph is that of the span being drawn; afterwards that of the range is asked for, even if the range is what it was.
+    if (explore.draft()) return "drawn";
     const { query, by } = explore.view();
-    return JSON.stringify([query, by, spanKey(explore.picked()), length(explore.picked()), explore.picked().parts, explore.view().page, previews()]);
+    return JSON.stringify([query, by, spanKey(explore.picked()), length(explore.picked()), explore.picked().parts, explore.view().page]);
   });
   // The graph first: the time line waits for it.
-  createEffect(on(flameKey, soon(() => (explore.view().page === "explore" ? loadFlame(false) : Promise.resolve()))));
+  createEffect(on(flameKey, soon(() => (explore.view().page === "explore" && !explore.draft() ? loadFlame(false) : Promise.resolve()))));
   createEffect(on(timelineKey, soon(() => loadTimeline(false))));
   createEffect(on(createMemo(() => formatTransforms(explore.view().transforms)), () => void transform(), { defer: true }));
   const truthKey = createMemo(() => {

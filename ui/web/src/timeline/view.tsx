@@ -1,6 +1,6 @@
 /** The time line: one canvas with a brush, and its legend. */
 
-import { For, type JSX, Show, createEffect, createMemo, createSignal, on, onCleanup, onMount } from "solid-js";
+import { For, type JSX, Show, batch, createEffect, createMemo, createSignal, on, onCleanup, onMount } from "solid-js";
 import { FONTS } from "../flame/text";
 import { ownPalette } from "../color/chosen";
 import { tokens } from "../color/tokens";
@@ -110,17 +110,20 @@ export function TimeLine(props: { explore: Explore; history: History; theme: The
     press = undefined;
     const draft = explore.draft();
     const window = panned();
-    explore.setDraft(undefined);
-    setPanned(undefined);
-    if (!done) return;
-    const around = wholeSeconds(window ?? done.scale.span);
-    if (!done.moved) {
-      if (done.grip === "new" && done.brush) explore.setRange(around, null);
-    } else if (done.grip === "pan") {
-      explore.setRange(done.brush ?? around, done.brush ? around : null);
-    } else if (draft) {
-      explore.setRange(draft, around);
-    }
+    // At once, so that nothing is asked for the range that was.
+    batch(() => {
+      explore.setDraft(undefined);
+      setPanned(undefined);
+      if (!done) return;
+      const around = wholeSeconds(window ?? done.scale.span);
+      if (!done.moved) {
+        if (done.grip === "new" && done.brush) explore.setRange(around, null);
+      } else if (done.grip === "pan") {
+        explore.setRange(done.brush ?? around, done.brush ? around : null);
+      } else if (draft) {
+        explore.setRange(draft, around);
+      }
+    });
   };
   const onCancel = () => {
     press = undefined;
