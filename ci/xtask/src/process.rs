@@ -14,10 +14,15 @@ pub(crate) fn say(text: &str) {
     println!("xtask: {text}");
 }
 
-/// The cargo that runs us.
+/// The cargo that runs us. It is not told which package we are: build scripts that look there would begin anew, and half
+/// of all dependencies with them, each time that cargo was called by hand in between.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(crate::paths::root());
+    let is_ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)) {
+        command.env_remove(name);
+    }
     command
 }
 
