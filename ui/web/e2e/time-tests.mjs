@@ -326,6 +326,26 @@ export function timeTests({ base, page, picture, guard, fixture }) {
       assert.deepEqual(guard.troubles, []);
     }],
 
+    ["the graphs before and after a range are asked for ahead, as they are when one goes there", async () => {
+      // Where a range's own graph takes long, no others are asked for: a server's first answer may.
+      await open();
+      const { from, until } = span;
+      const length = until - from;
+      const about = (start) => (request) => {
+        const params = new URL(request.url()).searchParams;
+        return request.url().includes("/api/v1/flame?") && params.get("from") === seconds(start) && params.get("until") === seconds(start + length);
+      };
+      const ahead = page.waitForResponse(about(from - length));
+      await open();
+      const first = await ahead;
+      assert.equal(spanOf(page.url()).from, from, "nobody has gone there");
+      await first.finished();
+      const wanted = page.waitForRequest(about(from - length));
+      await page.keyboard.press(",");
+      assert.equal((await wanted).url(), first.url());
+      await eventually("its graph is drawn", async () => (await see.frames()) > 1);
+    }],
+
     ["a range without data leads to the nearest", async () => {
       if (!fixture) return; // A real one has no end of its own before now.
       const { data } = span;

@@ -6,6 +6,7 @@ import { type Grown, createEngine } from "../flame/engine";
 import { formatTransforms, sameTransforms } from "../flame/transform";
 import { aligned, bucketStep } from "../timeline/scale";
 import { buildSeries } from "../timeline/series";
+import { createAhead } from "./ahead";
 import type { Explore } from "./explore";
 import { wholeQuery } from "./truth";
 import type { Span } from "./url";
@@ -45,6 +46,7 @@ export function startLoader(explore: Explore): Loader {
   const truths = new Latest();
   const statuses = new Latest();
   const engine = createEngine();
+  const ahead = createAhead(explore);
   let pending = 0;
   let slowTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -88,27 +90,36 @@ export function startLoader(explore: Explore): Loader {
     }
   };
 
+  const firstNodes = () => Math.max(FEWEST_NODES, Math.round(explore.width() * FIRST_NODES));
   const show = (grown: Grown) => {
     const { from_ms: from, until_ms: until } = grown.answer.data;
     explore.transforms.arrived({ ...grown, data: from !== null && until !== null ? { from, until } : undefined });
   };
   let finer: ReturnType<typeof setTimeout> | undefined;
+  /** How long the server took for the range's graph, not for its finer frames. */
+  let took = 0;
   const loadFlame = async (quiet: boolean, all = false) => {
     const done = begin(quiet);
+    ahead.stop();
     clearTimeout(finer);
     try {
       const { query, by } = explore.view();
-      const first = Math.max(FEWEST_NODES, Math.round(explore.width() * FIRST_NODES));
+      const first = firstNodes();
       const nodes = explore.live() ? LIVE_NODES : all ? undefined : first;
       const { transforms } = explore.view();
       const question = Math.random().toString(36).slice(2);
       explore.setQuestion(question);
-      const found = flame.run(async (signal) =>
-        engine.load(await fetchFlameBytes({ query, ...explore.picked() }, by, nodes, signal, question), transforms));
+      const found = flame.run(async (signal) => {
+        const asked = performance.now();
+        const bytes = await fetchFlameBytes({ query, ...explore.picked() }, by, nodes, signal, question);
+        if (!all) took = performance.now() - asked;
+        return engine.load(bytes, transforms);
+      });
       explore.setAsking(found.catch(() => {}));
       const grown = await found;
       if (!grown) return;
       if (nodes === first && grown.answer.pruned > 0) finer = setTimeout(() => explore.view().page === "explore" && void loadFlame(true, true), FINER_AFTER);
+      else void ahead.ask(firstNodes(), took, grown.answer.data);
       batch(() => {
         show(grown);
         explore.setFailure(undefined);
