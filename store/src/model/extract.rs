@@ -33,6 +33,21 @@ impl Preorder {
     pub(crate) fn bytes(&self) -> u64 {
         self.len() as u64 * 24
     }
+
+    /// Where a node of the builder is.
+    pub(super) fn place(&self, node: NodeId) -> u32 {
+        self.places[node.0 as usize].0
+    }
+
+    /// The frame of the node at a place, which is not the root's.
+    pub(super) fn frame(&self, place: u32) -> FrameId {
+        self.tree.frame(NodeId(place)).unwrap_or(FrameId(0))
+    }
+
+    /// The first place after the subtree at one.
+    pub(super) fn after(&self, place: u32) -> u32 {
+        place + self.tree.subtree(NodeId(place))
+    }
 }
 
 /// By frame of `from`, the ones that are used: their handles in `to`, which takes them over with their texts and files.
@@ -181,34 +196,35 @@ impl ProfileBuilder {
     }
 }
 
+/// A builder of many stacks that share their beginnings, and its nodes.
+#[cfg(test)]
+pub(super) fn forest() -> (ProfileBuilder, Vec<NodeId>) {
+    let mut b = ProfileBuilder::default();
+    let mut nodes = vec![NodeId::ROOT];
+    let mut state = 7u64;
+    for _ in 0..2000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let parent = nodes[(state >> 33) as usize % nodes.len()];
+        let function = b.string(&format!("f{}", (state >> 20) % 50));
+        let frame = Frame {
+            kind: crate::model::FrameKind::Native,
+            unwound: crate::model::Unwound::Table,
+            function,
+            system_name: function,
+            file: StringId::EMPTY,
+            line: 0,
+            binary: None,
+            address: 0,
+        };
+        let frame = b.frame(frame);
+        nodes.push(b.child(parent, frame));
+    }
+    (b, nodes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A builder of many stacks that share their beginnings, and its nodes.
-    fn forest() -> (ProfileBuilder, Vec<NodeId>) {
-        let mut b = ProfileBuilder::default();
-        let mut nodes = vec![NodeId::ROOT];
-        let mut state = 7u64;
-        for _ in 0..2000 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let parent = nodes[(state >> 33) as usize % nodes.len()];
-            let function = b.string(&format!("f{}", (state >> 20) % 50));
-            let frame = Frame {
-                kind: crate::model::FrameKind::Native,
-                unwound: crate::model::Unwound::Table,
-                function,
-                system_name: function,
-                file: StringId::EMPTY,
-                line: 0,
-                binary: None,
-                address: 0,
-            };
-            let frame = b.frame(frame);
-            nodes.push(b.child(parent, frame));
-        }
-        (b, nodes)
-    }
 
     #[test]
     fn what_was_counted_needs_the_same_by_a_walk_along_the_tree() {

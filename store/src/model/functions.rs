@@ -1,14 +1,13 @@
 //! Stacks by function: what flame graphs show. Frames of one function at different places of its code are one node, and
 //! what is too small to be seen has no node and no name.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
-use super::extract::take_frames;
-use super::node_set::NodeSet;
-use super::{Binary, FrameId, FrameKind, NodeId, Profile, ProfileBuilder, StringId};
+use super::counted::{AsTheyCame, Counted, GroupCounts, InPreorder};
+use super::extract::{Preorder, take_frames};
+use super::{Binary, FrameId, FrameKind, Profile, ProfileBuilder, StringId};
 
 /// Which frames of a builder are of one function. It follows the builder as that grows.
 #[derive(Default)]
@@ -43,7 +42,7 @@ impl Functions {
 pub struct FunctionTree {
     /// Series and accounts, and the samples of each series and status as a row without a stack.
     pub facts: Profile,
-    /// Frames of the functions that have nodes, those alone that the samples went through; no stacks.
+    /// The frames that are merged in nodes; no stacks.
     pub code: Profile,
     /// By frame of `code`: its function, from 0 on.
     pub functions: Vec<u32>,
@@ -70,71 +69,10 @@ pub struct FunctionNode {
     pub pruned: u64,
 }
 
-/// What is counted of one group: weights by node of the builder.
-pub(crate) type GroupCounts = Vec<(NodeId, u64)>;
-
-/// A node of the builder as a group has it: below its caller, by place; the group's root is below itself.
-struct Part {
-    above: u32,
-    frame: FrameId,
-    /// What passed here.
-    total: u64,
-}
-
-/// The nodes of each group, callers before what they call, and where groups begin.
-fn parts_of(all: &ProfileBuilder, counts: &[GroupCounts]) -> (Vec<Part>, Vec<u32>) {
-    let nodes = all.stacks.nodes();
-    let of = |node: u32| nodes[node as usize - 1];
-    let mut set = NodeSet::new(nodes.len() + 1);
-    // Groups rarely share nodes; room that is not used is never touched.
-    let (mut parts, mut roots): (Vec<Part>, Vec<u32>) = (Vec::with_capacity(nodes.len() + 1), Vec::new());
-    for counts in counts {
-        let root = parts.len() as u32;
-        roots.push(root);
-        set.insert(0);
-        counts.iter().for_each(|(node, _)| set.insert(node.0));
-        set.insert_parents(|node| of(node).0.0);
-        parts.reserve(set.close());
-        parts.push(Part { above: root, frame: FrameId(0), total: 0 });
-        parts.extend(set.iter().skip(1).map(|node| {
-            let (parent, frame) = of(node);
-            Part { above: root + set.rank(parent.0), frame, total: 0 }
-        }));
-        for (node, weight) in counts {
-            let total = &mut parts[(root + set.rank(node.0)) as usize].total;
-            *total = total.saturating_add(*weight);
-        }
-        for at in (root as usize + 1..parts.len()).rev() {
-            let Part { above, total, .. } = parts[at];
-            let above = &mut parts[above as usize].total;
-            *above = above.saturating_add(total);
-        }
-        set.clear();
-    }
-    (parts, roots)
-}
-
-/// By part, those below it: `children[first[part]..first[part + 1]]`.
-fn children_of(parts: &[Part]) -> (Vec<u32>, Vec<u32>) {
-    let mut first = vec![0u32; parts.len() + 2];
-    let below = || parts.iter().enumerate().filter(|(at, part)| part.above as usize != *at);
-    below().for_each(|(_, part)| first[part.above as usize + 2] += 1);
-    for at in 2..first.len() {
-        first[at] += first[at - 1];
-    }
-    let mut children = vec![0; first[parts.len() + 1] as usize];
-    for (at, part) in below() {
-        let next = &mut first[part.above as usize + 1];
-        children[*next as usize] = at as u32;
-        *next += 1;
-    }
-    (first, children)
-}
-
-/// A node that may be kept. The order is that in which nodes are: large ones first, and callers before what they call.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+/// A node that may be kept.
 struct Open {
-    rank: (u64, Reverse<u32>),
+    total: u64,
+    depth: u32,
     /// Its caller's place among those kept; the group's number for a group.
     parent: u32,
     what: u32,
@@ -142,63 +80,99 @@ struct Open {
     parts: (u32, u32),
 }
 
-/// The largest nodes of all groups, at most `room` of them: from the groups down, the largest one that is left first. So nothing is
-/// merged or looked at below what is too small. Nodes as large as the first that does not fit, and as deep, all stay away: which of
-/// them had a place would be chance.
-fn largest(parts: &[Part], roots: &[u32], of_frame: &[u32], room: usize) -> Vec<FunctionNode> {
-    let (first, children) = children_of(parts);
-    let mut lists: Vec<u32> = roots.to_vec();
-    let group = |(at, root): (usize, &u32)| Open {
-        rank: (parts[*root as usize].total, Reverse(1)),
-        parent: u32::MAX,
-        what: at as u32,
-        parts: (at as u32, at as u32 + 1),
-    };
-    let mut open: BinaryHeap<Open> =
-        roots.iter().enumerate().map(group).filter(|node| node.rank.0 > 0).collect();
-    let (mut kept, mut ranks): (Vec<FunctionNode>, Vec<_>) = (Vec::new(), Vec::new());
-    let mut below: Vec<(u32, u32)> = Vec::new();
-    while let Some(Open { rank, parent, what, parts: (from, until) }) = open.pop() {
+/// Nodes that may be kept, the largest first, of those as large the one nearest to its group. None is put in that comes before what was
+/// taken out last, as no child is larger than its caller: so nodes need no more order among each other than the first bit in which
+/// their totals differ from the last one's (a radix heap, Ahuja et al. 1990).
+struct Queue {
+    last: u64,
+    /// As large as the last one, by depth.
+    as_large: BTreeMap<u32, Vec<Open>>,
+    /// By the highest bit that differs: what differs in a lower one is larger.
+    smaller: [Vec<Open>; 64],
+}
+
+impl Queue {
+    fn new() -> Self {
+        Self { last: u64::MAX, as_large: BTreeMap::new(), smaller: std::array::from_fn(|_| Vec::new()) }
+    }
+
+    fn push(&mut self, open: Open) {
+        match (open.total ^ self.last).checked_ilog2() {
+            None => self.as_large.entry(open.depth).or_default().push(open),
+            Some(bit) => self.smaller[bit as usize].push(open),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Open> {
+        loop {
+            while let Some(mut nearest) = self.as_large.first_entry() {
+                match nearest.get_mut().pop() {
+                    Some(open) => return Some(open),
+                    None => drop(nearest.remove()),
+                }
+            }
+            let next = std::mem::take(self.smaller.iter_mut().find(|nodes| !nodes.is_empty())?);
+            self.last = next.iter().map(|open| open.total).max()?;
+            next.into_iter().for_each(|open| self.push(open));
+        }
+    }
+}
+
+/// The largest nodes of all groups, at most `room` of them, and the frames that are merged in each: from the groups down, the largest one that
+/// is left first. So nothing is merged or looked at below what is too small. Nodes as large as the first that does not fit, and as deep,
+/// all stay away: which of them had a place would be chance.
+fn largest<C: Counted>(counted: &C, of_frame: &[u32], room: usize) -> (Vec<FunctionNode>, Vec<FrameId>) {
+    let mut lists: Vec<C::Part> = counted.groups();
+    let mut queue = Queue::new();
+    for (at, root) in (0..).zip(&lists) {
+        let total = counted.total(*root);
+        if total > 0 {
+            queue.push(Open { total, depth: 1, parent: u32::MAX, what: at, parts: (at, at + 1) });
+        }
+    }
+    let (mut kept, mut places): (Vec<FunctionNode>, Vec<_>) = (Vec::new(), Vec::new());
+    let mut below: Vec<(u32, C::Part, u64)> = Vec::new();
+    while let Some(Open { total, depth, parent, what, parts: (from, until) }) = queue.pop() {
         if kept.len() == room {
-            while ranks.last() == Some(&rank) {
-                ranks.pop();
+            while places.last().is_some_and(|(rank, _)| *rank == (total, depth)) {
+                places.pop();
                 kept.pop();
             }
             break;
         }
         let place = kept.len() as u32;
-        let mut own = 0u64;
+        let mut own = total;
         for at in from..until {
-            let part = lists[at as usize] as usize;
-            let children = &children[first[part] as usize..first[part + 1] as usize];
-            let passed_on = children.iter().map(|child| parts[*child as usize].total);
-            let passed_on = passed_on.fold(0, u64::saturating_add);
-            own = own.saturating_add(parts[part].total.saturating_sub(passed_on));
-            below.extend(
-                children.iter().map(|child| (of_frame[parts[*child as usize].frame.0 as usize], *child)),
-            );
+            counted.children(lists[at as usize], |child, frame| {
+                let total = counted.total(child);
+                own = own.saturating_sub(total);
+                below.push((of_frame[frame.0 as usize], child, total));
+            });
         }
-        below.sort_unstable();
+        below.sort_unstable_by_key(|(function, ..)| *function);
         for alike in below.chunk_by(|a, b| a.0 == b.0) {
             let from = lists.len() as u32;
-            lists.extend(alike.iter().map(|(_, part)| *part));
-            let total =
-                alike.iter().fold(0u64, |sum, (_, part)| sum.saturating_add(parts[*part as usize].total));
-            let rank = (total, Reverse(rank.1.0 + 1));
-            open.push(Open { rank, parent: place, what: alike[0].0, parts: (from, lists.len() as u32) });
+            lists.extend(alike.iter().map(|(_, part, _)| *part));
+            let total = alike.iter().fold(0u64, |sum, (_, _, total)| sum.saturating_add(*total));
+            let parts = (from, lists.len() as u32);
+            queue.push(Open { total, depth: depth + 1, parent: place, what: alike[0].0, parts });
         }
         below.clear();
-        kept.push(FunctionNode {
-            parent: Some(parent).filter(|parent| *parent != u32::MAX),
-            what,
-            own,
-            total: rank.0,
-            pruned: 0,
-        });
-        ranks.push(rank);
+        let parent = Some(parent).filter(|parent| *parent != u32::MAX);
+        kept.push(FunctionNode { parent, what, own, total, pruned: 0 });
+        places.push(((total, depth), from..until));
     }
+    add_pruned(&mut kept);
+    let functions = places.into_iter().zip(&kept).filter(|(_, node)| node.parent.is_some());
+    let parts = functions.flat_map(|((_, parts), _)| parts);
+    let frames = parts.map(|at| counted.frame(lists[at as usize])).collect();
+    (kept, frames)
+}
+
+/// Makes what is of children without a node their caller's own.
+fn add_pruned(kept: &mut [FunctionNode]) {
     let mut pruned: Vec<u64> = kept.iter().map(|node| node.total.saturating_sub(node.own)).collect();
-    for node in &kept {
+    for node in kept.iter() {
         if let Some(parent) = node.parent {
             pruned[parent as usize] = pruned[parent as usize].saturating_sub(node.total);
         }
@@ -207,21 +181,24 @@ fn largest(parts: &[Part], roots: &[u32], of_frame: &[u32], room: usize) -> Vec<
         node.own = node.own.saturating_add(pruned);
         node.pruned = pruned;
     }
-    kept
 }
 
 impl FunctionTree {
     /// The tree of what was counted in each group by nodes of `all`, which `functions` has followed that far; with its root it has
-    /// at most `most` nodes, the largest ones.
+    /// at most `most` nodes, the largest ones. `preorder` is that of `all` with these nodes at least, where it is known.
     pub(crate) fn new(
         facts: Profile,
-        all: &ProfileBuilder,
+        (all, preorder): (&ProfileBuilder, Option<&Preorder>),
         functions: &Functions,
         (groups, counts): (Vec<String>, &[GroupCounts]),
         most: usize,
     ) -> Self {
-        let (parts, roots) = parts_of(all, counts);
-        let mut nodes = largest(&parts, &roots, &functions.of_frame, most.max(1) - 1);
+        let of_frame = &functions.of_frame;
+        let room = most.max(1) - 1;
+        let (mut nodes, frames) = match preorder {
+            Some(preorder) => largest(&InPreorder::new(preorder, counts), of_frame, room),
+            None => largest(&AsTheyCame::new(all, counts), of_frame, room),
+        };
         let mut numbers = vec![None; functions.index.len()];
         let mut next = 0;
         for node in nodes.iter_mut().filter(|node| node.parent.is_some()) {
@@ -230,21 +207,71 @@ impl FunctionTree {
                 next - 1
             });
         }
+        let weights = counts.iter().flatten().map(|(_, weight)| *weight);
         let groups_kept = nodes.iter().filter(|node| node.parent.is_none()).map(|node| node.total);
-        let pruned = roots.iter().map(|root| parts[*root as usize].total).fold(0, u64::saturating_add);
+        let pruned = weights.fold(0, u64::saturating_add);
         let pruned = pruned.saturating_sub(groups_kept.fold(0, u64::saturating_add));
 
-        let number = |frame: FrameId| numbers[functions.of_frame[frame.0 as usize] as usize];
         let mut is_used = vec![false; all.frames.items.len()];
-        let frames = parts.iter().enumerate().filter(|(at, part)| part.above as usize != *at);
-        frames.for_each(|(_, part)| is_used[part.frame.0 as usize] = true);
-        for (id, is_used) in is_used.iter_mut().enumerate().filter(|(_, is_used)| **is_used) {
-            *is_used = number(FrameId(id as u32)).is_some();
-        }
+        frames.into_iter().for_each(|frame| is_used[frame.0 as usize] = true);
         let mut code = ProfileBuilder::default();
         take_frames(&mut code, all, &is_used);
-        let used = is_used.iter().enumerate().filter(|(_, is_used)| **is_used);
-        let functions = used.filter_map(|(id, _)| number(FrameId(id as u32))).collect();
+        let used = is_used.iter().zip(of_frame).filter(|(is_used, _)| **is_used);
+        let functions = used.filter_map(|(_, function)| numbers[*function as usize]).collect();
         Self { facts, code: code.finish(0, 0), functions, groups, nodes, pruned }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::NodeId;
+    use crate::model::extract::forest;
+
+    #[test]
+    fn trees_along_the_preorder_are_those_of_nodes_as_they_came() {
+        let (all, nodes) = forest();
+        let preorder = all.preorder();
+        let mut functions = Functions::default();
+        functions.follow(&all);
+        let weight = |node: &NodeId| u64::from(node.0) * 7919 % 11;
+        let of_group = |group: usize| -> GroupCounts {
+            let mine = nodes.iter().enumerate().filter(|(at, _)| at % 3 >= group);
+            // Some nodes come twice; the root counts, too.
+            mine.map(|(_, node)| (*node, weight(node))).chain([(NodeId::ROOT, 5), (nodes[9], 2)]).collect()
+        };
+        let mut counts: Vec<_> = (0..3).map(of_group).collect();
+        counts.push(vec![(nodes[4], u64::MAX - 3), (nodes[5], 9)]);
+        counts.push(Vec::new());
+        for most in [1, 2, 5, 80, 700, usize::MAX] {
+            let tree = |preorder| {
+                let groups = (vec![String::new(); counts.len()], &counts[..]);
+                FunctionTree::new(Profile::default(), (&all, preorder), &functions, groups, most)
+            };
+            let (walked, climbed) = (tree(Some(&preorder)), tree(None));
+            assert!(walked.nodes.len() < most);
+            assert_eq!((&walked.nodes, walked.pruned), (&climbed.nodes, climbed.pruned));
+            assert_eq!((&walked.functions, &walked.code.frames), (&climbed.functions, &climbed.code.frames));
+        }
+    }
+
+    #[test]
+    fn a_queue_gives_the_largest_first_and_of_those_as_large_the_nearest() {
+        let open = |total, depth| Open { total, depth, parent: 0, what: 0, parts: (0, 0) };
+        let mut queue = Queue::new();
+        [(7, 1), (u64::MAX, 1), (0, 1), (9, 1)]
+            .into_iter()
+            .for_each(|(total, depth)| queue.push(open(total, depth)));
+        let mut found = Vec::new();
+        while let Some(Open { total, depth, .. }) = queue.pop() {
+            found.push((total, depth));
+            if depth < 3 {
+                queue.push(open(total, depth + 1));
+                queue.push(open(total / 2, depth + 1));
+            }
+        }
+        let mut expected = found.clone();
+        expected.sort_by_key(|(total, depth)| (std::cmp::Reverse(*total), *depth));
+        assert_eq!((found.len(), found), (4 * 7, expected));
     }
 }

@@ -4,6 +4,7 @@
 //! profile, so that a row of samples is a few integers, and merging profiles is one pass over each table.
 
 mod builder;
+mod counted;
 mod extract;
 mod frames;
 mod functions;
@@ -20,10 +21,11 @@ mod sums;
 
 pub use builder::ProfileBuilder;
 pub(crate) use builder::{Tables as BuilderTables, Who};
+pub(crate) use counted::GroupCounts;
 pub(crate) use extract::{NodeCount, Preorder};
 pub use frames::{Binary, BinaryId, Frame, FrameId, FrameKind, Unwound};
+pub(crate) use functions::Functions;
 pub use functions::{FunctionNode, FunctionTree};
-pub(crate) use functions::{Functions, GroupCounts};
 pub(crate) use journal::Entry;
 pub(crate) use late_names::nameless;
 pub use late_names::{LateName, LateNames};

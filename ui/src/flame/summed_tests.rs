@@ -6,8 +6,17 @@ use store::{Selector, Store, TimeRange};
 use super::*;
 use crate::support::{START_MS, generated};
 
-/// Every node with its path and all that is told of it.
+/// Every node with its path, by all that is told of frames.
 fn nodes(tree: &FlameTree) -> Vec<(String, u64, u64)> {
+    told(tree, |kind, line, texts| format!("{} {line} {texts:?}", kind.name()))
+}
+
+/// The same by what tells functions apart: where a function is hangs on the frames of it that are shown.
+fn functions(tree: &FlameTree) -> Vec<(String, u64, u64)> {
+    told(tree, |kind, _, [function, _, _, binary, ..]| format!("{} {function:?} {binary:?}", kind.name()))
+}
+
+fn told(tree: &FlameTree, of: impl Fn(NodeKind, u32, [&str; 6]) -> String) -> Vec<(String, u64, u64)> {
     let mut path: Vec<String> = Vec::new();
     let mut all = Vec::new();
     tree.walk(|node, depth| {
@@ -15,7 +24,7 @@ fn nodes(tree: &FlameTree) -> Vec<(String, u64, u64)> {
             *tree.frame_of(node);
         let texts = [function, system_name, file, binary, build_id, unwound].map(|id| tree.text(id));
         path.truncate(depth);
-        path.push(format!("{} {line} {texts:?}", kind.name()));
+        path.push(of(kind, line, texts));
         all.push((path.join("\n"), tree.own[node], tree.total[node]));
     });
     all
@@ -60,12 +69,12 @@ fn sums_by_function_give_the_tree_of_the_whole_profile() {
 #[test]
 fn what_is_left_out_is_small_and_told_where_it_belongs() {
     let (_folder, store) = store(1..4);
-    let full = nodes(&summed(&store, "", "process", usize::MAX));
+    let full = functions(&summed(&store, "", "process", usize::MAX));
     for most in [1, 2, 3, 7, 50, 333, full.len() - 1, full.len(), full.len() + 1] {
         let tree = summed(&store, "", "process", most);
         assert!(tree.len() <= most, "{} of {most}", tree.len());
         assert_eq!((tree.samples(), tree.own.iter().sum::<u64>()), (full[0].2, full[0].2));
-        let kept = nodes(&tree);
+        let kept = functions(&tree);
         let (mut smallest, mut at) = (u64::MAX, 0);
         for (node, (path, own, total)) in kept.iter().enumerate() {
             // In the same order, with its total; what it lost of its children it has itself.
@@ -79,7 +88,7 @@ fn what_is_left_out_is_small_and_told_where_it_belongs() {
         assert!(most >= full.len() || as_large + 1 >= kept.len());
     }
     let all = summed(&store, "", "process", full.len());
-    assert_eq!((nodes(&all), all.pruned_samples()), (full, 0));
+    assert_eq!((functions(&all), all.pruned_samples()), (full, 0));
 }
 
 #[test]

@@ -14,6 +14,9 @@ use crate::model::{NodeCount, NodeId, Profile, ProfileBuilder, RowKey, SeriesId,
 /// Rows kept as they come before they are added up by node. Rollups mostly have each stack once.
 const FEWEST_PENDING: usize = 1 << 16;
 
+/// Rows of all segments kept before they are added up by node: 6 MiB, about what an array by node takes of a day's stacks.
+const MOST_PENDING: usize = if cfg!(test) { 64 } else { 1 << 18 };
+
 /// Counts samples by lane, stack and status, and by thread if that is asked for. A lane is a series, or all series
 /// that have the same value of a label, and count the same.
 pub(crate) struct StackCounts {
@@ -242,6 +245,8 @@ pub(crate) struct Merged {
     /// The keys of rows but for their nodes, by place.
     keys: Vec<RowKey>,
     index: FxHashMap<RowKey, u32>,
+    /// The first rows as they came: of an hour that is all, and an array by node is many times larger.
+    pending: Vec<NodeCount>,
     sums: Sums,
     range: Range<i64>,
     /// Start of the rows' bucket: tells apart what is merged into one profile.
@@ -257,6 +262,7 @@ impl Merged {
             head: ProfileBuilder::default(),
             keys: Vec::new(),
             index: FxHashMap::default(),
+            pending: Vec::new(),
             sums: Sums::default(),
             range,
             time_ms: 0,
@@ -270,7 +276,8 @@ impl Merged {
     }
 
     /// The profile of all, covering `start_ms..end_ms`.
-    pub(crate) fn finish(self, start_ms: i64, end_ms: i64) -> Profile {
+    pub(crate) fn finish(mut self, start_ms: i64, end_ms: i64) -> Profile {
+        self.flush();
         let mut counts = Vec::with_capacity(self.sums.len());
         self.sums.each(|counted| counts.push(counted));
         drop(self.sums);
@@ -278,6 +285,22 @@ impl Merged {
         let preorder = self.dictionary.preorder();
         let all = self.dictionary.read();
         self.head.finish_over((&all.all, preorder.as_deref()), &self.keys, counts, (start_ms, end_ms))
+    }
+
+    /// Adds up what is pending.
+    fn flush(&mut self) {
+        self.sums.grow_to(self.dictionary.read().all.nodes());
+        if self.sums.cells.is_empty() {
+            // Of the first segments most rows are new, of others few.
+            self.sums.cells.reserve(self.pending.len());
+        }
+        std::mem::take(&mut self.pending).into_iter().for_each(|counted| self.sums.add(counted));
+    }
+
+    /// All counts; some of one node and key may come one by one.
+    fn each(&self, mut each: impl FnMut(NodeCount)) {
+        self.pending.iter().copied().for_each(&mut each);
+        self.sums.each(each);
     }
 
     /// The places of a segment's pairs among the keys of rows.
@@ -314,22 +337,27 @@ impl Merge<StackCounts> for Merged {
         }
         let pairs = self.places_of(tables, &counts);
         let known = tables.known(&self.dictionary);
-        self.sums.grow_to(self.dictionary.read().all.nodes());
-        if self.sums.cells.is_empty() {
-            // Of the first segment most rows are new, of others few.
-            self.sums.cells.reserve(counts.pending.len());
-        }
         let mut hint = 0;
-        for counted in counts.pending {
+        let placed = counts.pending.into_iter().map(|counted| {
             let pair = pairs[counted.pair as usize];
             // The scan has checked that all nodes are of the segment's tree.
-            let node = known.places.get(counted.node, &mut hint);
-            self.sums.add(NodeCount { pair, node, ..counted });
+            NodeCount { pair, node: known.places.get(counted.node, &mut hint), ..counted }
+        });
+        if self.sums.cells.is_empty() && self.pending.len() + placed.len() <= MOST_PENDING {
+            self.pending.extend(placed);
+            return;
         }
+        self.flush();
+        placed.for_each(|counted| self.sums.add(counted));
     }
 
     fn bytes(&self) -> u64 {
         let keys = self.keys.len() * (2 * size_of::<RowKey>() + 8);
-        self.sums.bytes() + self.head.bytes() + keys as u64 + self.dictionary.beyond_its_share()
+        let pending = self.pending.capacity() * size_of::<NodeCount>();
+        pending as u64
+            + self.sums.bytes()
+            + self.head.bytes()
+            + keys as u64
+            + self.dictionary.beyond_its_share()
     }
 }

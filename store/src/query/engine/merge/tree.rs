@@ -18,7 +18,7 @@ impl Merged {
     ) -> FunctionTree {
         let mut rows: Vec<_> =
             self.keys.iter().map(|key| Row { key: *key, samples: 0, value: 0, exact: 0..0 }).collect();
-        self.sums.each(|NodeCount { pair, samples, value, .. }| {
+        self.each(|NodeCount { pair, samples, value, .. }| {
             let row = &mut rows[pair as usize];
             row.samples = row.samples.saturating_add(samples);
             row.value = row.value.saturating_add(value);
@@ -36,14 +36,16 @@ impl Merged {
 
         let by_value = by_value(&facts);
         let mut counts: Vec<GroupCounts> = vec![Vec::new(); groups.len()];
-        self.sums.each(|NodeCount { pair, node, samples, value }| {
+        self.each(|NodeCount { pair, node, samples, value }| {
             let weight = if by_value { u64::try_from(value).unwrap_or(0) } else { samples };
             if weight > 0 {
                 counts[group[pair as usize]].push((NodeId(node), weight));
             }
         });
-        drop(self.sums);
+        (self.pending, self.sums) = Default::default();
+        let preorder = self.dictionary.preorder();
         let all = self.dictionary.with_functions();
-        FunctionTree::new(facts, &all.all, &all.functions, (groups, &counts), most)
+        let stacks = (&all.all, preorder.as_deref());
+        FunctionTree::new(facts, stacks, &all.functions, (groups, &counts), most)
     }
 }
