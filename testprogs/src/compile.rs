@@ -27,8 +27,9 @@ impl Language {
         }
     }
 
-    fn compiler(self) -> &'static str {
+    fn compiler(self, variant: Variant) -> &'static str {
         match self {
+            Self::C if variant == Variant::StaticMusl => "musl-gcc",
             Self::C => "gcc",
             Self::Cpp => "g++",
             Self::Rust => "rustc",
@@ -44,7 +45,7 @@ impl Language {
 /// Where the compiler is missing or rejects the source, and for a variant that is none of the program's.
 pub fn build(program: Program, variant: Variant) -> PathBuf {
     assert!(program.variants().contains(&variant), "{program:?} is not built as {variant:?}");
-    let compiler = program.facts().language.compiler();
+    let compiler = program.facts().language.compiler(variant);
     let flags = flags(program, variant);
     let hash = content_hash(program, compiler, &flags);
     let home = target().join("testprogs");
@@ -97,6 +98,7 @@ fn gcc_flags(variant: Variant) -> Vec<&'static str> {
         Variant::Stripped | Variant::StrippedNoFramePointers => &["-s"],
         Variant::DebugFrame => &["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"],
         Variant::NoUnwindInfo => &["-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-g0"],
+        Variant::StaticMusl => &["-static", "-s"],
     });
     flags
 }

@@ -87,10 +87,12 @@ pub enum Variant {
     DebugFrame,
     /// Like `NoFramePointers`, without any call frame information, nor debug info.
     NoUnwindInfo,
+    /// Like `StrippedNoFramePointers`, linked statically with musl, which keeps no call frame information of its own.
+    StaticMusl,
 }
 
 use Variant::{
-    DebugFrame, FramePointers, NoFramePointers, NoUnwindInfo, Static, StaticPie, Stripped,
+    DebugFrame, FramePointers, NoFramePointers, NoUnwindInfo, Static, StaticMusl, StaticPie, Stripped,
     StrippedNoFramePointers,
 };
 
@@ -180,7 +182,10 @@ impl Program {
             },
             Self::Goroutines => Facts::new("goroutines", Go, &[FramePointers, Stripped]),
             Self::Callers => Facts::new("callers", C, BOTH),
-            Self::NearlyFull => Facts { flags: &["-pthread"], ..Facts::new("nearly_full", C, BOTH) },
+            Self::NearlyFull => {
+                let variants = &[FramePointers, NoFramePointers, StaticMusl];
+                Facts { flags: &["-pthread"], ..Facts::new("nearly_full", C, variants) }
+            }
             Self::Mapped => Facts::new("mapped", C, BOTH),
             Self::Remapped => Facts {
                 flags: &["-fPIC", "-ldl"],
@@ -214,7 +219,7 @@ impl Program {
 
 impl Variant {
     /// Every variant.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         FramePointers,
         NoFramePointers,
         Static,
@@ -223,6 +228,7 @@ impl Variant {
         StrippedNoFramePointers,
         DebugFrame,
         NoUnwindInfo,
+        StaticMusl,
     ];
 
     fn name(self) -> &'static str {
@@ -235,6 +241,7 @@ impl Variant {
             StrippedNoFramePointers => "stripped_no_frame_pointers",
             DebugFrame => "debug_frame",
             NoUnwindInfo => "no_unwind_info",
+            StaticMusl => "static_musl",
         }
     }
 

@@ -6,8 +6,8 @@ use std::{fs, os::unix::fs::symlink};
 use testprogs::{
     Program,
     Variant::{
-        self, DebugFrame, FramePointers, NoFramePointers, NoUnwindInfo, Static, StaticPie, Stripped,
-        StrippedNoFramePointers,
+        self, DebugFrame, FramePointers, NoFramePointers, NoUnwindInfo, Static, StaticMusl, StaticPie,
+        Stripped, StrippedNoFramePointers,
     },
 };
 
@@ -96,6 +96,9 @@ const CASES: &[Case] = &[
     Case { name: "nearly_full", program: (Program::NearlyFull, NoFramePointers), arguments: &[], kinds: &[kind(&["fill_stack", "descend_to_the_end", "burn_at_the_end"], NEARLY_ALL)] },
     Case { name: "static_pie", program: (Program::Shares, StaticPie), arguments: &[], kinds: &[kind(&["main", "work"], NEARLY_ALL)] },
     Case { name: "stripped", program: (Program::Shares, StrippedNoFramePointers), arguments: &[], kinds: &[kind(&[], NEARLY_ALL)] },
+    // Nothing in these files says where stacks end but the code of their C library, of the process and of a thread.
+    Case { name: "static_musl", program: (Program::Shares, StaticMusl), arguments: &[], kinds: &[kind(&[], NEARLY_ALL)] },
+    Case { name: "musl_thread", program: (Program::NearlyFull, StaticMusl), arguments: &[], kinds: &[kind(&[], NEARLY_ALL)] },
     Case { name: "debug_frame", program: (Program::Shares, DebugFrame), arguments: &[], kinds: &[kind(&["main", "work"], NEARLY_ALL)] },
     Case { name: "no_unwind_info", program: (Program::Shares, NoUnwindInfo), arguments: &[], kinds: &[
         kind(&["burn_seventy"], Marked("[no unwind row]", 95)),

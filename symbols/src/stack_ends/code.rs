@@ -26,6 +26,8 @@ pub(super) struct Landmarks {
 const PASS_INT_AND_CALL: &[u8] = &[0x89, 0xc7, 0xe8];
 /// `mov %rax,%rdi; call`: the result is passed on as a pointer.
 const PASS_POINTER_AND_CALL: &[u8] = &[0x48, 0x89, 0xc7, 0xe8];
+/// `movslq %eax,%rdi; call`: an `int` result is passed on as a pointer.
+const PASS_WIDENED_AND_CALL: &[u8] = &[0x48, 0x63, 0xf8, 0xe8];
 /// The result passed to the system call `exit` (60) in the ways that C libraries write it.
 const PASS_TO_EXIT_SYSTEM_CALL: [&[u8]; 3] = [
     // mov %rax,%rdi; mov $60,%eax; syscall
@@ -46,6 +48,9 @@ const ENTRY_AND_CALL: &[u8] = &[0x48, 0x89, 0xe7, 0xe8];
 /// The C library's description of a thread is about 2,300 bytes, right above the thread pointer. A program's
 /// own thread variables lie below it (x86-64 TLS variant II), so that only the C library writes there.
 const THREAD_DESCRIPTOR_BYTES: i32 = 4096;
+
+/// Bytes from the start of a function in which it shows what it does with its argument.
+pub(super) const FUNCTION: usize = 128;
 
 /// A return address: the bytes before it, and the bytes that run when the call returns.
 pub(super) struct Site<'a> {
@@ -79,6 +84,18 @@ impl Site<'_> {
             || self.stores_in_thread_descriptor()
             || self.soon_calls(&landmarks.call_tls_dtors);
         is_thread.then_some(RootKind::Thread)
+    }
+
+    /// Whether the result of a call by pointer is passed on as an `int`, as the code that calls `main` does.
+    pub(super) fn passes_int_on(&self) -> bool {
+        ends_with_indirect_call(self.before) && self.after.starts_with(PASS_INT_AND_CALL)
+    }
+
+    /// The function that the result of a call by pointer is passed on to as a pointer.
+    pub(super) fn passes_pointer_to(&self) -> Option<u64> {
+        let ways = [PASS_POINTER_AND_CALL, PASS_WIDENED_AND_CALL];
+        let way = ways.into_iter().find(|way| self.after.starts_with(way))?;
+        ends_with_indirect_call(self.before).then(|| self.call_target(way.len() - 1))?
     }
 
     /// Where the code first jumps to, if it starts with a direct jump.
@@ -124,6 +141,59 @@ impl Site<'_> {
         let offset = code.strip_prefix(STORE_IN_THREAD_BLOCK).and_then(|rest| rest.first_chunk());
         offset.is_some_and(|&offset| (0..THREAD_DESCRIPTOR_BYTES).contains(&i32::from_le_bytes(offset)))
     }
+}
+
+/// Whether a function keeps its first argument in the C library's description of the thread that runs it: `mov %fs:0,%reg`,
+/// then `mov %rdi,offset(%reg)`. That is what `pthread_exit` does with a thread's result, where it has no name. Looks at every byte.
+pub(super) fn keeps_argument_in_thread_descriptor(code: &[u8]) -> bool {
+    (0..code.len()).any(|at| {
+        let &[0x64, 0x48, 0x8b, modrm, 0x25, 0, 0, 0, 0, ref rest @ ..] = &code[at..] else { return false };
+        let register = modrm >> 3 & 7;
+        // What has %rsp or one of the later registers for its base is written in more bytes, and not looked for.
+        modrm & 0xc7 == 4 && register != 4 && stores_argument_at(rest, register)
+    })
+}
+
+/// Whether the code has `mov %rdi,offset(%register)` with a place in the thread's description.
+fn stores_argument_at(code: &[u8], register: u8) -> bool {
+    let (by_byte, by_word) = ([0x48, 0x89, 0x78 | register], [0x48, 0x89, 0xb8 | register]);
+    (0..code.len()).any(|at| {
+        let code = &code[at..];
+        let offset = match (code.strip_prefix(&by_byte), code.strip_prefix(&by_word)) {
+            (Some([offset, ..]), _) => i32::from(offset.cast_signed()),
+            (_, Some([a, b, c, d, ..])) => i32::from_le_bytes([*a, *b, *c, *d]),
+            _ => return false,
+        };
+        (1..THREAD_DESCRIPTOR_BYTES).contains(&offset)
+    })
+}
+
+/// `call` and `jmp` to a distance.
+pub(super) const CALL_OR_JUMP: &[&[u8]] = &[&[0xe8], &[0xe9]];
+/// `lea distance(%rip)` to the first eight registers but %rsp, which stays what it is.
+pub(super) const LOAD_ADDRESS: &[&[u8]] = &[
+    &[0x48, 0x8d, 0x05],
+    &[0x48, 0x8d, 0x0d],
+    &[0x48, 0x8d, 0x15],
+    &[0x48, 0x8d, 0x1d],
+    &[0x48, 0x8d, 0x2d],
+    &[0x48, 0x8d, 0x35],
+    &[0x48, 0x8d, 0x3d],
+];
+
+/// Where code at `vaddr` leads by instructions that begin with one of `opcodes` and go on with a distance. Looks at every byte.
+pub(super) fn targets<'a>(
+    code: &'a [u8],
+    vaddr: u64,
+    opcodes: &'a [&[u8]],
+) -> impl Iterator<Item = u64> + 'a {
+    (0..code.len()).flat_map(move |at| {
+        opcodes.iter().filter_map(move |opcode| {
+            let &[a, b, c, d] = code[at..].strip_prefix(*opcode)?.first_chunk()?;
+            let next = vaddr.wrapping_add((at + opcode.len() + 4) as u64);
+            Some(next.wrapping_add_signed(i32::from_le_bytes([a, b, c, d]).into()))
+        })
+    })
 }
 
 /// Whether the last instruction is a call through a register or memory: opcode `ff /2`, at any of its lengths.
@@ -207,6 +277,48 @@ mod tests {
         code.extend(call(&[0xe8], 0x1004, 0x4000));
         assert_eq!(root(CALL_RAX, &code), Some(RootKind::Thread));
         assert_eq!(root(&[0x90; 8], &code), None);
+    }
+
+    #[test]
+    fn a_result_is_passed_on_after_a_call_by_pointer_only() {
+        fn site<'a>(before: &'a [u8], after: &'a [u8]) -> Site<'a> {
+            Site { before, after, vaddr: 0x1000 }
+        }
+        for pattern in [PASS_POINTER_AND_CALL, PASS_WIDENED_AND_CALL] {
+            let code = call(pattern, 0x1000, 0x3000);
+            assert_eq!(site(CALL_RAX, &code).passes_pointer_to(), Some(0x3000));
+            assert_eq!(site(&[0x90; 8], &code).passes_pointer_to(), None);
+            assert_eq!(site(CALL_RAX, &code[..code.len() - 1]).passes_pointer_to(), None);
+            assert!(!site(CALL_RAX, &code).passes_int_on());
+        }
+        let code = call(PASS_INT_AND_CALL, 0x1000, 0x2000);
+        assert!(site(CALL_RAX, &code).passes_int_on() && !site(&[0x90; 8], &code).passes_int_on());
+    }
+
+    #[test]
+    fn an_argument_kept_above_the_thread_pointer_is_a_threads_result() {
+        let own = |register: u8| [0x64, 0x48, 0x8b, 4 | register << 3, 0x25, 0, 0, 0, 0];
+        let by_byte = |register: u8, offset: i8| vec![0x48, 0x89, 0x78 | register, offset as u8];
+        let by_word =
+            |register: u8, offset: i32| [&[0x48, 0x89, 0xb8 | register][..], &offset.to_le_bytes()].concat();
+        let keeps = |code: &[&[u8]]| keeps_argument_in_thread_descriptor(&code.concat());
+        // In %rbx, with other code in between.
+        assert!(keeps(&[&[0x53], &own(3), &[0x31, 0xc0], &by_byte(3, 0x70)]));
+        assert!(keeps(&[&own(0), &by_word(0, 0x630)]));
+        assert!(!keeps(&[&own(3), &by_byte(0, 0x70)]), "elsewhere");
+        assert!(!keeps(&[&own(3), &by_byte(3, -8)]), "a variable of the program");
+        assert!(!keeps(&[&own(3), &by_word(3, THREAD_DESCRIPTOR_BYTES)]));
+        assert!(!keeps(&[&by_byte(3, 0x70), &own(3)]), "before it is known");
+        assert!(!keeps(&[&own(3), &by_byte(3, 0x70)[..3]]), "cut short");
+    }
+
+    #[test]
+    fn code_leads_where_its_distances_say() {
+        let code =
+            [&[0x90, 0x90][..], &call(&[0xe8], 0x1002, 0x3000), &[0x48, 0x8d, 0x05, 1, 0, 0, 0]].concat();
+        assert_eq!(targets(&code, 0x1000, CALL_OR_JUMP).collect::<Vec<_>>(), [0x3000]);
+        assert_eq!(targets(&code, 0x1000, LOAD_ADDRESS).collect::<Vec<_>>(), [0x100f]);
+        assert_eq!(targets(&code[..5], 0x1000, CALL_OR_JUMP).count(), 0);
     }
 
     #[test]

@@ -104,6 +104,22 @@ fn the_entry_of_a_program_ends_a_stack_with_and_without_symbols() {
 }
 
 #[test]
+fn without_names_stacks_end_where_the_c_library_calls_main_and_a_threads_function_only() {
+    let ends = |program| {
+        let mut kinds: Vec<_> =
+            roots_of(&build(program, Variant::StaticMusl)).into_iter().map(|(_, kind)| kind).collect();
+        kinds.sort_by_key(|kind| format!("{kind:?}"));
+        kinds
+    };
+    assert_eq!(ends(Program::Shares), [RootKind::Process]);
+    // `start`, `start_c11`, and the system call behind them in `clone`.
+    assert_eq!(
+        ends(Program::NearlyFull),
+        [RootKind::Process, RootKind::Thread, RootKind::Thread, RootKind::Thread]
+    );
+}
+
+#[test]
 fn functions_of_the_program_itself_end_no_stack() {
     for (program, names) in [
         (Program::Shares, ["main", "work", "burn_ten"].as_slice()),

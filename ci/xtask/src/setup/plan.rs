@@ -80,6 +80,8 @@ pub(super) fn plan(probe: &Probe, scope: Scope) -> Result<Vec<Step>> {
         let why = "`go tool pprof` opens what Vesta exports; test programs in Go";
         need(probe.go, "golang-go", why, Action::Apt(&["golang-go"]));
         need(probe.gdb, "gdb", "walks the test programs' stacks, too", Action::Apt(&["gdb"]));
+        let why = "test programs that hold another C library";
+        need(probe.musl, "musl-tools", why, Action::Apt(&["musl-tools"]));
         need(probe.xz, "xz-utils", "packs symbol tables into test programs", Action::Apt(&["xz-utils"]));
         let why = "moves debug info that programs share to a file of its own";
         need(probe.dwz, "dwz", why, Action::Apt(&["dwz"]));
@@ -202,6 +204,7 @@ mod tests {
             chromium: true,
             go: true,
             gdb: true,
+            musl: true,
             xz: true,
             perf: true,
             dwz: true,
@@ -233,6 +236,7 @@ mod tests {
             "chromium",
             "golang-go",
             "gdb",
+            "musl-tools",
             "xz-utils",
             "dwz",
             "openssl",
