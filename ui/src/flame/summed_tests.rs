@@ -1,6 +1,6 @@
 //! Trees of the store's sums by function are those of whole profiles.
 
-use store::model::Profile;
+use store::model::{Frame, FrameKind, NodeId, Profile, ProfileBuilder, RowKey, StringId, Unwound};
 use store::{Selector, Store, TimeRange};
 
 use super::*;
@@ -105,4 +105,32 @@ fn a_tree_of_sums_hangs_on_nothing_that_was_asked_before() {
         let trees = [&first, &second].map(|store| nodes(&summed(store, "", "process", most)));
         assert_eq!(trees[0], trees[1]);
     }
+}
+
+#[test]
+fn of_what_is_added_to_a_stack_and_taken_away_the_rest_has_weight() {
+    let (_folder, store) = store(0..0);
+    for (second, value) in [(0, 7), (30, -5)] {
+        let mut b = ProfileBuilder::default();
+        let labels = vec![(b.string("process"), b.string("app"))];
+        let series = b.cpu_series(labels, 10);
+        let function = b.string("work");
+        let frame = b.frame(Frame {
+            kind: FrameKind::Native,
+            unwound: Unwound::Leaf,
+            function,
+            system_name: StringId::EMPTY,
+            file: StringId::EMPTY,
+            line: 0,
+            binary: None,
+            address: 0,
+        });
+        let node = b.child(NodeId::ROOT, frame);
+        let time_ms = START_MS + second * 1000;
+        b.add(RowKey { series, node, time_ms, ..RowKey::default() }, 1, value, &[]);
+        store.append(&b.finish(time_ms, time_ms + 30_000)).unwrap();
+    }
+    let by_value = |_: &Profile| true;
+    let (sums, _) = store.function_tree(&Selector::all(), TimeRange::ALL, "process", 9, by_value).unwrap();
+    assert_eq!(sums.nodes.iter().map(|node| (node.own, node.total)).collect::<Vec<_>>(), [(0, 2), (2, 2)]);
 }

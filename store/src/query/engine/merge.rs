@@ -277,7 +277,7 @@ impl Merged {
 
     /// The profile of all, covering `start_ms..end_ms`.
     pub(crate) fn finish(mut self, start_ms: i64, end_ms: i64) -> Profile {
-        self.flush();
+        self.flush(0);
         let mut counts = Vec::with_capacity(self.sums.len());
         self.sums.each(|counted| counts.push(counted));
         drop(self.sums);
@@ -287,12 +287,12 @@ impl Merged {
         self.head.finish_over((&all.all, preorder.as_deref()), &self.keys, counts, (start_ms, end_ms))
     }
 
-    /// Adds up what is pending.
-    fn flush(&mut self) {
+    /// Adds up what is pending; so many more rows come.
+    fn flush(&mut self, more: usize) {
         self.sums.grow_to(self.dictionary.read().all.nodes());
         if self.sums.cells.is_empty() {
             // Of the first segments most rows are new, of others few.
-            self.sums.cells.reserve(self.pending.len());
+            self.sums.cells.reserve(self.pending.len() + more);
         }
         std::mem::take(&mut self.pending).into_iter().for_each(|counted| self.sums.add(counted));
     }
@@ -347,7 +347,7 @@ impl Merge<StackCounts> for Merged {
             self.pending.extend(placed);
             return;
         }
-        self.flush();
+        self.flush(placed.len());
         placed.for_each(|counted| self.sums.add(counted));
     }
 

@@ -35,6 +35,10 @@ impl Merged {
         drop(texts);
 
         let by_value = by_value(&facts);
+        if by_value {
+            // Values may be negative, and only what is left of a stack has a weight.
+            self.flush(0);
+        }
         let mut counts: Vec<GroupCounts> = vec![Vec::new(); groups.len()];
         self.each(|NodeCount { pair, node, samples, value }| {
             let weight = if by_value { u64::try_from(value).unwrap_or(0) } else { samples };
