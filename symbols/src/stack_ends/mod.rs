@@ -13,7 +13,7 @@
 //!
 //! The code of 2 was checked in glibc 2.31, 2.36 and 2.41 and in musl 1.2.3, where it holds in just the places that
 //! call `main` or a thread's function, and in 150 executables and libraries of a Debian machine, where it holds nowhere.
-//! That of 5 was checked in musl 1.2.3.
+//! That of 5 was checked in musl 1.2.3, and in the 1,078 executables and libraries of such a machine that are no larger than 6 MB: it holds nowhere.
 //!
 //! A stack whose outermost return address is none of these is incomplete: never guess.
 
@@ -124,7 +124,7 @@ impl StackEnds {
         root.or_else(|| self.root_without_names(file, &site))
     }
 
-    /// The same in a program that holds its C library and has lost its names: what the site passes on and where it lies.
+    /// The same in a file that names none of the functions that end anything: what the site passes on and where it lies.
     fn root_without_names(&self, file: &File, site: &Site<'_>) -> Option<RootKind> {
         if self.landmarks != Landmarks::default() {
             return None;
@@ -142,11 +142,11 @@ impl StackEnds {
         let lies_in = |start: u64| (start..start.saturating_add(2 * FUNCTION as u64)).contains(&vaddr);
         let from = |start: u64, opcodes| {
             let code = self.code(file, start, FUNCTION / 2);
-            let targets =
-                targets(&code, start, opcodes).find(|target| self.facts.file_range_of(*target).is_some());
-            targets.filter(|_| start != 0)
+            targets(&code, start, opcodes).find(|target| self.facts.file_range_of(*target).is_some())
         };
-        let second = from(self.facts.entry(), CALL_OR_JUMP).and_then(|first| from(first, CALL_OR_JUMP));
+        let entry = Some(self.facts.entry()).filter(|entry| *entry != 0);
+        let second =
+            entry.and_then(|entry| from(entry, CALL_OR_JUMP)).and_then(|first| from(first, CALL_OR_JUMP));
         second.is_some_and(|second| lies_in(second) || from(second, LOAD_ADDRESS).is_some_and(lies_in))
     }
 

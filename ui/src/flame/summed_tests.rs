@@ -1,10 +1,10 @@
 //! Trees of the store's sums by function are those of whole profiles.
 
-use store::model::{Frame, FrameKind, NodeId, Profile, ProfileBuilder, RowKey, StringId, Unwound};
+use store::model::Profile;
 use store::{Selector, Store, TimeRange};
 
 use super::*;
-use crate::support::{START_MS, generated};
+use crate::support::{START_MS, generated, profile};
 
 /// Every node with its path, by all that is told of frames.
 fn nodes(tree: &FlameTree) -> Vec<(String, u64, u64)> {
@@ -110,25 +110,10 @@ fn a_tree_of_sums_hangs_on_nothing_that_was_asked_before() {
 #[test]
 fn of_what_is_added_to_a_stack_and_taken_away_the_rest_has_weight() {
     let (_folder, store) = store(0..0);
-    for (second, value) in [(0, 7), (30, -5)] {
-        let mut b = ProfileBuilder::default();
-        let labels = vec![(b.string("process"), b.string("app"))];
-        let series = b.cpu_series(labels, 10);
-        let function = b.string("work");
-        let frame = b.frame(Frame {
-            kind: FrameKind::Native,
-            unwound: Unwound::Leaf,
-            function,
-            system_name: StringId::EMPTY,
-            file: StringId::EMPTY,
-            line: 0,
-            binary: None,
-            address: 0,
-        });
-        let node = b.child(NodeId::ROOT, frame);
-        let time_ms = START_MS + second * 1000;
-        b.add(RowKey { series, node, time_ms, ..RowKey::default() }, 1, value, &[]);
-        store.append(&b.finish(time_ms, time_ms + 30_000)).unwrap();
+    for value in [7, -5] {
+        let mut profile = profile(&[(&["work"], 1)]);
+        profile.rows[0].value = value;
+        store.append(&profile).unwrap();
     }
     let by_value = |_: &Profile| true;
     let (sums, _) = store.function_tree(&Selector::all(), TimeRange::ALL, "process", 9, by_value).unwrap();
