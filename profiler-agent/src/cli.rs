@@ -2,6 +2,7 @@
 
 pub(crate) mod care;
 pub(crate) mod debug;
+mod kubernetes;
 mod query;
 pub(crate) mod symbols;
 mod values;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use ui::render::Format;
 
+pub(crate) use kubernetes::KubernetesArgs;
 pub(crate) use query::{OutputArgs, QueryArgs, SqlArgs, SqlFormat};
 pub(crate) use values::{
     Bytes, Span, bytes, cache_bytes, frequency, hexadecimal, label, origin, own_label, span, table_bytes,
@@ -124,6 +126,9 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) labels: LabelArgs,
 
+    #[command(flatten)]
+    pub(crate) kubernetes: KubernetesArgs,
+
     /// Print the address as one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -182,6 +187,9 @@ pub(crate) struct RecordArgs {
 
     #[command(flatten)]
     pub(crate) labels: LabelArgs,
+
+    #[command(flatten)]
+    pub(crate) kubernetes: KubernetesArgs,
 
     /// Measure what the parts of the kernel program take; costs it some 0.2 µs a sample
     #[arg(long)]

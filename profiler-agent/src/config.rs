@@ -1,5 +1,7 @@
 //! Settings of `vesta run`: flags over environment (both by clap) over one TOML file over defaults.
 
+mod kubernetes;
+
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
@@ -10,11 +12,13 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
-    cli::{self, Bytes, LabelArgs, ObjectStoreArgs, RunArgs, symbols::DebuginfodArgs},
+    cli::{self, Bytes, KubernetesArgs, LabelArgs, ObjectStoreArgs, RunArgs, symbols::DebuginfodArgs},
     debuginfod::{DebuginfodOptions, is_usable},
     processes::LabelOptions,
     unwind_tables::CacheOptions,
 };
+use kubernetes::KubernetesOfFile;
+pub(crate) use kubernetes::KubernetesOptions;
 
 /// Where a configuration file is looked for when none is named.
 pub(crate) const DEFAULT_FILE: &str = "/etc/vesta/vesta.toml";
@@ -37,6 +41,8 @@ pub(crate) enum ConfigError {
     Value { path: PathBuf, key: &'static str, message: String },
     #[error("`{0}` is no debuginfod server that this build can ask: use http:// or https://")]
     Debuginfod(String),
+    #[error("Kubernetes: {0}")]
+    Kubernetes(String),
     #[error("the address `{0}` is not understood: use HOST:PORT, e.g. 127.0.0.1:7171")]
     Address(String),
     #[error("the window of {0:?} is out of bounds: use 1s to 60s")]
@@ -68,6 +74,8 @@ struct File {
     label: Option<Vec<String>>,
     command_line: Option<bool>,
     redact: Option<Vec<String>>,
+    #[serde(flatten)]
+    kubernetes: KubernetesOfFile,
 }
 
 /// Longer ones make fewer small files; what they hold can be read and is safe all the same.
@@ -122,6 +130,8 @@ pub(crate) struct RunConfig {
     pub(crate) label: Vec<(String, String)>,
     /// What is asked of processes beside their names.
     pub(crate) labels: LabelOptions,
+    /// Who says what pods are called, if anyone.
+    pub(crate) kubernetes: Option<KubernetesOptions>,
 }
 
 impl RunConfig {
@@ -188,6 +198,7 @@ impl RunConfig {
             debuginfod,
             label: if args.labels.label.is_empty() { labels } else { args.labels.label.clone() },
             labels: label_options(&args.labels, command_line, redact),
+            kubernetes: kubernetes::kubernetes(&args.kubernetes, file.kubernetes, variable)?,
             allow_origin: if args.allow_origin.is_empty() { origins } else { args.allow_origin.clone() },
             source_dir: match &args.source_dir[..] {
                 [] => file.source_dir.unwrap_or_default(),
@@ -203,6 +214,15 @@ pub(crate) fn label_options(args: &LabelArgs, command_line: bool, redact: Vec<St
     // An empty word is in every name.
     let words = redact.iter().map(|word| word.trim().to_lowercase()).filter(|word| !word.is_empty());
     LabelOptions { command_line: args.command_line || command_line, redact: words.collect() }
+}
+
+/// Kubernetes, for `vesta record`: nothing is read of a file.
+pub(crate) fn kubernetes_of_flags(args: &KubernetesArgs) -> Result<Option<KubernetesOptions>, ConfigError> {
+    kubernetes::kubernetes(args, KubernetesOfFile::default(), variable)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Bytes that unwind tables may take in the kernel, unless someone said.

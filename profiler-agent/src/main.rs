@@ -8,8 +8,11 @@ mod cli;
 mod config;
 mod debuginfod;
 mod exit;
+mod http_client;
 mod jit;
 mod keeper;
+#[cfg_attr(not(feature = "kubernetes"), path = "kubernetes_off.rs")]
+mod kubernetes;
 mod late;
 mod live;
 mod metrics;
@@ -23,6 +26,8 @@ mod roles;
 mod room;
 mod signals;
 mod sink;
+#[cfg(test)]
+mod test_server;
 mod unwind_tables;
 mod window;
 

@@ -12,6 +12,7 @@ use crate::{
     account::{self, Resident, Totals},
     debuginfod::DebuginfodCounts,
     jit::JitCounts,
+    kubernetes::PodCounts,
     late::LateCounts,
     unwind_tables::TableCounts,
 };
@@ -164,6 +165,25 @@ pub(crate) fn names(late: &LateCounts, fetched: Option<&DebuginfodCounts>) -> St
     ] {
         text.counter(name, help, value(counter));
     }
+    text.0
+}
+
+/// What was asked of Kubernetes.
+pub(crate) fn pods(counts: &PodCounts) -> String {
+    let mut text = Text(String::new());
+    let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+    text.counter("vesta_kubernetes_lists_total", "Lists of this node's pods.", value(&counts.lists));
+    text.counter(
+        "vesta_kubernetes_failed_total",
+        "Errors of the API server, and answers that were none.",
+        value(&counts.failed),
+    );
+    text.gauge("vesta_kubernetes_pods", "Pods that are known.", value(&counts.pods));
+    text.gauge(
+        "vesta_kubernetes_unknown",
+        "Sampled containers that the API server does not know.",
+        value(&counts.unknown),
+    );
     text.0
 }
 

@@ -19,6 +19,7 @@ use crate::{
     capture::{BATCHES_MAX, Capture, CaptureInfo, Progress},
     debuginfod::Fetcher,
     keeper::Keeper,
+    kubernetes::Pods,
     live::LiveInterest,
     naming::{Namer, Origin},
     processes::LabelOptions,
@@ -53,6 +54,8 @@ pub(crate) struct PipelineOptions {
     pub(crate) audit: bool,
     /// Who fetches debug info that is not here, if anyone.
     pub(crate) fetcher: Option<Fetcher>,
+    /// Who says what Kubernetes calls pods, if anyone.
+    pub(crate) pods: Option<Pods>,
 }
 
 /// A pipeline at work.
@@ -83,7 +86,7 @@ impl Pipeline {
         let source = Arc::new(TableSource::new(options.table_cache.as_ref()));
         let naming = {
             let (source, is_logged) = (source.clone(), options.log.is_some());
-            let (origin, fetcher) = (options.origin, options.fetcher);
+            let (origin, fetcher, pods) = (options.origin, options.fetcher, options.pods.clone());
             let keeper = Keeper::new(
                 sink,
                 origin.host.clone(),
@@ -92,11 +95,12 @@ impl Pipeline {
             );
             thread::Builder::new().name("vesta-name".into()).spawn(move || {
                 // Made there: it does not move from thread to thread.
-                let namer = Namer::new(origin, source, is_logged, fetcher);
+                let namer = Namer::new(origin, source, is_logged, fetcher, pods);
                 name_windows(&windows_out, namer, keeper);
             })?
         };
-        let window = ProcessorOptions { window: options.window, part: options.log, labels: options.labels };
+        let PipelineOptions { window, log: part, labels, pods, .. } = options;
+        let window = ProcessorOptions { window, part, labels, pods };
         let built_in = work_in.clone();
         let built = move |built| built_in.send(ToProcess::Built(built)).map_err(|_| ());
         let tables = UnwindTables::new(program.tables()?, options.table_bytes, source, built)?;

@@ -12,6 +12,7 @@ use std::{
 use crate::{
     capture::{Batch, CaptureTotals},
     jit::JitFollower,
+    kubernetes::Pods,
     live::LiveInterest,
     processes::{LabelOptions, ProcessCounts, ProcessTable, vdso_image},
     unwind_tables::{Built, TableCounts, UnwindTables},
@@ -67,6 +68,8 @@ pub(crate) struct ProcessorOptions {
     /// How often what was sampled goes to naming before its window closes, if at all.
     pub(crate) part: Option<Duration>,
     pub(crate) labels: LabelOptions,
+    /// Who is told early of pods whose names are wanted, if anyone.
+    pub(crate) pods: Option<Pods>,
 }
 
 struct Processor {
@@ -95,7 +98,8 @@ pub(crate) fn spawn(
     let jit = JitFollower::start()?;
     thread::Builder::new().name("vesta-process".into()).spawn(move || {
         let mut processor = Processor {
-            table: ProcessTable::new(vdso_image(), Some(jit)).with_labels(options.labels.clone()),
+            table: ProcessTable::new(vdso_image(), Some(jit))
+                .with_labels(options.labels.clone(), options.pods.clone()),
             options,
             tables,
             part: Window::default(),

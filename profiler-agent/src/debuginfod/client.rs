@@ -9,9 +9,8 @@ use bytes::Bytes;
 use tokio::runtime::Runtime;
 
 use super::cache::Cache;
+use crate::http_client::{self, told};
 
-/// A server that does not take the connection by then is away.
-const CONNECT: Duration = Duration::from_secs(5);
 /// Servers may have to unpack a package before the first byte.
 const SILENCE: Duration = Duration::from_secs(30);
 /// All of one file: some hundred megabytes over a slow line.
@@ -49,15 +48,13 @@ impl Client {
         if let Some(url) = urls.iter().find(|url| !is_usable(url)) {
             return Err(io::Error::other(format!("`{url}` is no server that this build can ask")));
         }
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
+        let http = http_client::builder()
             .read_timeout(SILENCE)
             .timeout(WHOLE)
             .redirect(reqwest::redirect::Policy::limited(REDIRECTS))
-            .user_agent(concat!("vesta/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(io::Error::other)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = http_client::runtime()?;
         let servers = urls.iter().map(|url| Server {
             url: url.trim_end_matches('/').to_owned(),
             failures: 0,
@@ -113,17 +110,6 @@ fn ask(
     }
     let mut body = Body { runtime, response, chunk: Bytes::new() };
     cache.keep(build_id, &mut body).map(|()| true)
-}
-
-/// An error with what is behind it: the outermost says little.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }
 
 /// A body as it comes.

@@ -2,61 +2,14 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
     path::Path,
-    sync::atomic::AtomicUsize,
     time::{Duration, Instant},
 };
 
 use super::*;
+use crate::test_server::{Server, answer};
 use symbols::elf::FileFacts;
 use testprogs::{Program, Variant, build};
-
-/// What a server sends for a path; nothing: it is closed at once.
-type Script = dyn Fn(&str) -> Vec<u8> + Send + Sync;
-
-/// A server on the loopback address, and how often it was asked.
-struct Server {
-    url: String,
-    asked: Arc<AtomicUsize>,
-}
-
-impl Server {
-    fn start(script: Box<Script>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
-        // It ends with the test's process.
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut reader = BufReader::new(stream.try_clone().unwrap());
-                let mut first = String::new();
-                reader.read_line(&mut first).unwrap();
-                let mut line = String::new();
-                while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 2) {
-                    line.clear();
-                }
-                count.fetch_add(1, Ordering::SeqCst);
-                let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-                // A client that has had enough closes.
-                let _ = stream.write_all(&script(&path));
-            }
-        });
-        Self { url, asked }
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
-    }
-}
-
-fn answer(status: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    [head.as_bytes(), body].concat()
-}
 
 /// A program with debug info, and its build ID.
 fn debug_info() -> (Vec<u8>, String) {
@@ -81,8 +34,8 @@ const PLENTY: u64 = 1 << 30;
 fn debug_info_is_fetched_once_and_lies_where_debuggers_look() {
     let (body, build_id) = debug_info();
     let expected = format!("/buildid/{build_id}/debuginfo");
-    let server = Server::start(Box::new(move |path| {
-        if path == expected { answer("200 OK", &body) } else { answer("404 Not Found", b"") }
+    let server = Server::start(Box::new(move |request| {
+        if request.path == expected { answer("200 OK", &body) } else { answer("404 Not Found", b"") }
     }));
     let empty = Server::start(Box::new(|_| answer("404 Not Found", b"")));
     let folder = tempfile::tempdir().unwrap();
@@ -161,8 +114,8 @@ fn the_folder_stays_within_its_quota_and_the_least_used_goes() {
         .into();
     let ids: Vec<String> = files.iter().map(|(_, id)| id.clone()).collect();
     let sizes: Vec<u64> = files.iter().map(|(bytes, _)| bytes.len() as u64).collect();
-    let server = Server::start(Box::new(move |path| {
-        let found = files.iter().find(|(_, id)| path.contains(id.as_str()));
+    let server = Server::start(Box::new(move |request| {
+        let found = files.iter().find(|(_, id)| request.path.contains(id.as_str()));
         found.map_or_else(|| answer("404 Not Found", b""), |(bytes, _)| answer("200 OK", bytes))
     }));
     let folder = tempfile::tempdir().unwrap();

@@ -21,6 +21,7 @@ use store::model::{Profile, ProfileBuilder};
 
 use crate::{
     debuginfod::Fetcher,
+    kubernetes::Pods,
     processes::{BinaryHandle, vdso_image},
     unwind_tables::TableSource,
     window::{Unfinished, Window},
@@ -75,6 +76,7 @@ pub(crate) struct Namer {
     is_logged: bool,
     last_used: FxHashMap<BinaryHandle, Instant>,
     debug_info: DebugInfoComes,
+    pods: Option<Pods>,
 }
 
 /// Debug info that comes while we are at work.
@@ -98,6 +100,7 @@ impl Namer {
         tables: Arc<TableSource>,
         is_logged: bool,
         fetcher: Option<Fetcher>,
+        pods: Option<Pods>,
     ) -> Self {
         let mut files = KnownFiles::default();
         if let Some(image) = vdso_image() {
@@ -115,6 +118,7 @@ impl Namer {
             is_logged,
             last_used: FxHashMap::default(),
             debug_info: DebugInfoComes { fetcher, seen: 0, looked: Instant::now() },
+            pods,
         }
     }
 
@@ -159,6 +163,7 @@ impl Namer {
     pub(crate) fn close(&mut self, start_ms: i64, end_ms: i64) -> Profile {
         let mut closed = std::mem::replace(&mut self.open, OpenWindow::new(self.is_logged));
         closed.name_made_code(self);
+        closed.name_pods(self);
         self.forget_unused();
         closed.builder.finish(start_ms, end_ms)
     }

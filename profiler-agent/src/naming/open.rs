@@ -36,6 +36,10 @@ pub(super) struct OpenWindow {
     named_stacks: FxHashMap<StackKey, (NodeId, Status)>,
     /// Counted before its code had names.
     nameless: Vec<Nameless>,
+    /// Series of processes whose pods were not known when they were counted.
+    of_unknown_pods: FxHashMap<SeriesId, Arc<ProcessLabels>>,
+    /// These processes, as of the last part.
+    in_unknown_pods: Vec<ProcessHandle>,
 }
 
 /// Samples through code made at run time that had no name when they were counted.
@@ -61,6 +65,10 @@ impl OpenWindow {
     /// Adds the samples of a part, whose files and places the namer knows by now.
     pub(super) fn add(&mut self, part: Window, namer: &mut Namer) -> Tally {
         let nodes = self.raw.absorb(&part.stacks);
+        // Their pods may be known by now.
+        for process in self.in_unknown_pods.drain(..) {
+            self.series.remove(&process);
+        }
         let mut tally = Tally::default();
         for (key, exact) in part.rows {
             let key = RawKey { node: nodes[key.node.0 as usize], ..key };
@@ -108,6 +116,15 @@ impl OpenWindow {
         }
     }
 
+    /// Gives samples the labels of pods that are known since they were counted; as above, before the window closes.
+    pub(super) fn name_pods(&mut self, namer: &Namer) {
+        let moves: Vec<(SeriesId, SeriesId)> = std::mem::take(&mut self.of_unknown_pods)
+            .into_iter()
+            .filter_map(|(from, labels)| Some((from, self.labelled(&labels, of_pod(&labels, namer)?, namer))))
+            .collect();
+        self.builder.move_series(&moves);
+    }
+
     /// Names are to be looked up anew. What has been counted keeps those that it has.
     pub(super) fn forget_names(&mut self) {
         self.frames.clear();
@@ -124,6 +141,19 @@ impl OpenWindow {
             return *series;
         }
         let labels = known.get(&process).cloned().unwrap_or_default();
+        let of_pod = of_pod(&labels, namer);
+        let is_unknown = of_pod.is_none();
+        let series = self.labelled(&labels, of_pod.unwrap_or_default(), namer);
+        if is_unknown {
+            self.in_unknown_pods.push(process);
+            self.of_unknown_pods.entry(series).or_insert(labels);
+        }
+        self.series.insert(process, series);
+        series
+    }
+
+    /// The series of processes with these labels, those of their pods beside them.
+    fn labelled(&mut self, labels: &ProcessLabels, of_pod: Vec<(String, String)>, namer: &Namer) -> SeriesId {
         let own = [
             ("event", "cpu"),
             ("host", namer.origin.host.as_str()),
@@ -132,13 +162,12 @@ impl OpenWindow {
             ("cgroup", labels.cgroup.as_str()),
         ];
         let more = labels.more.iter().map(|(name, value)| (*name, value.as_str()));
-        let said = namer.origin.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let all = own.into_iter().chain(more).chain(said).filter(|(_, value)| !value.is_empty());
+        let of_others = of_pod.iter().chain(&namer.origin.labels);
+        let of_others = of_others.map(|(name, value)| (name.as_str(), value.as_str()));
+        let all = own.into_iter().chain(more).chain(of_others).filter(|(_, value)| !value.is_empty());
         let labels =
             all.map(|(name, value)| (self.builder.string(name), self.builder.string(value))).collect();
-        let series = self.builder.cpu_series(labels, namer.origin.period_ns);
-        self.series.insert(process, series);
-        series
+        self.builder.cpu_series(labels, namer.origin.period_ns)
     }
 
     /// The named stack of a row, whose code made at run time had these names, and its status.
@@ -278,6 +307,14 @@ impl OpenWindow {
                 self.builder.frame(frame)
             })
             .collect()
+    }
+}
+
+/// What Kubernetes calls the pod of a process, nothing if it is in none; none if that is not known yet.
+fn of_pod(labels: &ProcessLabels, namer: &Namer) -> Option<Vec<(String, String)>> {
+    match (&namer.pods, labels.pod()) {
+        (Some(pods), Some((uid, container))) => pods.labels(uid, container),
+        _ => Some(Vec::new()),
     }
 }
 

@@ -30,6 +30,7 @@ use labels::Label;
 
 use crate::{
     jit::{JitCounts, JitFollower, JitProcess},
+    kubernetes::Pods,
     room::give_back,
 };
 use binaries::Binaries;
@@ -113,6 +114,7 @@ pub(crate) struct ProcessTable {
     vdso: Option<MappedFile>,
     jit: Option<JitFollower>,
     label_options: LabelOptions,
+    pods: Option<Pods>,
     cgroups: FxHashMap<u64, Cgroup>,
     next: u32,
     maps_rest_until: Option<Instant>,
@@ -122,9 +124,9 @@ pub(crate) struct ProcessTable {
 }
 
 impl ProcessTable {
-    /// The same, which labels processes so.
-    pub(crate) fn with_labels(self, label_options: LabelOptions) -> Self {
-        Self { label_options, ..self }
+    /// The same, which labels processes so; `pods` is told of pods as soon as they are seen.
+    pub(crate) fn with_labels(self, label_options: LabelOptions, pods: Option<Pods>) -> Self {
+        Self { label_options, pods, ..self }
     }
 
     /// A table without any process. `vdso` is the image of the kernel's vDSO; `jit` has names of code made at run time.
@@ -219,6 +221,10 @@ impl ProcessTable {
                 }
                 let labels = ProcessLabels { process: comm.to_owned(), exe, cgroup: cgroup.path, more };
                 let labels = self.labels.get(labels);
+                // Asked now, it is answered when naming wants it.
+                if let (Some(pods), Some((uid, container))) = (&self.pods, labels.pod()) {
+                    pods.labels(uid, container);
+                }
                 process.labels = Some(labels.clone());
                 labels
             }
@@ -360,8 +366,17 @@ fn cgroup_of(pid: u32) -> Option<Cgroup> {
 }
 
 impl ProcessLabels {
+    fn get(&self, wanted: &str) -> Option<&str> {
+        self.more.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str())
+    }
+
+    /// The pod and the container in it, as its cgroup calls them.
+    pub(crate) fn pod(&self) -> Option<(&str, Option<&str>)> {
+        Some((self.get("pod_uid")?, self.get("container")))
+    }
+
     fn command_line(&self) -> Option<String> {
-        self.more.iter().find(|(name, _)| *name == "command").map(|(_, command)| command.clone())
+        self.get("command").map(str::to_owned)
     }
 }
 

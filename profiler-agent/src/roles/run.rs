@@ -20,6 +20,7 @@ use crate::{
     config::RunConfig,
     debuginfod::Fetcher,
     exit::{Code, Failure},
+    kubernetes::Pods,
     late::{LateCounts, LateRounds},
     live::LiveInterest,
     metrics,
@@ -55,6 +56,7 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
     let objects = config.objects.as_ref().map(|objects| Objects::for_writing(&store, objects)).transpose()?;
     let host = origin.host.clone();
     let fetcher = config.debuginfod.as_ref().map(Fetcher::start).transpose().map_err(Failure::error)?;
+    let pods = config.kubernetes.as_ref().map(Pods::start).transpose().map_err(Failure::error)?;
     let options = PipelineOptions {
         window: config.window,
         log: Some(config.sync),
@@ -64,6 +66,7 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
         labels: config.labels.clone(),
         audit: true,
         fetcher: fetcher.clone(),
+        pods: pods.clone(),
     };
     let pipeline = Pipeline::start(program, options, Box::new(StoreSink::new(store.clone())))?;
     let rounds = LateRounds::new(fetcher.as_ref().map(|fetcher| fetcher.folder().to_owned()));
@@ -79,6 +82,7 @@ pub(crate) fn run(args: &RunArgs, file: Option<&Path>) -> Result<(), Failure> {
         live: pipeline.live.clone(),
         late,
         fetcher,
+        pods,
         objects,
     };
     let server = ServerConfig {
@@ -211,6 +215,7 @@ struct Agent {
     live: Arc<LiveInterest>,
     late: Arc<LateCounts>,
     fetcher: Option<Fetcher>,
+    pods: Option<Pods>,
     objects: Option<Objects>,
 }
 
@@ -249,6 +254,7 @@ impl AgentView for Agent {
     fn metrics(&self) -> String {
         let own = metrics::prometheus(&self.account.totals(), self.account.started.elapsed().as_secs_f64());
         let own = own + &metrics::names(&self.late, self.fetcher.as_ref().map(Fetcher::counts));
+        let own = own + &self.pods.as_ref().map_or_else(String::new, |pods| metrics::pods(pods.counts()));
         own + &self.objects.as_ref().map_or_else(String::new, Objects::metrics)
     }
 }

@@ -12,7 +12,10 @@ use std::{
 use serde_json::Value;
 use testprogs::{Program, Variant::NoFramePointers};
 
-use crate::vesta::{Background, Server, Stack, folded, program, quiet, run, text};
+use crate::{
+    tls,
+    vesta::{Background, Server, Stack, folded, program, quiet, run, text},
+};
 
 const BURNS: [&str; 3] = ["burn_seventy", "burn_twenty", "burn_ten"];
 
@@ -144,62 +147,6 @@ fn a_running_agent_fetches_debug_info_and_names_the_past_by_it() {
     assert_eq!(server.end(), Some(0));
 }
 
-/// A debuginfod server that speaks TLS, and the certificate that it made itself.
-struct TlsServer {
-    url: String,
-    certificate: String,
-    _process: Background,
-}
-
-/// Files of the working directory by TLS: port, certificate, key.
-const SERVER: &str = "
-import http.server, ssl, sys
-server = http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(sys.argv[2], sys.argv[3])
-server.socket = context.wrap_socket(server.socket, server_side=True)
-server.serve_forever()
-";
-
-/// One for what lies in a folder.
-fn serve_by_tls(folder: &Path) -> TlsServer {
-    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
-    let [certificate, key] = [certificate, key].map(|path| path.to_str().unwrap().to_owned());
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args([
-            "-subj",
-            "/CN=vesta test",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ])
-        .args(["-keyout", &key, "-out", &certificate])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let server = folder.join("server.py");
-    fs::write(&server, SERVER).unwrap();
-    let script = format!(
-        "cd '{}' && exec python3 server.py {port} '{certificate}' '{key}' 2>/dev/null",
-        folder.display()
-    );
-    let process = Background::start("sh", &["-c", &script]);
-    TlsServer { url: format!("https://127.0.0.1:{port}"), certificate, _process: process }
-}
-
 #[test]
 fn debug_info_comes_by_tls_from_servers_whose_certificate_is_trusted_only() {
     let _quiet = quiet();
@@ -208,7 +155,7 @@ fn debug_info_comes_by_tls_from_servers_whose_certificate_is_trusted_only() {
     let served = folder.path().join("buildid").join(&build_id);
     fs::create_dir_all(&served).unwrap();
     fs::copy(debug, served.join("debuginfo")).unwrap();
-    let tls = serve_by_tls(folder.path());
+    let tls = tls::serve(folder.path(), None);
     let running = Background::start(bare.to_str().unwrap(), &["120"]);
     let arguments = ["--frequency", "199", "--window", "2s", "--debuginfod", &tls.url, "--sync", "1s"];
     let counted = |server: &Server, what: &str| server.metrics().get(what).copied().unwrap_or_default();

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, and says where")]
 
 mod care;
+mod cgroups;
 mod errors;
 mod formats;
 mod full_disk;
@@ -9,6 +10,7 @@ mod help;
 mod jit;
 mod kernel_stacks;
 mod known_stacks;
+mod kubernetes;
 mod labels;
 mod late_names;
 mod mappings;
@@ -19,4 +21,5 @@ mod run;
 mod sql;
 mod stacks;
 mod tables;
+mod tls;
 mod vesta;

@@ -79,15 +79,15 @@ fn code_that_was_moved_cut_free_or_replaced_has_its_own_names() {
 }
 
 #[test]
-fn a_process_with_sixty_thousand_mappings_has_names_and_costs_no_more_than_others() {
+fn a_process_with_sixty_thousand_mappings_has_names_and_its_maps_are_hardly_ever_read() {
     let _quiet = quiet();
     // As many as the kernel allows by default, but for those that every process has.
     let recording = record(FAST, &[&program(Program::Mapped, NoFramePointers), "60000", "4"]);
     let all = recording.samples(|stack| stack.process == "mapped" && stack.has("burn"));
     let named = recording.samples(|stack| stack.has("burn") && stack.has("main") && stack.is_whole());
     assert!(all > 40 && named * 100 >= all * 95, "{named} of {all}\n{}", recording.show());
-    let seconds = recording.summary["agent_cpu_s"].as_f64().unwrap();
-    assert!(seconds < 3.0, "{seconds} s of CPU time");
+    // One reading takes tens of milliseconds at least, and 99 times as long must pass before the next one.
+    assert!(recording.number("maps_reads") <= 4, "{}", recording.summary);
     assert_eq!(recording.summary["lost"]["queue_full"], 0, "{}", recording.summary);
 }
 

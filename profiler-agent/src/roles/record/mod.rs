@@ -25,6 +25,7 @@ use crate::{
     cli::RecordArgs,
     config::{self, DEFAULT_FREQUENCY_HZ},
     exit::{Code, Failure},
+    kubernetes::Pods,
     pipeline::{Pipeline, PipelineOptions},
     processor::unix_ms,
     roles::{load, print_json, print_text},
@@ -52,6 +53,8 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
             return Err(Failure::error(format_args!("there is no process {pid}")));
         }
     }
+    let kubernetes = config::kubernetes_of_flags(&args.kubernetes)?;
+    let pods = kubernetes.as_ref().map(Pods::start).transpose().map_err(Failure::error)?;
     let stop = StopRequest::listen().map_err(Failure::error)?;
     let frequency_hz = args.frequency.unwrap_or(DEFAULT_FREQUENCY_HZ);
     let watched_only = !args.pid.is_empty() || !args.command.is_empty();
@@ -70,9 +73,17 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     // As long as its samples can know their exact times: code that gets its names late gets them within a window.
     let window = Duration::from_secs(60);
     let labels = config::label_options(&args.labels, false, Vec::new());
-    let (audit, fetcher) = (false, None);
-    let options =
-        PipelineOptions { window, log: None, table_bytes, table_cache, origin, labels, audit, fetcher };
+    let options = PipelineOptions {
+        window,
+        log: None,
+        table_bytes,
+        table_cache,
+        origin,
+        labels,
+        audit: false,
+        fetcher: None,
+        pods,
+    };
     let start_ms = unix_ms();
     let pipeline = Pipeline::start(program, options, Box::new(merged.clone()))?;
     let mut command = start_command(&args.command, watched)?;
@@ -102,6 +113,8 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
         incomplete_binaries: summary::binaries(&truth),
         duration_s: round(duration.as_secs_f64()),
         agent_cpu_s: round(account::cpu_seconds()),
+        maps_reads: totals.processes.maps_reads,
+        maps_read_s: round(totals.processes.maps_read_ns as f64 / 1e9),
         bpf_ns_per_sample: totals.bpf_ns_per_sample(),
         bpf_parts: part_costs.map(|costs| costs.read()).transpose()?.unwrap_or_default(),
         rss_bytes: account::Resident::now().all,

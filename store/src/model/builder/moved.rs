@@ -1,6 +1,8 @@
-//! Samples whose stacks have got better names since they were counted.
+//! Samples whose stacks have got better names, or whose series better labels, since they were counted.
 
-use super::{Exact, ProfileBuilder, RowKey};
+use rustc_hash::FxHashMap;
+
+use super::{Exact, ProfileBuilder, RowKey, SeriesId};
 
 impl ProfileBuilder {
     /// Moves samples to another key: their stack has got better names. `exact` are their times, by which they are known
@@ -28,6 +30,26 @@ impl ProfileBuilder {
         if !moved.is_empty() {
             let samples = moved.len() as u64;
             self.rows.entry(to).or_default().add(&mut self.exact, samples, value, moved.into_iter());
+        }
+    }
+
+    /// Moves all samples of series to others, as (from, to): their labels are complete now. A series that samples move to moves
+    /// nowhere itself.
+    pub fn move_series(&mut self, moves: &[(SeriesId, SeriesId)]) {
+        let moves: FxHashMap<SeriesId, SeriesId> =
+            moves.iter().copied().filter(|(from, to)| from != to).collect();
+        let keys: Vec<RowKey> =
+            self.rows.keys().filter(|key| moves.contains_key(&key.series)).copied().collect();
+        let mut times = Vec::new();
+        for key in keys {
+            let Some(sum) = self.rows.remove(&key) else { continue };
+            times.clear();
+            self.exact.collect(sum.last, &mut times);
+            let to = self.rows.entry(RowKey { series: moves[&key.series], ..key }).or_default();
+            to.samples = to.samples.saturating_add(sum.samples);
+            to.value = to.value.saturating_add(sum.value);
+            to.exact_value = to.exact_value.saturating_add(sum.exact_value);
+            times.iter().for_each(|exact| self.exact.push(&mut to.last, *exact));
         }
     }
 }
@@ -59,5 +81,29 @@ mod tests {
         builder.move_samples(key(1), key(2), &times(&[1, 2]), 10);
         assert!(!builder.rows.contains_key(&key(1)));
         assert_eq!(rows(&builder, 2), (50, times(&[1, 2, 2, 3, 9])));
+    }
+
+    #[test]
+    fn all_samples_of_a_series_move_with_their_times_and_values() {
+        let mut builder = ProfileBuilder::default();
+        let key = |series, node| RowKey { series: SeriesId(series), node: NodeId(node), ..RowKey::default() };
+        let at = |offset_ms| Exact { offset_ms, cpu: 0 };
+        builder.add(key(0, 1), 2, 20, &[at(1), at(5)]);
+        builder.add(key(0, 1), 3, 30, &[]);
+        builder.add(key(0, 2), 1, 10, &[at(7)]);
+        builder.add(key(1, 1), 1, 10, &[at(3)]);
+        builder.add(key(2, 1), 1, 10, &[at(4)]);
+        builder.move_series(&[(SeriesId(0), SeriesId(1)), (SeriesId(2), SeriesId(2))]);
+        let rows = |series, node| {
+            let mut times = Vec::new();
+            let sum = builder.rows.get(&key(series, node)).copied().unwrap_or_default();
+            builder.exact.collect(sum.last, &mut times);
+            times.sort_unstable();
+            (sum.samples, sum.value, sum.exact_value, times)
+        };
+        assert_eq!(builder.rows.len(), 3);
+        assert_eq!(rows(1, 1), (3, 30, 30, vec![at(1), at(3), at(5)]));
+        assert_eq!(rows(1, 2), (0, 0, 10, vec![at(7)]));
+        assert_eq!(rows(2, 1), (0, 0, 10, vec![at(4)]));
     }
 }
