@@ -1,15 +1,12 @@
 //! HTTP to debuginfod servers.
 
 use std::{
-    io::{self, Read},
+    io,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use tokio::runtime::Runtime;
-
 use super::cache::Cache;
-use crate::http_client::{self, told};
+use crate::http_client::{HttpClient, HttpOptions};
 
 /// Servers may have to unpack a package before the first byte.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -37,8 +34,7 @@ struct Server {
 
 /// Servers in their order.
 pub(super) struct Client {
-    http: reqwest::Client,
-    runtime: Runtime,
+    http: HttpClient,
     servers: Vec<Server>,
 }
 
@@ -48,19 +44,18 @@ impl Client {
         if let Some(url) = urls.iter().find(|url| !is_usable(url)) {
             return Err(io::Error::other(format!("`{url}` is no server that this build can ask")));
         }
-        let http = http_client::builder()
-            .read_timeout(SILENCE)
-            .timeout(WHOLE)
-            .redirect(reqwest::redirect::Policy::limited(REDIRECTS))
-            .build()
-            .map_err(io::Error::other)?;
-        let runtime = http_client::runtime()?;
+        let http = HttpClient::new(HttpOptions {
+            silence: SILENCE,
+            whole: WHOLE,
+            redirects: REDIRECTS,
+            authorities: None,
+        })?;
         let servers = urls.iter().map(|url| Server {
             url: url.trim_end_matches('/').to_owned(),
             failures: 0,
             not_before: None,
         });
-        Ok(Self { http, runtime, servers: servers.collect() })
+        Ok(Self { http, servers: servers.collect() })
     }
 
     /// Asks one server after the other, until one has it.
@@ -72,7 +67,7 @@ impl Client {
                 continue;
             }
             let url = format!("{}/buildid/{build_id}/debuginfo", server.url);
-            match ask(&self.http, &self.runtime, &url, build_id, cache) {
+            match ask(&self.http, &url, build_id, cache) {
                 Ok(true) => {
                     (server.failures, server.not_before) = (0, None);
                     return Answer::File;
@@ -92,46 +87,17 @@ impl Client {
 }
 
 /// Whether it was there, and is in the cache now.
-fn ask(
-    http: &reqwest::Client,
-    runtime: &Runtime,
-    url: &str,
-    build_id: &str,
-    cache: &mut Cache,
-) -> Result<bool, String> {
-    let response = runtime.block_on(async { http.get(url).send().await }).map_err(|error| told(&error))?;
-    match response.status().as_u16() {
+fn ask(http: &HttpClient, url: &str, build_id: &str, cache: &mut Cache) -> Result<bool, String> {
+    let mut answer = http.get(url, None)?;
+    match answer.status() {
         200 => {}
         404 | 410 => return Ok(false),
         status => return Err(format!("it answers {status}")),
     }
-    if let Some(bytes) = response.content_length().filter(|bytes| *bytes > cache.most()) {
+    if let Some(bytes) = answer.length().filter(|bytes| *bytes > cache.most()) {
         return Err(format!("it is of {bytes} bytes"));
     }
-    let mut body = Body { runtime, response, chunk: Bytes::new() };
-    cache.keep(build_id, &mut body).map(|()| true)
-}
-
-/// A body as it comes.
-struct Body<'a> {
-    runtime: &'a Runtime,
-    response: reqwest::Response,
-    chunk: Bytes,
-}
-
-impl Read for Body<'_> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        while self.chunk.is_empty() {
-            let next = self.runtime.block_on(async { self.response.chunk().await });
-            match next.map_err(|error| io::Error::other(told(&error)))? {
-                Some(chunk) => self.chunk = chunk,
-                None => return Ok(0),
-            }
-        }
-        let size = to.len().min(self.chunk.len());
-        to[..size].copy_from_slice(&self.chunk.split_to(size));
-        Ok(size)
-    }
+    cache.keep(build_id, &mut answer).map(|()| true)
 }
 
 /// Whether this build can ask a server of this address.

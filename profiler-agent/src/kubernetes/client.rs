@@ -1,26 +1,23 @@
-//! HTTP to the API server of Kubernetes.
+//! What the API server of Kubernetes is asked.
 
-use std::{collections::HashMap, fs, io, path::Path, time::Duration};
-
-use tokio::runtime::Runtime;
+use std::{collections::HashMap, fs, io, io::Read, path::Path, time::Duration};
 
 use super::pod::{self, Pod};
 use crate::{
     config::KubernetesOptions,
-    http_client::{self, told},
+    http_client::{HttpClient, HttpOptions},
 };
 
 /// All of one answer.
 const WHOLE: Duration = Duration::from_secs(30);
 /// Bytes of an answer: a thousand pods with long environments and histories.
-const BODY_BYTES_MAX: usize = 64 << 20;
+const BODY_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of a token: service accounts' have some thousand.
 const TOKEN_BYTES_MAX: usize = 64 << 10;
 
 /// Asks for the pods of one node.
 pub(super) struct Client {
-    http: reqwest::Client,
-    runtime: Runtime,
+    http: HttpClient,
     url: String,
     options: KubernetesOptions,
 }
@@ -28,55 +25,37 @@ pub(super) struct Client {
 impl Client {
     /// For this server and node; a certificate that cannot be read is an error.
     pub(super) fn new(options: &KubernetesOptions) -> io::Result<Self> {
-        // The answer of a server that passes on to another one is none: the token is for this one.
-        let mut builder =
-            http_client::builder().timeout(WHOLE).redirect(reqwest::redirect::Policy::none()).no_proxy();
-        if let Some(file) = &options.ca_file {
-            let of_file =
-                |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", file.display()));
-            let text = fs::read(file).map_err(|error| of_file(&error))?;
-            let certificates =
-                reqwest::Certificate::from_pem_bundle(&text).map_err(|error| of_file(&error))?;
-            if certificates.is_empty() {
-                return Err(of_file(&"there is no certificate in it"));
-            }
-            // The cluster's own, and no other.
-            builder = builder.tls_built_in_root_certs(false);
-            builder = certificates.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
-        }
-        let http = builder.build().map_err(io::Error::other)?;
+        let of_file = |error: io::Error| {
+            let file = options.ca_file.as_deref().unwrap_or(Path::new("")).display();
+            io::Error::other(format!("{file}: {error}"))
+        };
+        let authorities = options.ca_file.as_ref().map(fs::read).transpose().map_err(of_file)?;
+        // A server that passes on to another one has no answer: the token is for this one.
+        let (silence, whole, redirects, authorities) = (WHOLE, WHOLE, 0, authorities.as_deref());
+        let http = HttpClient::new(HttpOptions { silence, whole, redirects, authorities });
+        let http = if authorities.is_some() { http.map_err(of_file)? } else { http? };
         // From the server's cache (`resourceVersion=0`): as fresh as what it tells those who watch, and cheap for it.
         let url = format!(
             "{}/api/v1/pods?fieldSelector=spec.nodeName%3D{}&resourceVersion=0",
             options.url.trim_end_matches('/'),
             options.node
         );
-        Ok(Self { http, runtime: http_client::runtime()?, url, options: options.clone() })
+        Ok(Self { http, url, options: options.clone() })
     }
 
     /// The pods of the node by what cgroups call them.
     pub(super) fn pods(&self) -> Result<HashMap<String, Pod>, String> {
         let token = self.options.token_file.as_deref().map(token).transpose()?;
-        let body = self.runtime.block_on(self.ask(token))?;
-        pod::pods(&body, &self.options.pod_labels)
-    }
-
-    async fn ask(&self, token: Option<String>) -> Result<Vec<u8>, String> {
-        let mut request = self.http.get(&self.url).header("Accept", "application/json");
-        if let Some(token) = token {
-            request = request.bearer_auth(token);
-        }
-        let mut response = request.send().await.map_err(|error| told(&error))?;
+        let answer = self.http.get(&self.url, token.as_deref())?;
+        let status = answer.status();
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| told(&error))? {
-            if body.len() + chunk.len() > BODY_BYTES_MAX {
-                return Err(format!("the answer has more than {} MiB", BODY_BYTES_MAX >> 20));
-            }
-            body.extend_from_slice(&chunk);
+        answer.take(BODY_BYTES_MAX + 1).read_to_end(&mut body).map_err(|error| error.to_string())?;
+        if body.len() as u64 > BODY_BYTES_MAX {
+            return Err(format!("the answer has more than {} MiB", BODY_BYTES_MAX >> 20));
         }
-        match response.status().as_u16() {
-            200 => Ok(body),
-            status => Err(match pod::reason(&body) {
+        match status {
+            200 => pod::pods(&body, &self.options.pod_labels),
+            _ => Err(match pod::reason(&body) {
                 Some(reason) => format!("it answers {status}: {reason}"),
                 None => format!("it answers {status}"),
             }),

@@ -1,13 +1,20 @@
 //! Processes that are not as most are.
 
-use std::{fs, path::Path, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use testprogs::{
     Program,
     Variant::{FramePointers, NoFramePointers},
 };
 
-use crate::vesta::{Background, Stack, program, quiet, record, text};
+use crate::vesta::{Background, Recording, Stack, program, quiet, record, signal, text};
 
 #[test]
 fn a_process_whose_first_thread_has_ended_has_names() {
@@ -113,4 +120,48 @@ fn a_program_in_its_own_namespaces_and_root_has_the_names_of_its_own_files() {
     let named = recording
         .samples(|stack| stack.has("main") && stack.has("__libc_start_main_impl") && stack.process == "env");
     assert!(all > 20 && named * 100 >= all * 95, "{named} of {all}\n{}", recording.show());
+}
+
+#[test]
+fn a_container_on_overlayfs_has_the_names_of_its_files_also_once_they_are_copied_up() {
+    let _quiet = quiet();
+    let folder = tempfile::tempdir().unwrap();
+    let path = "/usr/bin/env";
+    assert!(Path::new(path).exists());
+    // As container runtimes do it: an image below, a container's changes above, and the root is both. On a file system of
+    // its own, since an overlay cannot change another one. All of it is gone with the process.
+    let image = folder.path().join("image");
+    other_root(&image, &program(Program::Shares, FramePointers), path);
+    let script = "
+        set -e
+        cd \"$1\"
+        mkdir all
+        mount -t tmpfs none all
+        mkdir all/above all/work all/root
+        mount -t overlay overlay -o \"lowerdir=$1/image,upperdir=all/above,workdir=all/work\" all/root
+        chroot all/root /usr/bin/env 30 &
+        trap 'kill $!' TERM
+        # What runs is the image's file; what has its name from now on is the container's.
+        sleep 2.5
+        chmod 755 all/root/usr/bin/env
+        test -e all/above/usr/bin/env
+        echo copied
+        wait
+    ";
+    let arguments = ["--mount", "sh", "-c", script, "sh", folder.path().to_str().unwrap()];
+    let mut inside = Command::new("unshare").args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let named_of = |recording: &Recording| {
+        let all = recording.samples(|stack| stack.process == "env");
+        let named = recording.samples(|stack| {
+            stack.process == "env" && stack.has("main") && stack.has("__libc_start_main_impl")
+        });
+        assert!(all > 20 && named * 100 >= all * 95, "{named} of {all}\n{}", recording.show());
+    };
+    named_of(&record(&["--frequency", "499", "--duration", "2s"], &[]));
+    let mut said = String::new();
+    BufReader::new(inside.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert_eq!(said, "copied\n");
+    named_of(&record(&["--frequency", "499", "--duration", "2s"], &[]));
+    signal(inside.id(), rustix::process::Signal::TERM);
+    inside.wait().unwrap();
 }

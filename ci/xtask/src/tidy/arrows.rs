@@ -40,7 +40,7 @@ const ROOMS: [(&str, &str, &str); 6] = [
     ("aya::", "profiler-agent/src/", "profiler-agent/src/bpf"),
     ("blazesym::", "symbols/src/", "symbols/src/symbolizer"),
     ("addr2line::", "symbols/src/", "symbols/src/symbolizer"),
-    ("reqwest::", "profiler-agent/src/", "profiler-agent/src/debuginfod"),
+    ("reqwest::", "profiler-agent/src/", "profiler-agent/src/http_client"),
     ("axum::", "ui/src/", "ui/src/http"),
     ("object_store::", "store/src/", "store/src/remote"),
 ];
