@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use profiler_unwind::rule::{Cfa, ReturnAddress};
-use symbols::unwind_rows::UnwindTable;
+use symbols::unwind_rows::{CallFrameInfo, UnwindTable};
 use unwind_agreement::{Agreement, agreement};
 use unwind_oracle::Oracle;
 
@@ -190,7 +190,9 @@ fn compare(path: &Path, sum: &Mutex<Sum>) {
         Kind::Linked => {}
     }
     let start = Instant::now();
-    let table = match UnwindTable::read(&file, path) {
+    let compiled =
+        CallFrameInfo::read(&file, path).and_then(|info| UnwindTable::compile(&info.only_described(), path));
+    let table = match compiled {
         Ok(table) => table,
         Err(error) => return sum.lock().unwrap().refused.push(error.to_string()),
     };

@@ -52,6 +52,7 @@ fn print_stats(args: &UnwindTableArgs, table: &UnwindTable, build_cpu_s: f64) ->
             "gap_rows": stats.gap_rows,
             "entries": stats.entries,
             "entries_of_go": stats.entries_of_go,
+            "entries_of_code": stats.entries_of_code,
             "broken_entries": stats.broken_entries,
             "overlapping_entries": stats.overlapping_entries,
             "unsupported_rows": stats.unsupported_rows.iter().sum::<u64>(),
@@ -59,7 +60,7 @@ fn print_stats(args: &UnwindTableArgs, table: &UnwindTable, build_cpu_s: f64) ->
     }
     print_text(&format!(
         "{} rows, {} rules, {} runs\n{} bytes in the kernel's maps, {bytes_per_row:.2} a row\n\
-         made of {} bytes of .eh_frame and {} of .debug_frame, {} entries ({} of Go's, {} broken, {} overlapping)\n\
+         made of {} bytes of .eh_frame and {} of .debug_frame, {} entries ({} of Go's, {} of followed code, {} broken, {} overlapping)\n\
          {} rows begin a gap, {} cannot be expressed\nbuilt in {:.1} ms of CPU time\n",
         stats.rows,
         stats.rules,
@@ -69,6 +70,7 @@ fn print_stats(args: &UnwindTableArgs, table: &UnwindTable, build_cpu_s: f64) ->
         stats.debug_frame_bytes,
         stats.entries,
         stats.entries_of_go,
+        stats.entries_of_code,
         stats.broken_entries,
         stats.overlapping_entries,
         stats.gap_rows,

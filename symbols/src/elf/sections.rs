@@ -1,6 +1,10 @@
 //! The section headers of an ELF file.
 
-use object::elf::{FileHeader64, SHF_COMPRESSED, SHN_XINDEX, SHT_NOBITS, SHT_NOTE, SectionHeader64};
+use std::ops::Range;
+
+use object::elf::{
+    FileHeader64, SHF_COMPRESSED, SHF_EXECINSTR, SHN_XINDEX, SHT_NOBITS, SHT_NOTE, SectionHeader64,
+};
 use object::endian::LittleEndian;
 
 use super::image::{ENDIAN, ElfError, Image};
@@ -108,6 +112,17 @@ impl Sections {
     /// The section of this name, if the file holds its bytes.
     pub(crate) fn stored(&self, name: &str) -> Option<&Section> {
         self.iter().find(|section| section.name == name.as_bytes() && section.is_stored())
+    }
+
+    /// Where code lies, in ascending order.
+    pub(crate) fn code(&self) -> Vec<Range<u64>> {
+        let is_code = |section: &&Section| {
+            section.is_stored() && section.flags & u64::from(SHF_EXECINSTR) != 0 && section.address != 0
+        };
+        let range = |section: &Section| section.address..section.address.saturating_add(section.size);
+        let mut code: Vec<Range<u64>> = self.iter().filter(is_code).map(range).collect();
+        code.sort_unstable_by_key(|code| code.start);
+        code
     }
 
     /// The section that `section` refers to: of a symbol table, its names.

@@ -13,8 +13,8 @@ use super::{Run, Stats, UnwindTable};
 
 const MAGIC: [u8; 4] = *b"VUNW";
 /// Changes with the format of tables and rules, and whenever the same file gives another table.
-const VERSION: u32 = 2;
-const STATS: usize = 14 + Reason::ALL.len();
+const VERSION: u32 = 3;
+const STATS: usize = 15 + Reason::ALL.len();
 /// Magic number, version, checksum.
 const CHECKED_FROM: usize = 12;
 const ARRAYS_FROM: usize = CHECKED_FROM + 8 * (4 + STATS);
@@ -247,6 +247,7 @@ impl Stats {
             self.entries,
             self.entries_of_debug_frame,
             self.entries_of_go,
+            self.entries_of_code,
             self.entries_outside_code,
             self.broken_entries,
             self.overlapping_entries,
@@ -268,6 +269,7 @@ impl Stats {
             entries,
             entries_of_debug_frame,
             entries_of_go,
+            entries_of_code,
             entries_outside_code,
             broken_entries,
             overlapping_entries,
@@ -285,6 +287,7 @@ impl Stats {
             entries,
             entries_of_debug_frame,
             entries_of_go,
+            entries_of_code,
             entries_outside_code,
             broken_entries,
             overlapping_entries,

@@ -18,7 +18,7 @@ const CIE_AT_MOST: u32 = 4096;
 pub(super) struct Entry {
     pub(super) start: u64,
     pub(super) end: u64,
-    /// In its section, in bytes; of Go's functions the number.
+    /// In its section, in bytes; of Go's functions the number; of code the number of its first row.
     pub(super) offset: u32,
     pub(super) source: Source,
 }
@@ -30,6 +30,8 @@ pub(super) enum Source {
     DebugFrame,
     /// Go's own table of functions.
     Go,
+    /// The code itself.
+    Code,
 }
 
 /// The common entries (CIEs) of a section, parsed once.
@@ -154,7 +156,7 @@ impl Iterator for Starts<'_> {
 }
 
 /// All entries by address. What a source describes is left to it by those after it.
-pub(super) fn merge(sources: [Vec<Entry>; 3]) -> Vec<Entry> {
+pub(super) fn merge<const N: usize>(sources: [Vec<Entry>; N]) -> Vec<Entry> {
     let mut merged: Vec<Entry> = Vec::new();
     for source in sources {
         let is_free = |entry: &Entry| {

@@ -11,6 +11,7 @@ use profiler_unwind::Rule;
 
 use super::blocks::Encoder;
 use super::entries::{self, Cies, Entry, Source};
+use super::followed;
 use super::go_functions::GoFunctions;
 use super::rules::Reader;
 use super::sections::CallFrameInfo;
@@ -47,23 +48,14 @@ pub(super) fn encode(
     let eh_frame = EhFrame::new(&info.eh_frame, LittleEndian);
     let debug_frame = DebugFrame::new(&info.debug_frame, LittleEndian);
     let (bases, code) = (&info.bases, info.code.as_slice());
-    let of_eh_frame = entries::list(
-        &eh_frame,
-        &info.eh_frame,
-        info.eh_frame_end_is_known,
-        bases,
-        code,
-        Source::EhFrame,
-        stats,
-    );
-    let of_debug_frame =
-        entries::list(&debug_frame, &info.debug_frame, true, bases, code, Source::DebugFrame, stats);
     let go = GoFunctions::parse(&info.go_functions, info.go_text_start());
-    let of_go = go.as_ref().map(|go| go.entries(code)).unwrap_or_default();
-    let entries = entries::merge([of_eh_frame, of_debug_frame, of_go]);
+    let followed: Vec<(u64, Rule)> =
+        info.undescribed.iter().flat_map(|code| followed::follow(code.start, &code.bytes)).collect();
+    let entries = entries::merge([described(info, stats), followed::entries(&followed)]);
     stats.entries = entries.len() as u64;
     let of = |source| entries.iter().filter(|entry| entry.source == source).count() as u64;
     (stats.entries_of_debug_frame, stats.entries_of_go) = (of(Source::DebugFrame), of(Source::Go));
+    stats.entries_of_code = of(Source::Code);
 
     let mut work = info.size().saturating_mul(WORK_PER_BYTE);
     let mut of_eh_frame = Section::new(&eh_frame, &info.eh_frame, bases);
@@ -82,6 +74,12 @@ pub(super) fn encode(
                 Source::Go => go.as_ref().map_or((0, within.start), |go| {
                     go.rows(entry, &within, |address, rule| encoder.row(address, rule))
                 }),
+                Source::Code => {
+                    let rows = followed.get(entry.offset as usize..).unwrap_or_default();
+                    let own = rows.iter().take_while(|(address, _)| *address < within.end);
+                    own.for_each(|(address, rule)| encoder.row(*address, *rule));
+                    (0, within.end)
+                }
             };
             // From a broken instruction on nothing is known.
             if reached < within.end {
@@ -99,6 +97,21 @@ pub(super) fn encode(
         encoder.end();
     }
     Ok(())
+}
+
+/// The entries of all that describes code: call frame information, and Go's table of functions.
+pub(super) fn described(info: &CallFrameInfo, stats: &mut Stats) -> Vec<Entry> {
+    let (bases, code) = (&info.bases, info.code.as_slice());
+    let (eh_frame, debug_frame) =
+        (EhFrame::new(&info.eh_frame, LittleEndian), DebugFrame::new(&info.debug_frame, LittleEndian));
+    let end_is_known = info.eh_frame_end_is_known;
+    let of_eh_frame =
+        entries::list(&eh_frame, &info.eh_frame, end_is_known, bases, code, Source::EhFrame, stats);
+    let of_debug_frame =
+        entries::list(&debug_frame, &info.debug_frame, true, bases, code, Source::DebugFrame, stats);
+    let go = GoFunctions::parse(&info.go_functions, info.go_text_start());
+    let of_go = go.as_ref().map(|go| go.entries(code)).unwrap_or_default();
+    entries::merge([of_eh_frame, of_debug_frame, of_go])
 }
 
 /// What is known between an entry's code and the next one's: nothing, except in the padding that the next one's

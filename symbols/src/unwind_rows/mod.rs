@@ -2,7 +2,8 @@
 //!
 //! .eh_frame (and .debug_frame, for functions that the other does not describe) is evaluated by gimli, entry by
 //! entry in the order of addresses, and encoded as it comes: no list of rows is ever in memory. Functions of Go that
-//! neither describes have their rows from Go's own table (`go_functions`). What is there at the peak are the
+//! neither describes have their rows from Go's own table (`go_functions`), and code that nothing describes from itself
+//! (`followed`). What is there at the peak are the
 //! sections' bytes (at most 128 MiB each), 24 bytes an entry (of at least 20 in the section), and the table (at most
 //! 64 MiB): 60 MB for a binary of 5 million rows.
 //!
@@ -18,6 +19,7 @@ mod blocks;
 mod bytes;
 mod entries;
 mod evaluate;
+mod followed;
 pub(crate) mod go_functions;
 mod rows;
 mod rules;
@@ -81,6 +83,8 @@ pub struct Stats {
     pub entries_of_debug_frame: u64,
     /// Of these, those of Go's own table of functions.
     pub entries_of_go: u64,
+    /// Of these, stretches of code that has no call frame information, and was followed itself.
+    pub entries_of_code: u64,
     /// Entries of no code: linkers leave those of functions that they dropped.
     pub entries_outside_code: u64,
     /// Entries that are broken or out of proportion; what they say before they break counts.

@@ -11,7 +11,7 @@ use object::elf::{ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD};
 use profiler_unwind::table::BLOCK_BYTES;
 use sha2::{Digest, Sha256};
 
-use super::UnwindRowsError;
+use super::{Stats, UnwindRowsError, evaluate, followed};
 use crate::elf::image::{ElfError, Image};
 use crate::elf::sections::{Section, Sections};
 use crate::elf::{FileFacts, Headers, Segment};
@@ -22,6 +22,9 @@ const SECTION_AT_MOST: u64 = 128 * 1024 * 1024;
 const GO_FUNCTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
 /// Code above this is not covered: an index of 4 MiB.
 const CODE_AT_MOST: u64 = 2 << 30;
+
+/// Code without call frame information that is followed, of one file: several times what the largest media library has.
+const FOLLOWED_AT_MOST: u64 = 16 << 20;
 
 /// All of a file that its table is made of: read, and not yet compiled.
 pub struct CallFrameInfo {
@@ -36,6 +39,14 @@ pub struct CallFrameInfo {
     pub(super) bases: BaseAddresses,
     /// Where code lies, in ascending order; no two share a block.
     pub(super) code: Vec<Range<u64>>,
+    /// Code that none of the above describes, in ascending order.
+    pub(super) undescribed: Vec<Undescribed>,
+}
+
+/// A stretch of code that nothing describes.
+pub(super) struct Undescribed {
+    pub(super) start: u64,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// What tells one file's call frame information from any other's: a SHA-256 over everything that a table is made of.
@@ -56,17 +67,27 @@ impl fmt::Display for Fingerprint {
 impl CallFrameInfo {
     /// Bytes of all that rows are made from: what compiling costs goes by it.
     pub fn size(&self) -> usize {
-        self.eh_frame.len() + self.debug_frame.len() + self.go_functions.len()
+        let code: usize = self.undescribed.iter().map(|code| code.bytes.len()).sum();
+        self.eh_frame.len() + self.debug_frame.len() + self.go_functions.len() + code
     }
 
     /// The fingerprint; costs far less than compiling.
     pub fn fingerprint(&self) -> Fingerprint {
         // Every field, so that nobody adds one and forgets it here.
-        let Self { eh_frame, eh_frame_end_is_known, debug_frame, go_functions, text, bases, code } = self;
+        let Self {
+            eh_frame,
+            eh_frame_end_is_known,
+            debug_frame,
+            go_functions,
+            text,
+            bases,
+            code,
+            undescribed,
+        } = self;
         let SectionBaseAddresses { section, text: base, data } = bases.eh_frame;
         let addresses = [section, base, data].map(Option::unwrap_or_default);
-        let sizes =
-            [eh_frame.len(), debug_frame.len(), go_functions.len(), code.len()].map(|size| size as u64);
+        let sizes = [eh_frame.len(), debug_frame.len(), go_functions.len(), code.len(), undescribed.len()];
+        let sizes = sizes.map(|size| size as u64);
         let code = code.iter().flat_map(|code| [code.start, code.end]);
         let rest = [*text, u64::from(*eh_frame_end_is_known)];
         let mut hash = Sha256::new();
@@ -74,6 +95,11 @@ impl CallFrameInfo {
             hash.update(number.to_le_bytes());
         }
         for bytes in [eh_frame, debug_frame, go_functions] {
+            hash.update(bytes);
+        }
+        for Undescribed { start, bytes } in undescribed {
+            hash.update(start.to_le_bytes());
+            hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
         }
         Fingerprint(hash.finalize().into())
@@ -111,7 +137,64 @@ impl CallFrameInfo {
         let text = address(".text");
         let bases =
             BaseAddresses::default().set_eh_frame(eh_frame_address).set_text(text).set_got(address(".got"));
-        Ok(Self { eh_frame, eh_frame_end_is_known, debug_frame, go_functions, text, bases, code })
+        let undescribed = Vec::new();
+        let mut info = Self {
+            eh_frame,
+            eh_frame_end_is_known,
+            debug_frame,
+            go_functions,
+            text,
+            bases,
+            code,
+            undescribed,
+        };
+        info.undescribed = info.read_undescribed(&image, &headers, sections.as_ref());
+        Ok(info)
+    }
+
+    /// Without the code that nothing describes: what is left is said by others, and can be compared with what they say.
+    pub fn only_described(self) -> Self {
+        Self { undescribed: Vec::new(), ..self }
+    }
+
+    /// The same as if nothing described the file's code: what is found then can be compared with what does.
+    pub fn read_code_only(file: &File, path: &Path) -> Result<Self, UnwindRowsError> {
+        let info = Self::read(file, path)?;
+        let mut info =
+            Self { eh_frame: Vec::new(), debug_frame: Vec::new(), go_functions: Vec::new(), ..info };
+        let image = Image::new(file, path)?;
+        let headers = Headers::read(&image)?;
+        info.undescribed = info.read_undescribed(&image, &headers, headers.sections(&image).ok().as_ref());
+        Ok(info)
+    }
+
+    /// The code that nothing describes. What cannot be read of it, or is beyond what is followed, is left out.
+    fn read_undescribed(
+        &self,
+        image: &Image<'_>,
+        headers: &Headers,
+        sections: Option<&Sections>,
+    ) -> Vec<Undescribed> {
+        let described = evaluate::described(self, &mut Stats::default());
+        let described: Vec<Range<u64>> = described.iter().map(|entry| entry.start..entry.end).collect();
+        let mut room = FOLLOWED_AT_MOST;
+        // Some linkers put data beside code; the sections' headers tell them apart.
+        let code = sections.map(Sections::code).filter(|code| !code.is_empty());
+        let gaps = followed::gaps(code.as_deref().unwrap_or(&self.code), &described);
+        let read = |gap: Range<u64>| {
+            let (start, size) = (gap.start, gap.end - gap.start);
+            room = room.checked_sub(size)?;
+            let segment = headers.loaded_segment_of(start)?;
+            let offset = segment.file_offset.saturating_add(start - segment.vaddr);
+            match image.bytes(offset, size, FOLLOWED_AT_MOST, "code") {
+                Ok(bytes) => Some(Undescribed { start, bytes }),
+                Err(error) => {
+                    tracing::debug!(%error, "code without call frame information is not followed");
+                    None
+                }
+            }
+        };
+        gaps.into_iter().filter_map(read).collect()
     }
 
     /// Where Go's code starts, if it is known without Go's saying so: in a program without any C.

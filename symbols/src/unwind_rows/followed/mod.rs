@@ -1,0 +1,137 @@
+//! Rows for code without call frame information, read off the code itself: what each instruction makes of the stack
+//! pointer.
+//!
+//! Media libraries, big-number arithmetic and other code written in assembler has no call frame information, and no frame
+//! pointers either; programs can be built without all of it. But a function that returns has to leave the stack pointer, and the caller's
+//! rbp, where it found them. So from where a function may begin all ways are followed up to their ends, with
+//! what is known of the stack before each instruction ([`state`]). What is found counts only if it proves itself: every
+//! way has to leave the stack as callers expect it, to agree with all others that it meets, and one of them has to
+//! return ([`explore`]). Code that was taken for the start of a function and is not one has another depth of the stack, and is
+//! found out at its first return.
+//!
+//! Functions begin where nothing that is known leads, behind code that does not go on. Code behind jumps through tables
+//! is tried with what is known at such a jump of the function before it.
+
+mod explore;
+mod known;
+mod state;
+mod ways;
+
+use std::ops::Range;
+
+use iced_x86::{Instruction, Mnemonic};
+use profiler_unwind::Rule;
+
+use super::entries::{Entry, Source};
+use explore::{Explorer, goes_on, is_call};
+use known::Known;
+use state::State;
+
+/// Instructions that are decoded, for each byte of code: most four times or so, an instruction being of some four bytes.
+/// Bounds what a hostile file costs.
+const WORK_PER_BYTE: usize = 16;
+const WORK_AT_LEAST: usize = 65_536;
+
+/// The rows of one stretch of code, by address: from each on its rule holds. Where nothing is known it is [`Rule::NONE`].
+pub(super) fn follow(start: u64, bytes: &[u8]) -> Vec<(u64, Rule)> {
+    let mut known = Known::new(start, bytes.len());
+    let work = bytes.len().saturating_mul(WORK_PER_BYTE).max(WORK_AT_LEAST);
+    let mut explorer = Explorer::new(start, bytes, work);
+    explorer.learn_calls();
+    // What was not understood at first may lead to what is known by then.
+    for behind_calls in [false, true, false] {
+        sweep(start..start.saturating_add(bytes.len() as u64), behind_calls, &mut explorer, &mut known);
+    }
+    known.rows()
+}
+
+/// Tries all places at which a function may begin: behind code that does not go on, where calls lead to, and if wanted behind
+/// calls, which may not come back.
+fn sweep(code: Range<u64>, behind_calls: bool, explorer: &mut Explorer<'_>, known: &mut Known) {
+    let (mut at, mut at_jumps): (u64, Option<State>) = (code.start, None);
+    while at < code.end && explorer.work > 0 {
+        if known.covers(at) {
+            at += 1;
+            continue;
+        }
+        let Some(instruction) = explorer.decode(at) else {
+            at += 1;
+            continue;
+        };
+        if is_padding(&instruction) {
+            at = instruction.next_ip();
+            continue;
+        }
+        if let Some(found) = explorer.explore(at, State::at_entry(), known) {
+            known.add(&found.rules);
+            at_jumps = found.at_jumps;
+        } else if let Some(state) = &at_jumps
+            && let Some(found) = explorer.explore(at, state.clone(), known)
+        {
+            known.add(&found.rules);
+        } else {
+            at = after(instruction, behind_calls, known, explorer);
+        }
+    }
+}
+
+/// The next place at which a function may begin.
+fn after(
+    mut instruction: Instruction,
+    behind_calls: bool,
+    known: &Known,
+    explorer: &mut Explorer<'_>,
+) -> u64 {
+    loop {
+        let next = instruction.next_ip();
+        let ends = !goes_on(&instruction) || behind_calls && is_call(&instruction);
+        if ends || known.covers(next) || explorer.is_called(next) {
+            return next;
+        }
+        match explorer.decode(next) {
+            Some(following) => instruction = following,
+            None => return next,
+        }
+    }
+}
+
+fn is_padding(instruction: &Instruction) -> bool {
+    matches!(instruction.mnemonic(), Mnemonic::Nop | Mnemonic::Int3)
+}
+
+/// The stretches that rows describe, by the numbers of their first ones.
+pub(super) fn entries(rows: &[(u64, Rule)]) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut first: Option<(u64, usize)> = None;
+    for (number, (address, rule)) in rows.iter().enumerate() {
+        match (*rule == Rule::NONE, first) {
+            (false, None) => first = Some((*address, number)),
+            (true, Some((start, number))) => {
+                // Fits: there are fewer rows than bytes of code that are followed.
+                entries.push(Entry { start, end: *address, offset: number as u32, source: Source::Code });
+                first = None;
+            }
+            _ => {}
+        }
+    }
+    entries
+}
+
+/// What `all` has beside `described`; both ascend, and of `described` none overlap.
+pub(super) fn gaps(all: &[Range<u64>], described: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut gaps = Vec::new();
+    for area in all {
+        let mut at = area.start;
+        let from = described.partition_point(|entry| entry.end <= area.start);
+        for entry in described[from..].iter().take_while(|entry| entry.start < area.end) {
+            if entry.start > at {
+                gaps.push(at..entry.start);
+            }
+            at = at.max(entry.end);
+        }
+        if at < area.end {
+            gaps.push(at..area.end);
+        }
+    }
+    gaps
+}
