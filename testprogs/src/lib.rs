@@ -50,7 +50,7 @@ pub enum Program {
     Exceptions,
     /// C: a library that is loaded and unloaded. `plugin [SECONDS=5]`
     Plugin,
-    /// C: functions without unwind information among others. `sorted [KEEPS_FRAME=1] [SECONDS=5]`
+    /// C: functions without unwind information among others. `sorted [HOW=1] [SECONDS=5]`
     Sorted,
     /// C and assembler: unusual call frame information. `assembler [SECONDS=5]`
     Assembler,

@@ -27,7 +27,7 @@ pub const INCOMPLETE: [Reason; 12] = [
     Reason {
         code: "no_unwind_row",
         title: "No unwind information",
-        text: "The file says nothing about how to walk out of this code, and its frame pointer led nowhere.",
+        text: "Neither the file nor the code itself says how to walk out of here, and the frame pointer led nowhere.",
         advice: "Build it with call frame information (not with `-fno-asynchronous-unwind-tables`) or with \
                  `-fno-omit-frame-pointer`; hand-written assembler wants `.cfi` directives. Files that cannot be read are named by `--log debug`.",
     },
