@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a difference, or a file that cannot be read, ends it by panicking")]
 #![expect(clippy::print_stdout, reason = "its results are for people, or for xtask")]
 
+#[path = "../tests/it/followed_agreement.rs"]
+mod followed_agreement;
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/it/unwind_agreement.rs"]
 mod unwind_agreement;
@@ -16,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use followed_agreement::Compared;
 use profiler_unwind::rule::{Cfa, ReturnAddress};
 use symbols::unwind_rows::{CallFrameInfo, UnwindTable};
 use unwind_agreement::{Agreement, agreement};
@@ -65,6 +68,10 @@ struct Sum {
     /// Addresses at which the table and gimli differ, by the reason why.
     differences: BTreeMap<String, u64>,
     unexplained: Vec<String>,
+    /// Bytes of code that was followed as if nothing was described, by how it compares with what is.
+    followed: BTreeMap<&'static str, u64>,
+    /// Those that differ, by file.
+    followed_wrongly: Vec<(u64, PathBuf)>,
     compiling: Duration,
     /// Rows that a walk cannot or can only sometimes follow: by kind, rows and file.
     unfollowed: BTreeMap<String, Vec<(u64, PathBuf)>>,
@@ -102,6 +109,20 @@ impl Sum {
         }
     }
 
+    fn add_followed(&mut self, path: &Path, found: &Compared) {
+        for (what, bytes) in [
+            ("the same", found.agree),
+            ("another depth", found.differ),
+            ("from another register", found.other_register),
+            ("not known", found.only_described),
+        ] {
+            *self.followed.entry(what).or_default() += bytes;
+        }
+        if found.differ > 0 {
+            self.followed_wrongly.push((found.differ, path.to_owned()));
+        }
+    }
+
     fn print(&mut self, took: Duration) {
         let explained: u64 = self.differences.values().sum();
         println!("files                {}", self.files);
@@ -133,6 +154,14 @@ impl Sum {
             for (rows, path) in files.iter().take(LARGEST) {
                 println!("  {rows:>7}  {}", path.display());
             }
+        }
+        println!("bytes of described code, followed as if it was not");
+        for (what, bytes) in &self.followed {
+            println!("  {what:<35} {bytes}");
+        }
+        self.followed_wrongly.sort_by(|a, b| b.cmp(a));
+        for (bytes, path) in self.followed_wrongly.iter().take(LARGEST) {
+            println!("  {bytes:>7}  {}", path.display());
         }
         for text in self.refused.iter().chain(&self.unexplained) {
             println!("{text}");
@@ -198,7 +227,13 @@ fn compare(path: &Path, sum: &Mutex<Sum>) {
     };
     let compiling = start.elapsed();
     let found = agreement(&table, &Oracle::of(path), 1);
-    sum.lock().unwrap().add(path, &table, compiling, found);
+    let followed = followed_agreement::compare(&file, path, &table);
+    let mut sum = sum.lock().unwrap();
+    sum.add(path, &table, compiling, found);
+    match followed {
+        Ok(followed) => sum.add_followed(path, &followed),
+        Err(error) => sum.refused.push(error.to_string()),
+    }
 }
 
 fn main() {

@@ -4,6 +4,7 @@
 mod all_registers;
 mod common;
 mod elf;
+mod followed_agreement;
 mod followed_code;
 mod frame_pointer_rules;
 mod gdb_oracle;

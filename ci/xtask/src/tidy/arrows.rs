@@ -21,11 +21,12 @@ const ARROWS: [(&str, &[&str]); 9] = [
 const FOR_TESTS: &str = "testprogs";
 
 /// A foreign crate (a name that ends in `*`: all that begin so), and the one package that may depend on it.
-const OWNERS: [(&str, &str); 11] = [
+const OWNERS: [(&str, &str); 12] = [
     ("aya", "profiler-agent"),
     ("aya-ebpf", "profiler-bpf"),
     ("blazesym", "symbols"),
     ("addr2line", "symbols"),
+    ("iced-x86", "symbols"),
     ("reqwest", "profiler-agent"),
     ("axum", "ui"),
     ("tower-http", "ui"),
@@ -36,9 +37,10 @@ const OWNERS: [(&str, &str); 11] = [
 ];
 
 /// Crates whose name may stand in one folder of their package only.
-const ROOMS: [(&str, &str, &str); 6] = [
+const ROOMS: [(&str, &str, &str); 7] = [
     ("aya::", "profiler-agent/src/", "profiler-agent/src/bpf"),
     ("blazesym::", "symbols/src/", "symbols/src/symbolizer"),
+    ("iced_x86::", "symbols/src/", "symbols/src/unwind_rows/followed"),
     ("addr2line::", "symbols/src/", "symbols/src/symbolizer"),
     ("reqwest::", "profiler-agent/src/", "profiler-agent/src/http_client"),
     ("axum::", "ui/src/", "ui/src/http"),

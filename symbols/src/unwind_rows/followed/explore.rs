@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::known::Known;
 use super::state::State;
-use super::ways::{Mark, Ways};
+use super::ways::{self, Stretch};
 
 /// Instructions of one function, and of what seems to follow it; the largest that people write have some thousand.
 const INSTRUCTIONS_AT_MOST: usize = 65_536;
@@ -31,29 +31,31 @@ pub(super) struct Explorer<'a> {
     infos: InstructionInfoFactory,
     /// Where calls in this code lead to.
     called: FxHashSet<u64>,
+    /// A bit for each byte: whether an instruction was seen there. Clear between two explorations.
+    seen: Vec<u64>,
     /// Instructions that may still be decoded.
     pub(super) work: usize,
 }
 
-/// A place where ways may meet.
+/// A place where ways may meet, and the instructions from there on up to where others may, or to behind a call.
 #[derive(Default)]
-struct Meeting {
+struct Place {
     state: Option<State>,
     /// Calls on the way there that may not have come back, the least of all ways.
     calls: u32,
     /// How often less became known.
     rounds: u32,
+    rules: Vec<(u64, u8, Rule)>,
+    /// What is known at the jump at its end, if only the running program knows where that leads.
+    at_jump: Option<State>,
+    leads: Stretch,
 }
 
 /// One seed under exploration.
 struct Exploration {
-    /// Where jumps lead to, and what is known there.
-    meetings: FxHashMap<u64, Meeting>,
-    rules: FxHashMap<u64, (u8, Rule)>,
-    ways: Ways,
+    places: FxHashMap<u64, Place>,
     /// Where to go on, those behind the fewest calls first.
     waiting: BinaryHeap<Reverse<(u32, u64)>>,
-    at_jumps: FxHashMap<u64, State>,
     /// A function is known to begin at the seed.
     is_proven: bool,
 }
@@ -62,7 +64,7 @@ impl<'a> Explorer<'a> {
     /// For the code that starts at this address.
     pub(super) fn new(start: u64, bytes: &'a [u8], work: usize) -> Self {
         let (infos, called) = (InstructionInfoFactory::new(), FxHashSet::default());
-        Self { start, bytes, infos, called, work }
+        Self { start, bytes, infos, called, seen: vec![0; bytes.len().div_ceil(64)], work }
     }
 
     /// Learns where calls lead to, one instruction after the other from the start.
@@ -102,40 +104,51 @@ impl<'a> Explorer<'a> {
         address.checked_sub(self.start).is_some_and(|at| at < self.bytes.len() as u64)
     }
 
+    /// Notes that an instruction is seen at an address within the code. Whether it was not before.
+    fn see(&mut self, address: u64) -> bool {
+        let at = (address - self.start) as usize;
+        let bit = 1 << (at % 64);
+        let is_new = self.seen[at / 64] & bit == 0;
+        self.seen[at / 64] |= bit;
+        is_new
+    }
+
     /// Follows all ways from `seed`, where `state` is known. None unless each of them leaves the stack as the caller
     /// expects it and agrees with what is known of the code that it leads to, and one of them returns,
     /// unless a function is known to begin here.
     pub(super) fn explore(&mut self, seed: u64, state: State, known: &Known) -> Option<Found> {
-        let meetings = self.meetings(seed, known)?;
-        let mut all = Exploration {
-            meetings: meetings.into_iter().map(|at| (at, Meeting::default())).collect(),
-            rules: FxHashMap::default(),
-            ways: Ways::default(),
-            waiting: BinaryHeap::new(),
-            at_jumps: FxHashMap::default(),
-            is_proven: self.is_called(seed),
-        };
-        all.meet(seed, seed, &state, 0)?;
+        let mut seen = Vec::new();
+        let places = self.places(seed, known, &mut seen);
+        seen.iter().for_each(|address| self.seen[(address - self.start) as usize / 64] = 0);
+        let places = places?.into_iter().map(|at| (at, Place::default())).collect();
+        let mut all = Exploration { places, waiting: BinaryHeap::new(), is_proven: self.is_called(seed) };
+        all.meet(seed, &state, 0)?;
         while let Some(Reverse((_, address))) = all.waiting.pop() {
-            let Meeting { state, calls, .. } = all.meetings.get(&address)?;
-            let (state, calls) = (state.clone()?, *calls);
+            let place = all.places.get(&address)?;
+            let (state, calls) = (place.state.clone()?, place.calls);
             self.straight_on(address, state, calls, &mut all, known)?;
         }
-        let sound = all.ways.sound(seed, all.is_proven)?;
-        let mut jumps = all.at_jumps.into_iter().filter(|(address, _)| sound.contains(address));
-        let first = jumps.next().map(|(_, state)| state);
-        let at_jumps = first.filter(|first| jumps.all(|(_, other)| other == *first));
-        let rules = all.rules.into_iter().filter(|(address, _)| sound.contains(address));
-        let rules = rules.map(|(address, (length, rule))| (address, length, rule)).collect();
+        let Exploration { mut places, is_proven, .. } = all;
+        let leads = |address: &u64| places.get(address).map(|place| &place.leads);
+        let sound = ways::sound(seed, places.keys().copied(), leads, is_proven)?;
+        let sound = sound.iter().filter_map(|address| places.remove(address));
+        let (mut rules, mut jumps) = (Vec::new(), Vec::new());
+        for place in sound {
+            rules.extend(place.rules);
+            jumps.extend(place.at_jump);
+        }
+        let first = jumps.pop();
+        let at_jumps = first.filter(|first| jumps.iter().all(|other| other == first));
         Some(Found { rules, at_jumps })
     }
 
-    /// Where ways may meet: the seed, and all that is jumped to from what can be reached of it.
-    fn meetings(&mut self, seed: u64, known: &Known) -> Option<FxHashSet<u64>> {
-        let (mut seen, mut meetings) = (FxHashSet::default(), FxHashSet::from_iter([seed]));
+    /// Where ways may meet: the seed, and all that is jumped to from what can be reached of it. None if that is too much.
+    fn places(&mut self, seed: u64, known: &Known, seen: &mut Vec<u64>) -> Option<FxHashSet<u64>> {
+        let mut places = FxHashSet::from_iter([seed]);
         let mut waiting = vec![seed];
         while let Some(mut address) = waiting.pop() {
-            while self.contains(address) && known.rule(address).is_none() && seen.insert(address) {
+            while self.contains(address) && known.rule(address).is_none() && self.see(address) {
+                seen.push(address);
                 if seen.len() > INSTRUCTIONS_AT_MOST {
                     return None;
                 }
@@ -143,7 +156,7 @@ impl<'a> Explorer<'a> {
                 let Some(instruction) = self.decode(address) else { break };
                 if let Some(target) = jump(&instruction)
                     && self.contains(target)
-                    && meetings.insert(target)
+                    && places.insert(target)
                 {
                     waiting.push(target);
                 }
@@ -153,106 +166,106 @@ impl<'a> Explorer<'a> {
                 }
             }
         }
-        Some(meetings)
+        Some(places)
     }
 
-    /// Follows one way up to where it ends, or to where it may meet others. None if there is too much of it.
+    /// Follows one way up to where it ends, where it may meet others, or behind a call. None if there is too much of it.
     fn straight_on(
         &mut self,
         from: u64,
         mut state: State,
-        mut calls: u32,
+        calls: u32,
         all: &mut Exploration,
         known: &Known,
     ) -> Option<()> {
-        let (mut address, mut before) = (from, from);
+        let mut rules = std::mem::take(&mut all.places.get_mut(&from)?.rules);
+        rules.clear();
+        let (mut leads, mut at_jump) = (Stretch::default(), None);
+        let mut address = from;
         loop {
-            if address != from && all.meetings.contains_key(&address) {
-                return all.meet(before, address, &state, calls);
+            if address != from && all.places.contains_key(&address) {
+                leads.to(address, all.meet(address, &state, calls)?);
+                break;
+            }
+            let as_at_entry = state.is_as_at_entry();
+            if !self.contains(address) {
+                leads.ends(as_at_entry);
+                break;
             }
             let rule = state.rule();
-            let as_at_entry = Mark::end(state.is_as_at_entry());
-            if !self.contains(address) {
-                all.ways.mark(address, as_at_entry);
-                return Some(());
-            }
             if let Some(there) = known.rule(address) {
-                all.ways.mark(address, Mark::end(there == rule));
-                return Some(());
+                leads.ends(there == rule);
+                break;
             }
             let Some(instruction) = self.decode(address) else {
-                all.ways.mark(address, Mark::Broken);
-                return (self.work > 0).then_some(());
+                leads.ends(false);
+                break;
             };
-            all.rules.insert(address, (instruction.len() as u8, rule));
-            all.ways.mark(address, Mark::Goes);
+            rules.push((address, instruction.len() as u8, rule));
             match instruction.flow_control() {
-                FlowControl::Return => {
-                    // One that takes arguments off the stack, too, leaves it as no caller by the usual convention expects.
-                    let is_plain = instruction.op_count() == 0;
-                    all.ways.mark(address, if is_plain { as_at_entry } else { Mark::Broken });
-                }
-                FlowControl::IndirectBranch => {
-                    all.at_jumps.insert(address, state.clone());
-                }
+                // One that takes arguments off the stack, too, leaves it as no caller by the usual convention expects.
+                FlowControl::Return => leads.ends(as_at_entry && instruction.op_count() == 0),
+                FlowControl::IndirectBranch => at_jump = Some(state.clone()),
                 _ => {}
             }
             if let Some(target) = jump(&instruction) {
-                all.ways.edge(address, target, false);
                 match self.contains(target) {
-                    true => all.meet(address, target, &state, calls)?,
+                    true => leads.to(target, all.meet(target, &state, calls)?),
                     // Another function takes over.
-                    false => all.ways.mark(target, as_at_entry),
+                    false => leads.ends(as_at_entry),
                 }
             }
             if !goes_on(&instruction) {
-                return Some(());
+                break;
             }
             // Code in the midst of a function that calls others would show as misaligned if it was taken for the start of one: and it
             // may fall into the next function, which returns, behind a call that does not come back.
             let is_call = is_call(&instruction);
             let is_misaligned = is_call && !all.is_proven && !state.is_aligned();
             if is_misaligned || state.step(&instruction, &mut self.infos).is_none() {
-                all.ways.mark(address, Mark::Broken);
-                return Some(());
+                leads.ends(false);
+                break;
             }
-            let next = instruction.next_ip();
-            // What is called right before another function begins, or where all code ends, does not come back.
-            if is_call && (!self.contains(next) || self.is_called(next)) {
-                return Some(());
+            address = instruction.next_ip();
+            if is_call {
+                // What is called right before another function begins, or where all code ends, does not come back.
+                if self.contains(address) && !self.is_called(address) && known.rule(address).is_none() {
+                    all.places.entry(address).or_default();
+                    leads.behind_call(address, all.meet(address, &state, calls + 1)?);
+                }
+                if let Some(there) = known.rule(address) {
+                    leads.ends_behind_call(there == state.rule());
+                }
+                break;
             }
-            all.ways.edge(address, next, is_call);
-            calls += u32::from(is_call);
-            (before, address) = (address, next);
         }
+        let place = all.places.get_mut(&from)?;
+        (place.rules, place.leads, place.at_jump) = (rules, leads, at_jump);
+        (self.work > 0).then_some(())
     }
 }
 
 impl Exploration {
-    /// A way leads from one instruction to a place where others may, too, behind so many calls. If it gets there with another
-    /// depth of the stack than those behind fewer calls, it is not this function's. None if there is no end of what is
-    /// learned there.
-    fn meet(&mut self, from: u64, address: u64, state: &State, calls: u32) -> Option<()> {
-        let meeting = self.meetings.get_mut(&address)?;
-        match &mut meeting.state {
-            None => (meeting.state, meeting.calls) = (Some(state.clone()), calls),
-            Some(known) if known.contradicts(state) => {
-                self.ways.mark(from, Mark::Broken);
-                return Some(());
-            }
+    /// A way leads to a place where others may, too, behind so many calls. False if it gets there with another depth of the stack
+    /// than those behind fewer calls: then it is not this function's. None if there is no end of what is learned there.
+    fn meet(&mut self, address: u64, state: &State, calls: u32) -> Option<bool> {
+        let place = self.places.get_mut(&address)?;
+        match &mut place.state {
+            None => (place.state, place.calls) = (Some(state.clone()), calls),
+            Some(known) if known.contradicts(state) => return Some(false),
             Some(known) => {
-                meeting.calls = meeting.calls.min(calls);
+                place.calls = place.calls.min(calls);
                 if !known.meet(state) {
-                    return Some(());
+                    return Some(true);
                 }
-                meeting.rounds += 1;
+                place.rounds += 1;
             }
         }
-        if meeting.rounds > ROUNDS_AT_MOST {
+        if place.rounds > ROUNDS_AT_MOST {
             return None;
         }
-        self.waiting.push(Reverse((meeting.calls, address)));
-        Some(())
+        self.waiting.push(Reverse((place.calls, address)));
+        Some(true)
     }
 }
 

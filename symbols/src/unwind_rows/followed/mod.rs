@@ -38,17 +38,19 @@ pub(super) fn follow(start: u64, bytes: &[u8]) -> Vec<(u64, Rule)> {
     let work = bytes.len().saturating_mul(WORK_PER_BYTE).max(WORK_AT_LEAST);
     let mut explorer = Explorer::new(start, bytes, work);
     explorer.learn_calls();
+    let all = start..start.saturating_add(bytes.len() as u64);
+    sweep(all.clone(), false, &mut explorer, &mut known);
     // What was not understood at first may lead to what is known by then.
-    for behind_calls in [false, true, false] {
-        sweep(start..start.saturating_add(bytes.len() as u64), behind_calls, &mut explorer, &mut known);
+    if sweep(all.clone(), true, &mut explorer, &mut known) {
+        sweep(all, false, &mut explorer, &mut known);
     }
     known.rows()
 }
 
 /// Tries all places at which a function may begin: behind code that does not go on, where calls lead to, and if wanted behind
-/// calls, which may not come back.
-fn sweep(code: Range<u64>, behind_calls: bool, explorer: &mut Explorer<'_>, known: &mut Known) {
-    let (mut at, mut at_jumps): (u64, Option<State>) = (code.start, None);
+/// calls, which may not come back. Whether any was found.
+fn sweep(code: Range<u64>, behind_calls: bool, explorer: &mut Explorer<'_>, known: &mut Known) -> bool {
+    let (mut at, mut at_jumps, mut any): (u64, Option<State>, bool) = (code.start, None, false);
     while at < code.end && explorer.work > 0 {
         if known.covers(at) {
             at += 1;
@@ -64,15 +66,17 @@ fn sweep(code: Range<u64>, behind_calls: bool, explorer: &mut Explorer<'_>, know
         }
         if let Some(found) = explorer.explore(at, State::at_entry(), known) {
             known.add(&found.rules);
-            at_jumps = found.at_jumps;
+            (at_jumps, any) = (found.at_jumps, true);
         } else if let Some(state) = &at_jumps
             && let Some(found) = explorer.explore(at, state.clone(), known)
         {
             known.add(&found.rules);
+            any = true;
         } else {
             at = after(instruction, behind_calls, known, explorer);
         }
     }
+    any
 }
 
 /// The next place at which a function may begin.
@@ -117,6 +121,9 @@ pub(super) fn entries(rows: &[(u64, Rule)]) -> Vec<Entry> {
     entries
 }
 
+/// Less is padding in front of a function that is aligned.
+const GAP_AT_LEAST: u64 = 16;
+
 /// What `all` has beside `described`; both ascend, and of `described` none overlap.
 pub(super) fn gaps(all: &[Range<u64>], described: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut gaps = Vec::new();
@@ -133,5 +140,6 @@ pub(super) fn gaps(all: &[Range<u64>], described: &[Range<u64>]) -> Vec<Range<u6
             gaps.push(at..area.end);
         }
     }
+    gaps.retain(|gap| gap.end - gap.start >= GAP_AT_LEAST);
     gaps
 }

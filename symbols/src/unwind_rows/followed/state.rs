@@ -4,9 +4,7 @@
 //! Source: Intel SDM, volume 2, for what each instruction does; the decoder's own tables for which registers and memory
 //! any other one writes.
 
-use iced_x86::{
-    Instruction, InstructionInfoFactory, MemorySize, Mnemonic, OpAccess, OpKind, Register, UsedMemory,
-};
+use iced_x86::{Instruction, InstructionInfoFactory, MemorySize, Mnemonic, OpAccess, OpKind, Register};
 use profiler_unwind::Rule;
 use profiler_unwind::rule::Rbp;
 
@@ -266,24 +264,17 @@ impl State {
                 OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
             )
         };
-        let written: Vec<UsedMemory> =
-            info.used_memory().iter().filter(|memory| writes(memory.access())).copied().collect();
-        let registers: Vec<Register> = info
-            .used_registers()
-            .iter()
-            .filter(|used| writes(used.access()))
-            .map(|used| used.register())
-            .collect();
-        for memory in written {
+        for memory in info.used_memory().iter().filter(|memory| writes(memory.access())) {
             let base = match memory.index() {
                 Register::None => self.based_on(memory.base(), memory.displacement().cast_signed()),
                 _ => Value::Unknown,
             };
-            let size = memory.memory_size().size().max(1) as i64;
-            self.store(base, size, Value::Unknown);
+            self.store(base, memory.memory_size().size().max(1) as i64, Value::Unknown);
         }
-        for register in registers.into_iter().filter(|register| register.is_gpr()) {
-            self.set(register.full_register(), Value::Unknown);
+        for used in info.used_registers().iter().filter(|used| writes(used.access())) {
+            if used.register().is_gpr() {
+                self.set(used.register().full_register(), Value::Unknown);
+            }
         }
     }
 

@@ -1,110 +1,106 @@
-//! Ways through code from one instruction to others, and which of them are sound.
+//! Ways through code from one place to others, and which of them are sound.
 //!
 //! Nobody says whether a call comes back. What stands behind one that does not belongs to another function, with
 //! another depth of the stack. So a way behind a call counts only if it proves itself: it leads to a sound end (a
-//! return that leaves the stack as the caller expects it, or code that is known to agree), or back to the part of the function that needs no call to come
-//! back.
+//! return that leaves the stack as the caller expects it, or code that is known to agree), or back to the part of the
+//! function that needs no call to come back.
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-/// What is found at an instruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
-    /// Nothing but what its ways lead to.
-    Goes,
-    /// The end of a sound way.
-    Sound,
+/// Where the instructions from one place on lead, up to the next ones.
+#[derive(Debug, Default)]
+pub(super) struct Stretch {
+    /// A way ends here as it should.
+    is_sound: bool,
     /// It does what no function does, or disagrees with what is known.
-    Broken,
+    is_broken: bool,
+    to: Vec<u64>,
+    /// What something that is called has to come back for: a place, or code that is known to agree.
+    behind_call: Option<u64>,
+    is_sound_behind_call: bool,
 }
 
-impl Mark {
-    /// Of an end of a way.
-    pub(super) fn end(is_sound: bool) -> Self {
-        if is_sound { Self::Sound } else { Self::Broken }
-    }
-}
-
-/// The ways of one exploration. Instructions are known by their addresses.
-#[derive(Default)]
-pub(super) struct Ways {
-    marks: FxHashMap<u64, Mark>,
-    /// From, to, and whether something that is called has to come back.
-    edges: FxHashSet<(u64, u64, bool)>,
-}
-
-impl Ways {
-    /// What an instruction is found to be now.
-    pub(super) fn mark(&mut self, address: u64, mark: Mark) {
-        self.marks.insert(address, mark);
+impl Stretch {
+    /// A way ends, soundly or not.
+    pub(super) fn ends(&mut self, is_sound: bool) {
+        self.is_sound |= is_sound;
+        self.is_broken |= !is_sound;
     }
 
-    /// One instruction leads to another.
-    pub(super) fn edge(&mut self, from: u64, to: u64, behind_call: bool) {
-        self.edges.insert((from, to, behind_call));
+    /// The same behind a call; if not soundly, the call does not come back.
+    pub(super) fn ends_behind_call(&mut self, is_sound: bool) {
+        self.is_sound_behind_call = is_sound;
     }
 
-    fn marked(&self, wanted: Mark) -> Vec<u64> {
-        self.marks.iter().filter(|(_, mark)| **mark == wanted).map(|(address, _)| *address).collect()
-    }
-
-    /// The instructions on sound ways from `seed`. None if one that needs no call to come back is not sound, or if no way has
-    /// a sound end, unless it is proven that a function begins there.
-    pub(super) fn sound(&self, seed: u64, is_proven: bool) -> Option<FxHashSet<u64>> {
-        let (mut after, mut before): (Graph, Graph) = Default::default();
-        let mut behind_calls: FxHashMap<u64, Vec<u64>> = FxHashMap::default();
-        for (from, to, behind_call) in &self.edges {
-            if *behind_call {
-                behind_calls.entry(*from).or_default().push(*to);
-            } else {
-                after.entry(*from).or_default().push(*to);
-                before.entry(*to).or_default().push(*from);
-            }
+    /// A way leads to a place, if that agrees.
+    pub(super) fn to(&mut self, place: u64, agrees: bool) {
+        match agrees {
+            true => self.to.push(place),
+            false => self.is_broken = true,
         }
-        let broken = reach(self.marked(Mark::Broken), &before, |_| true);
-        let mut sound = reach(vec![seed], &after, |_| true);
-        if sound.iter().any(|address| broken.contains(address)) {
-            return None;
-        }
+    }
+
+    /// A call comes back to a place, if at all. It does not if that disagrees.
+    pub(super) fn behind_call(&mut self, place: u64, agrees: bool) {
+        self.behind_call = agrees.then_some(place);
+    }
+}
+
+/// The places on sound ways from `seed`. None if one that needs no call to come back is not sound, or if no way has a sound
+/// end, unless it is proven that a function begins there. `of` says where a place leads.
+pub(super) fn sound<'a>(
+    seed: u64,
+    places: impl Iterator<Item = u64>,
+    of: impl Fn(&u64) -> Option<&'a Stretch>,
+    is_proven: bool,
+) -> Option<FxHashSet<u64>> {
+    let mut before: FxHashMap<u64, Vec<u64>> = FxHashMap::default();
+    let (mut broken, mut ends, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+    for place in places {
+        let Some(stretch) = of(&place) else { continue };
+        stretch.to.iter().for_each(|to| before.entry(*to).or_default().push(place));
+        broken.extend(stretch.is_broken.then_some(place));
+        ends.extend((stretch.is_sound || stretch.is_sound_behind_call).then_some(place));
+        calls.extend(stretch.behind_call.map(|to| (place, to)));
+    }
+    let after = |place: &u64| of(place).map_or(&[][..], |stretch| &stretch.to);
+    let back = |place: &u64| before.get(place).map_or(&[][..], Vec::as_slice);
+    let broken = reach(broken, back, |_| true);
+    let may = |place: u64| !broken.contains(&place);
+    let mut sound = reach(vec![seed], after, |_| true);
+    if sound.iter().any(|place| broken.contains(place)) {
+        return None;
+    }
+    loop {
+        // Behind calls what leads to an end, to what is sound already, or to another call of which the same holds.
+        let mut proven = reach(ends.iter().chain(&sound).copied().collect(), back, may);
         loop {
-            // Behind calls what leads to an end, to what is sound already, or to another call of which the same holds.
-            let mut proof = self.marked(Mark::Sound);
-            proof.extend(&sound);
-            let mut proven = reach(proof, &before, |address| !broken.contains(&address));
-            loop {
-                let through = |(from, to): (&u64, &Vec<u64>)| {
-                    let leads = !proven.contains(from) && !broken.contains(from);
-                    (leads && to.iter().any(|to| proven.contains(to))).then_some(*from)
-                };
-                let more: Vec<u64> = behind_calls.iter().filter_map(through).collect();
-                if more.is_empty() {
-                    break;
-                }
-                proven.extend(reach(more, &before, |address| !broken.contains(&address)));
-            }
-            let from_calls = sound.iter().filter_map(|from| behind_calls.get(from)).flatten();
-            let next: Vec<u64> = from_calls
-                .filter(|to| proven.contains(to) && !broken.contains(to) && !sound.contains(to))
-                .copied()
-                .collect();
-            if next.is_empty() {
+            let leads =
+                |(from, to): &&(u64, u64)| !proven.contains(from) && proven.contains(to) && may(*from);
+            let more: Vec<u64> = calls.iter().filter(leads).map(|(from, _)| *from).collect();
+            if more.is_empty() {
                 break;
             }
-            sound.extend(reach(next, &after, |address| !broken.contains(&address)));
+            proven.extend(reach(more, back, may));
         }
-        let returns = sound.iter().any(|address| self.marks.get(address) == Some(&Mark::Sound));
-        (returns || is_proven).then_some(sound)
+        let is_next =
+            |(from, to): &&(u64, u64)| sound.contains(from) && proven.contains(to) && !sound.contains(to);
+        let next: Vec<u64> = calls.iter().filter(is_next).map(|(_, to)| *to).collect();
+        if next.is_empty() {
+            break;
+        }
+        sound.extend(reach(next, after, may));
     }
+    let returns = ends.iter().any(|place| sound.contains(place));
+    (returns || is_proven).then_some(sound)
 }
 
-type Graph = FxHashMap<u64, Vec<u64>>;
-
 /// All that can be reached from these, themselves among them, through what may be entered.
-fn reach(from: Vec<u64>, graph: &Graph, may: impl Fn(u64) -> bool) -> FxHashSet<u64> {
-    let mut reached: FxHashSet<u64> = from.iter().copied().filter(|address| may(*address)).collect();
+fn reach<'a>(from: Vec<u64>, next: impl Fn(&u64) -> &'a [u64], may: impl Fn(u64) -> bool) -> FxHashSet<u64> {
+    let mut reached: FxHashSet<u64> = from.into_iter().filter(|place| may(*place)).collect();
     let mut waiting: Vec<u64> = reached.iter().copied().collect();
-    while let Some(address) = waiting.pop() {
-        for next in graph.get(&address).into_iter().flatten() {
+    while let Some(place) = waiting.pop() {
+        for next in next(&place) {
             if may(*next) && reached.insert(*next) {
                 waiting.push(*next);
             }
