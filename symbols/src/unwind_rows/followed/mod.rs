@@ -29,7 +29,7 @@ use state::State;
 
 /// Instructions that are decoded, for each byte of code: most four times or so, an instruction being of some four bytes.
 /// Bounds what a hostile file costs.
-const WORK_PER_BYTE: usize = 16;
+const WORK_PER_BYTE: usize = 4;
 const WORK_AT_LEAST: usize = 65_536;
 
 /// The rows of one stretch of code, by address: from each on its rule holds. Where nothing is known it is [`Rule::NONE`].

@@ -54,55 +54,60 @@ pub(super) fn sound<'a>(
     of: impl Fn(&u64) -> Option<&'a Stretch>,
     is_proven: bool,
 ) -> Option<FxHashSet<u64>> {
-    let mut before: FxHashMap<u64, Vec<u64>> = FxHashMap::default();
-    let (mut broken, mut ends, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut before, mut before_calls): (Graph, Graph) = Default::default();
+    let (mut broken, mut ends) = (Vec::new(), Vec::new());
     for place in places {
         let Some(stretch) = of(&place) else { continue };
-        stretch.to.iter().for_each(|to| before.entry(*to).or_default().push(place));
+        for to in &stretch.to {
+            before.entry(*to).or_default().push(place);
+        }
+        if let Some(to) = stretch.behind_call {
+            before_calls.entry(to).or_default().push(place);
+        }
         broken.extend(stretch.is_broken.then_some(place));
         ends.extend((stretch.is_sound || stretch.is_sound_behind_call).then_some(place));
-        calls.extend(stretch.behind_call.map(|to| (place, to)));
     }
-    let after = |place: &u64| of(place).map_or(&[][..], |stretch| &stretch.to);
-    let back = |place: &u64| before.get(place).map_or(&[][..], Vec::as_slice);
+    let after = |place: &u64| of(place).into_iter().flat_map(|stretch| &stretch.to).copied();
+    let back = |place: &u64| before.get(place).into_iter().flatten().copied();
+    let back_through_calls =
+        |place: &u64| back(place).chain(before_calls.get(place).into_iter().flatten().copied());
     let broken = reach(broken, back, |_| true);
-    let may = |place: u64| !broken.contains(&place);
     let mut sound = reach(vec![seed], after, |_| true);
     if sound.iter().any(|place| broken.contains(place)) {
         return None;
     }
-    loop {
-        // Behind calls what leads to an end, to what is sound already, or to another call of which the same holds.
-        let mut proven = reach(ends.iter().chain(&sound).copied().collect(), back, may);
-        loop {
-            let leads =
-                |(from, to): &&(u64, u64)| !proven.contains(from) && proven.contains(to) && may(*from);
-            let more: Vec<u64> = calls.iter().filter(leads).map(|(from, _)| *from).collect();
-            if more.is_empty() {
-                break;
-            }
-            proven.extend(reach(more, back, may));
-        }
-        let is_next =
-            |(from, to): &&(u64, u64)| sound.contains(from) && proven.contains(to) && !sound.contains(to);
-        let next: Vec<u64> = calls.iter().filter(is_next).map(|(_, to)| *to).collect();
-        if next.is_empty() {
+    let may = |place: u64| !broken.contains(&place);
+    for _ in 0..ROUNDS_AT_MOST {
+        // Behind calls what leads to an end or to what is sound already, through other calls or not.
+        let proven = reach(ends.iter().chain(&sound).copied().collect(), back_through_calls, may);
+        let behind_call = |place: &u64| of(place)?.behind_call.filter(|to| proven.contains(to));
+        let more = reach(vec![seed], |place| after(place).chain(behind_call(place)), may);
+        if more.len() == sound.len() {
             break;
         }
-        sound.extend(reach(next, after, may));
+        sound = more;
     }
     let returns = ends.iter().any(|place| sound.contains(place));
     (returns || is_proven).then_some(sound)
 }
 
+/// How often what is proven may prove more: mostly once.
+const ROUNDS_AT_MOST: u32 = 8;
+
+type Graph = FxHashMap<u64, Vec<u64>>;
+
 /// All that can be reached from these, themselves among them, through what may be entered.
-fn reach<'a>(from: Vec<u64>, next: impl Fn(&u64) -> &'a [u64], may: impl Fn(u64) -> bool) -> FxHashSet<u64> {
+fn reach<N: Iterator<Item = u64>>(
+    from: Vec<u64>,
+    next: impl Fn(&u64) -> N,
+    may: impl Fn(u64) -> bool,
+) -> FxHashSet<u64> {
     let mut reached: FxHashSet<u64> = from.into_iter().filter(|place| may(*place)).collect();
     let mut waiting: Vec<u64> = reached.iter().copied().collect();
     while let Some(place) = waiting.pop() {
         for next in next(&place) {
-            if may(*next) && reached.insert(*next) {
-                waiting.push(*next);
+            if may(next) && reached.insert(next) {
+                waiting.push(next);
             }
         }
     }
