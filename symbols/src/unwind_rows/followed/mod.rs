@@ -27,8 +27,8 @@ use explore::{Explorer, goes_on, is_call};
 use known::Known;
 use state::State;
 
-/// Instructions that are decoded, for each byte of code: most four times or so, an instruction being of some four bytes.
-/// Bounds what a hostile file costs.
+/// Instructions that are decoded, for each byte of code: one of some four bytes four times for a place where functions may
+/// begin, and that for four such places. Bounds what a hostile file costs.
 const WORK_PER_BYTE: usize = 4;
 const WORK_AT_LEAST: usize = 65_536;
 
@@ -124,7 +124,7 @@ pub(super) fn entries(rows: &[(u64, Rule)]) -> Vec<Entry> {
 /// Less is padding in front of a function that is aligned.
 const GAP_AT_LEAST: u64 = 16;
 
-/// What `all` has beside `described`; both ascend, and of `described` none overlap.
+/// What `all` has beside `described`; both ascend. Where entries overlap, it may be less, or more that is described elsewhere.
 pub(super) fn gaps(all: &[Range<u64>], described: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut gaps = Vec::new();
     for area in all {

@@ -190,7 +190,7 @@ impl State {
             Mnemonic::Mov if is_move_of_words => match (instruction.op0_kind(), instruction.op1_kind()) {
                 (OpKind::Register, OpKind::Register) => self.set(first, self.get(second)),
                 (OpKind::Register, OpKind::Memory) => {
-                    self.set(first, self.load(self.address(instruction), 8))
+                    self.set(first, self.load(self.address(instruction), 8));
                 }
                 (OpKind::Memory, OpKind::Register) => {
                     self.store(self.address(instruction), 8, self.get(second));
