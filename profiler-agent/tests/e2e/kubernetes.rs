@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs, thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::json;
@@ -61,12 +61,7 @@ fn samples_have_the_names_that_the_server_gives_their_pods() {
         tls.certificate
     );
     fs::write(path("vesta.toml"), config).unwrap();
-    // So that the window, which begins with a minute, is most likely still open when the names come.
-    let seconds = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    if seconds() % 60 > 30 {
-        thread::sleep(Duration::from_secs(60 - seconds() % 60));
-    }
-    // At first the server knows of no pods at all; its window is still open when it does.
+    // At first the server knows of no pods at all; the window, which ends with a minute, is most likely still open when it does.
     let running = pod.cgroup.start(&format!("{} 120", program(Program::Shares, FramePointers)));
     let data = folder.path().join("data");
     let server = Server::start(&data, &["--config", &path("vesta.toml"), "--window", "60s"]);
@@ -81,7 +76,8 @@ fn samples_have_the_names_that_the_server_gives_their_pods() {
     let named = "namespace=\"shop\",pod=\"cart-7d9f8-abcde\",container_name=\"server\",workload=\"cart\",\
         workload_kind=\"Deployment\",container_image=\"shop/cart:1.2\",pod_label_app_kubernetes_io_name=\"Cart\"";
     server.wait("samples with names", |_| samples(named) > 20);
-    let window = (seconds() / 60 * 60).to_string();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let window = (now / 60 * 60).to_string();
     assert_eq!(samples(&format!("{named},process!=\"shares\"")), 0);
     assert_eq!(server.metrics()["vesta_kubernetes_pods"], 1.0);
     assert_eq!(server.end(), Some(0));
