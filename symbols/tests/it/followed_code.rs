@@ -97,6 +97,24 @@ fn a_stack_that_is_rounded_down_is_found_by_where_the_pointer_was_kept() {
 }
 
 #[test]
+fn frame_pointers_are_preferred_since_callees_may_take_arguments_off_the_stack() {
+    let source = "
+        .globl f, f1, f2
+        f: push %rbp
+        mov %rsp, %rbp
+        f1: sub $0x30, %rsp
+        push %rax
+        push %rbx
+        f2: call *%rcx
+        mov %rbp, %rsp
+        pop %rbp
+        ret
+    ";
+    let by_rbp = Some(Rule { rbp: Rbp::AtCfa, rbp_operand: -16, ..Rule::register(6, 16) });
+    assert_eq!(rules(source, &["f", "f1", "f2"]), vec![rsp(8), by_rbp, by_rbp]);
+}
+
+#[test]
 fn frame_pointers_are_followed_where_the_depth_is_not_known() {
     let source = "
         .globl f, f1, f2

@@ -9,6 +9,8 @@
 //! return ([`explore`]). Code that was taken for the start of a function and is not one has another depth of the stack, and is
 //! found out at its first return.
 //!
+//! What changes here changes tables that are stored: `VERSION` in `unwind_rows/bytes.rs` is to be counted up.
+//!
 //! Functions begin where nothing that is known leads, behind code that does not go on. Code behind jumps through tables
 //! is tried with what is known at such a jump of the function before it.
 

@@ -47,6 +47,9 @@ impl Value {
 /// Numbers of general registers, as instructions encode them.
 const RSP: usize = 4;
 const RBP: usize = 5;
+/// Where `push %rbp; mov %rsp, %rbp` leaves the frame pointer, and the caller's.
+const FRAME_AT: i64 = -16;
+const FRAME: Value = Value::Cfa(FRAME_AT);
 /// Those that a function may change without giving them back: rax, rcx, rdx, rsi, rdi, r8 to r11.
 const SCRATCH: [usize; 9] = [0, 1, 2, 6, 7, 8, 9, 10, 11];
 /// DWARF's numbers of registers (x86-64 psABI, figure 3.36), by the numbers in instructions.
@@ -127,7 +130,13 @@ impl State {
                 _ => None,
             })
         };
-        by_register(RSP)
+        // A frame pointer holds whatever the callee does to the stack: some take arguments off it that others have put there, as
+        // built-in functions of V8 do.
+        let is_frame_pointer =
+            self.registers[RBP] == FRAME && self.places.contains(&(false, FRAME_AT, Value::CallersRbp));
+        let by_frame_pointer = || is_frame_pointer.then(|| by_register(RBP)).flatten();
+        by_frame_pointer()
+            .or_else(|| by_register(RSP))
             .or_else(|| by_register(RBP))
             .or_else(by_place)
             .or_else(|| (0..16).find_map(by_register))
