@@ -181,7 +181,9 @@ impl<'a> Process<'a> {
     fn is_astray_in_a_landing(&self, frames: &[u64]) -> bool {
         let [leaf, .., last] = frames else { return false };
         let is_unwinder = self.mapping_at(*leaf).is_some_and(|(.., path)| path.ends_with("libgcc_s.so.1"));
-        is_unwinder && self.mapping_at(*last).is_none()
+        // What it takes for a return address is no code; or zero, which is not even taken for one. A whole stack has `main` and the
+        // three that call it.
+        is_unwinder && (self.mapping_at(*last).is_none() || frames.len() < 5)
     }
 
     /// With all registers, as the agent walks where the kernel program needs one that it has not.
