@@ -74,7 +74,8 @@ impl Known {
     pub(super) fn rows(&self) -> Vec<(u64, Rule)> {
         let mut rows: Vec<(u64, Rule)> = Vec::new();
         let (mut last, mut nothing_from) = (NOTHING, None);
-        for (address, place) in (self.start..).zip(&self.places) {
+        // The places first: at the end of all addresses there is no next one to count to.
+        for (place, address) in self.places.iter().zip(self.start..) {
             match place.checked_sub(FIRST) {
                 // Known later that it is not just padding.
                 None if *place == NOTHING => nothing_from = nothing_from.or(Some(address)),
