@@ -107,12 +107,18 @@ impl Running {
         kernel_memory::read(self.user_registers() as u64 + in_pt_regs(number))
     }
 
+    /// Where it has its thread-local storage, as of the last time it was put on a CPU; 0, or anything, if it has none.
+    #[inline(always)]
+    pub(crate) fn thread_pointer(self) -> u64 {
+        self.field::<u64>(globals::task_fsbase())
+    }
+
     /// The address after its user stack, as far as is known: where the kernel made the first thread's, and of others the
     /// thread's control block, which C libraries put there. 0, or anything, where they do not.
     #[inline(always)]
     pub(crate) fn stack_end(self, header: &SampleHeader) -> u64 {
         if header.pid != header.tid {
-            return self.field::<u64>(globals::task_fsbase());
+            return self.thread_pointer();
         }
         let memory = self.field::<u64>(globals::task_mm());
         kernel_memory::read(memory.wrapping_add(u64::from(globals::mm_start_stack()))).unwrap_or(0)

@@ -96,6 +96,10 @@ impl Memory for UserMemory {
     fn register(&self, number: u8) -> Option<u64> {
         Running::current().user_register(number)
     }
+    #[inline(always)]
+    fn thread_pointer(&self) -> Option<u64> {
+        Some(Running::current().thread_pointer())
+    }
 }
 
 /// One frame: note it, step to its caller. 1 ends the loop.

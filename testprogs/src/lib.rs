@@ -56,6 +56,8 @@ pub enum Program {
     Assembler,
     /// Go. `goroutines [SECONDS=5]`
     Goroutines,
+    /// Go: functions that leave a goroutine's stack. `stack_switches [SECONDS=5]`
+    StackSwitches,
     /// C: two callers by turns at the same place of the stack. `callers [SECONDS=5]`
     Callers,
     /// C: a thread at the end of its stack. `nearly_full [SECONDS=5]`
@@ -120,7 +122,7 @@ const BOTH: &[Variant] = &[FramePointers, NoFramePointers];
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Shares,
         Self::Recursion,
         Self::Threads,
@@ -141,6 +143,7 @@ impl Program {
         Self::Sorted,
         Self::Assembler,
         Self::Goroutines,
+        Self::StackSwitches,
         Self::Callers,
         Self::NearlyFull,
         Self::Mapped,
@@ -181,6 +184,7 @@ impl Program {
                 ..Facts::new("assembler", C, &[NoFramePointers])
             },
             Self::Goroutines => Facts::new("goroutines", Go, &[FramePointers, Stripped]),
+            Self::StackSwitches => Facts::new("stack_switches", Go, &[FramePointers, Stripped]),
             Self::Callers => Facts::new("callers", C, BOTH),
             Self::NearlyFull => {
                 let variants = &[FramePointers, NoFramePointers, StaticMusl];

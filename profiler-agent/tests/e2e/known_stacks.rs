@@ -94,6 +94,12 @@ const CASES: &[Case] = &[
     ] },
     // Stripped of call frame information, and walked by the table of Go's own runtime.
     Case { name: "goroutines_s", program: (Program::Goroutines, Stripped), arguments: &[], kinds: &[kind(&[], NEARLY_ALL)] },
+    Case { name: "stack_switches", program: (Program::StackSwitches, FramePointers), arguments: &[], kinds: &[
+        kind(&["runtime.goexit", "main.lookBack", "runtime.systemstack"], NEARLY_ALL),
+        kind(&["runtime.goexit", "main.tellTime", "time.now"], NEARLY_ALL),
+        kind(&["runtime.goexit", "main.descend", "runtime.morestack"], NEARLY_ALL),
+    ] },
+    Case { name: "switches_s", program: (Program::StackSwitches, Stripped), arguments: &[], kinds: &[kind(&[], NEARLY_ALL)] },
     Case { name: "nearly_full", program: (Program::NearlyFull, NoFramePointers), arguments: &[], kinds: &[kind(&["fill_stack", "descend_to_the_end", "burn_at_the_end"], NEARLY_ALL)] },
     Case { name: "static_pie", program: (Program::Shares, StaticPie), arguments: &[], kinds: &[kind(&["main", "work"], NEARLY_ALL)] },
     Case { name: "stripped", program: (Program::Shares, StrippedNoFramePointers), arguments: &[], kinds: &[kind(&[], NEARLY_ALL)] },

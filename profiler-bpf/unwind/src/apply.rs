@@ -6,7 +6,7 @@
 use profiler_abi::{Method, WalkEnd};
 
 use crate::{
-    Memory, Walk, is_code_address, origin,
+    Memory, Walk, goroutine, is_code_address, origin,
     registers::{self, RBP, RSP, SIGNAL_REGISTERS, in_gregs},
     rule::{Cfa, Rbp, ReturnAddress, Rule},
 };
@@ -27,7 +27,11 @@ impl Walk {
         second: u64,
     ) -> Result<Method, WalkEnd> {
         if !Rule::is_plain(word) {
-            return self.step_by_any(memory, word, second);
+            return match self.step_by_any(memory, word, second) {
+                None if self.is_caller => Ok(Method::Table),
+                None => Ok(Method::Interrupted),
+                Some(end) => Err(end),
+            };
         }
         let base = if word & 15 == Cfa::Rbp as u64 { self.bp } else { self.sp };
         let cfa = base.wrapping_add((word >> 32) as i32 as i64 as u64);
@@ -52,14 +56,17 @@ impl Walk {
         Ok(Method::Table)
     }
 
-    /// By any rule, plain ones included.
+    /// By any rule, plain ones included. Why it cannot; the method follows from the frame.
+    ///
+    /// A number, for the kernel's verifier: a `Result` of two would be returned by way of memory, and what is left in the
+    /// register for the returned value may be an address then, which it refuses.
     #[inline(never)]
-    pub(crate) fn step_by_any<M: Memory>(
-        &mut self,
-        memory: &M,
-        word: u64,
-        second: u64,
-    ) -> Result<Method, WalkEnd> {
+    pub(crate) fn step_by_any<M: Memory>(&mut self, memory: &M, word: u64, second: u64) -> Option<WalkEnd> {
+        self.try_any(memory, word, second).err()
+    }
+
+    #[inline(always)]
+    fn try_any<M: Memory>(&mut self, memory: &M, word: u64, second: u64) -> Result<(), WalkEnd> {
         let rule = &Rule::unpack(word, second);
         let offset = rule.cfa_offset as i64 as u64;
         let addend = rule.cfa_addend as i64 as u64;
@@ -82,6 +89,20 @@ impl Walk {
                 };
                 word.wrapping_add(addend)
             }
+            Cfa::OtherStack => self.bp.wrapping_add(offset),
+            Cfa::Goroutine => {
+                let Some([sp, _]) = goroutine::parked(memory, addend) else {
+                    return Err(WalkEnd::UnreadableStack);
+                };
+                sp.wrapping_add(offset)
+            }
+            Cfa::Parked => return self.step_to_parked(memory, offset),
+            Cfa::LeftGoroutine => {
+                let Some(sp) = goroutine::left_stack_pointer(memory, self.sp.wrapping_add(offset)) else {
+                    return Err(WalkEnd::UnreadableStack);
+                };
+                sp.wrapping_add(addend)
+            }
             Cfa::Signal => return self.step_signal(memory),
             Cfa::End => return Err(WalkEnd::Proven),
             Cfa::None => return Err(WalkEnd::NoRow),
@@ -95,14 +116,14 @@ impl Walk {
         };
         // The stack grows down, so a caller's frame lies higher; at the same place if the return address was popped.
         let popped = matches!(rule.return_address, ReturnAddress::InRegister);
-        if cfa < self.sp || (cfa == self.sp && !popped) {
+        if !rule.cfa.is_on_other_stack() && (cfa < self.sp || (cfa == self.sp && !popped)) {
             return Err(WalkEnd::NotAscending);
         }
         self.step_to(memory, rule, cfa)
     }
 
     #[inline(always)]
-    fn step_to<M: Memory>(&mut self, memory: &M, rule: &Rule, cfa: u64) -> Result<Method, WalkEnd> {
+    fn step_to<M: Memory>(&mut self, memory: &M, rule: &Rule, cfa: u64) -> Result<(), WalkEnd> {
         let operand = rule.rbp_operand as i64 as u64;
         let in_register = matches!(rule.return_address, ReturnAddress::InRegister);
         let return_at = cfa.wrapping_add(rule.return_address_operand as i64 as u64);
@@ -133,11 +154,13 @@ impl Walk {
         if !is_code_address(ip) {
             return Err(WalkEnd::BadReturnAddress);
         }
-        let is_traced =
-            !in_register && !rule.interrupts && !matches!(rule.cfa, Cfa::DerefRsp | Cfa::DerefRbp);
+        let is_traced = !in_register
+            && !rule.interrupts
+            && !rule.cfa.is_on_other_stack()
+            && !matches!(rule.cfa, Cfa::DerefRsp | Cfa::DerefRbp);
         let origin = if self.is_caller && is_traced { origin::of(return_at, bp_at) } else { origin::UNKNOWN };
         *self = Self { ip, sp: cfa, bp, is_caller: !rule.interrupts, registers: registers::UNKNOWN, origin };
-        Ok(if rule.interrupts { Method::Interrupted } else { Method::Table })
+        Ok(())
     }
 
     /// The caller's rbp out of another register. If it is lost, zero: a caller that needs it finds no frame there, and
@@ -150,9 +173,23 @@ impl Walk {
         self.register(memory, rule.rbp_operand as u8).unwrap_or_default()
     }
 
+    /// To the goroutine that this thread works for, where it was left. Its frame pointer is not looked for: the first field that
+    /// has moved between versions.
+    #[inline(always)]
+    fn step_to_parked<M: Memory>(&mut self, memory: &M, goroutine_at: u64) -> Result<(), WalkEnd> {
+        let Some([sp, ip]) = goroutine::parked(memory, goroutine_at) else {
+            return Err(WalkEnd::UnreadableStack);
+        };
+        if !is_code_address(ip) {
+            return Err(WalkEnd::BadReturnAddress);
+        }
+        *self = Self::caller(ip, sp, 0);
+        Ok(())
+    }
+
     /// From a signal trampoline to what was interrupted.
     #[inline(always)]
-    fn step_signal<M: Memory>(&mut self, memory: &M) -> Result<Method, WalkEnd> {
+    fn step_signal<M: Memory>(&mut self, memory: &M) -> Result<(), WalkEnd> {
         let saved = self.sp.wrapping_add(SIGNAL_REGISTERS);
         let Some(bp) = memory.word(saved.wrapping_add(in_gregs(RBP))) else {
             return Err(WalkEnd::UnreadableStack);
@@ -165,6 +202,6 @@ impl Walk {
             return Err(WalkEnd::BadReturnAddress);
         }
         *self = Self { ip, sp, bp, is_caller: false, registers: saved, origin: origin::UNKNOWN };
-        Ok(Method::Interrupted)
+        Ok(())
     }
 }

@@ -14,6 +14,7 @@ use profiler_abi::{Method, WalkEnd};
 
 mod apply;
 mod code;
+mod goroutine;
 pub mod orc;
 pub mod origin;
 pub mod registers;
@@ -37,6 +38,11 @@ pub trait Memory {
     }
     /// A general register of the sampled frame by its DWARF number, below 16; none if it is not known.
     fn register(&self, number: u8) -> Option<u64>;
+    /// The thread pointer (`fs_base`) of the thread whose stack it is; none if it is not known.
+    #[inline(always)]
+    fn thread_pointer(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// One frame of a user stack.

@@ -40,6 +40,29 @@ pub enum Cfa {
     End = 8,
     /// Known, but not expressible here; the reason is in the register's place.
     Unsupported = 9,
+    /// rbp + offset, on another stack than this frame's.
+    OtherStack = 10,
+    /// Of Go: rsp as the thread's goroutine has left it, + offset. Where the thread's `m` names its goroutine is the addend.
+    Goroutine = 11,
+    /// Of Go: rsp as the goroutine has left it of which the word at rsp + offset + 8 is the address, + addend. The word at rsp +
+    /// offset is the depth: how far below the end of the goroutine's stack.
+    LeftGoroutine = 12,
+    /// Of Go: the caller is the thread's goroutine, where it was left; the offset is that of its name in `m`.
+    Parked = 13,
+}
+
+impl Cfa {
+    /// Whether the caller's frame lies on another stack, which may be anywhere.
+    #[inline(always)]
+    pub const fn is_on_other_stack(self) -> bool {
+        matches!(self, Self::OtherStack | Self::Goroutine | Self::LeftGoroutine)
+    }
+
+    /// Whether an addend goes with the offset, which has 16 bits then.
+    #[inline(always)]
+    const fn has_addend(self) -> bool {
+        matches!(self, Self::Plt | Self::DerefRsp | Self::DerefRbp | Self::Goroutine | Self::LeftGoroutine)
+    }
 }
 
 /// Where the caller's rbp is.
@@ -181,6 +204,26 @@ impl Rule {
         Self { cfa_offset: offset as i32, cfa_addend: addend, ..Self::of(Cfa::DerefRbp) }
     }
 
+    /// CFA = rbp + offset, on another stack.
+    pub const fn other_stack(offset: i32) -> Self {
+        Self { cfa_offset: offset, ..Self::of(Cfa::OtherStack) }
+    }
+
+    /// CFA = rsp as the thread's goroutine has left it, + offset; `goroutine_at` is an offset in Go's `m`.
+    pub const fn goroutine(offset: i16, goroutine_at: i16) -> Self {
+        Self { cfa_offset: offset as i32, cfa_addend: goroutine_at, ..Self::of(Cfa::Goroutine) }
+    }
+
+    /// The caller is the thread's goroutine, where it was left.
+    pub const fn parked(goroutine_at: i16) -> Self {
+        Self { cfa_offset: goroutine_at as i32, ..Self::of(Cfa::Parked) }
+    }
+
+    /// CFA = rsp as the goroutine that is named at rsp + offset + 8 has left it, + addend.
+    pub const fn left_goroutine(offset: i16, addend: i16) -> Self {
+        Self { cfa_offset: offset as i32, cfa_addend: addend, ..Self::of(Cfa::LeftGoroutine) }
+    }
+
     /// Known, but not expressible.
     pub const fn unsupported(reason: Reason) -> Self {
         Self { cfa_register: reason as u8, ..Self::of(Cfa::Unsupported) }
@@ -199,11 +242,10 @@ impl Rule {
         let is_wide = self.rbp_operand as i16 as i32 != self.rbp_operand
             || !matches!(self.return_address, ReturnAddress::AtCfa)
             || self.return_address_operand != RETURN_ADDRESS_OFFSET;
-        let cfa_operand = match self.cfa {
-            Cfa::Plt | Cfa::DerefRsp | Cfa::DerefRbp => {
-                self.cfa_offset as u16 as u32 | (self.cfa_addend as u16 as u32) << 16
-            }
-            _ => self.cfa_offset as u32,
+        let cfa_operand = if self.cfa.has_addend() {
+            self.cfa_offset as u16 as u32 | (self.cfa_addend as u16 as u32) << 16
+        } else {
+            self.cfa_offset as u32
         };
         let kinds = self.cfa as u64
             | ((self.cfa_register & 15) as u64) << 4
@@ -229,9 +271,10 @@ impl Rule {
     #[inline(always)]
     pub const fn unpack(word: u64, second: u64) -> Self {
         let cfa = cfa_kind(word);
-        let (cfa_offset, cfa_addend) = match cfa {
-            Cfa::Plt | Cfa::DerefRsp | Cfa::DerefRbp => ((word >> 32) as i16 as i32, (word >> 48) as i16),
-            _ => ((word >> 32) as i32, 0),
+        let (cfa_offset, cfa_addend) = if cfa.has_addend() {
+            ((word >> 32) as i16 as i32, (word >> 48) as i16)
+        } else {
+            ((word >> 32) as i32, 0)
         };
         let (rbp_operand, return_address_operand) = if Self::is_wide(word) {
             (second as i32, (second >> 32) as i32)
@@ -295,6 +338,10 @@ const fn cfa_kind(word: u64) -> Cfa {
         7 => Cfa::Signal,
         8 => Cfa::End,
         9 => Cfa::Unsupported,
+        10 => Cfa::OtherStack,
+        11 => Cfa::Goroutine,
+        12 => Cfa::LeftGoroutine,
+        13 => Cfa::Parked,
         _ => Cfa::None,
     }
 }

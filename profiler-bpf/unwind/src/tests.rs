@@ -1,4 +1,5 @@
 use super::*;
+use crate::rule::Rbp;
 
 /// Words by address, sparse.
 struct Words(&'static [(u64, u64)]);
@@ -13,7 +14,13 @@ impl Memory for Words {
     fn register(&self, number: u8) -> Option<u64> {
         (number != 15).then(|| 0x7000 + u64::from(number) * 0x10)
     }
+    fn thread_pointer(&self) -> Option<u64> {
+        self.word(THREAD_POINTER_AT)
+    }
 }
+
+/// Where [`Words`] say what the thread pointer is.
+const THREAD_POINTER_AT: u64 = 0x1008;
 
 fn walk(memory: &Words, mut walk: Walk) -> (Vec<u64>, WalkEnd) {
     let mut frames = vec![walk.ip];
@@ -344,7 +351,7 @@ mod by_rule {
                             short.step_by_packed(&memory, word, second),
                             long.step_by_any(&memory, word, second),
                         );
-                        assert_eq!(ends.0, ends.1, "{number} {offset} {rbp_operand}");
+                        assert_eq!(ends.0.err(), ends.1, "{number} {offset} {rbp_operand}");
                         assert_eq!(short, long);
                         ways += u32::from(ends.0.is_ok());
                     }
@@ -430,5 +437,52 @@ mod by_rule {
         assert_eq!(origin::of(0x7000, 0x7008), origin::UNKNOWN);
         assert_eq!(origin::of(0x7000, 0x6ffc), origin::UNKNOWN);
         assert_eq!(origin::of(0x90_0000, 0x90_0000 - (8 << 16)), origin::UNKNOWN);
+    }
+}
+
+/// A thread whose own stack is at 0x7000 and whose goroutine, `g` at 0x9000, has left its stack, which ends at 0x4000, at 0x3f00.
+const OF_GO: &[(u64, u64)] = &[
+    (THREAD_POINTER_AT, 0x8000),
+    (0x7ff8, 0x8800),
+    (0x8830, 0xa000),
+    (0xa0c0, 0x9000),
+    (0x9008, 0x4000),
+    (0x9030, 0xa000),
+    (0x9038, 0x3f00),
+    (0x9040, 0x5200),
+    (0x3f00, 0x5100),
+    (0x3ef0, 0x7200),
+    (0x3ef8, 0x5300),
+    (0x7000, 0x100),
+    (0x7008, 0x9000),
+];
+
+#[test]
+fn a_rule_of_go_leads_to_the_stack_that_the_goroutine_left() {
+    let memory = Words(OF_GO);
+    let step = |rule: Rule| {
+        let mut at = Walk::caller(0x5000, 0x7000, 0x3ef0);
+        at.step_by_rule(&memory, &rule).map(|method| (method, at.ip, at.sp, at.bp))
+    };
+    let table = Method::Table;
+    assert_eq!(step(Rule::goroutine(8, 0xc0)), Ok((table, 0x5100, 0x3f08, 0x3ef0)));
+    assert_eq!(step(Rule::left_goroutine(0, 8)), Ok((table, 0x5100, 0x3f08, 0x3ef0)));
+    assert_eq!(step(Rule::parked(0xc0)), Ok((table, 0x5200, 0x3f00, 0)));
+    let by_rbp = Rule { rbp: Rbp::AtCfa, rbp_operand: -16, ..Rule::other_stack(16) };
+    assert_eq!(step(by_rbp), Ok((table, 0x5300, 0x3f00, 0x7200)));
+    // On the same stack a caller lies higher.
+    assert_eq!(step(Rule::register(6, 16)), Err(WalkEnd::NotAscending));
+}
+
+#[test]
+fn a_goroutine_that_does_not_know_its_thread_is_none() {
+    for at in [THREAD_POINTER_AT, 0x7ff8, 0x8830, 0xa0c0, 0x9030] {
+        let words: Vec<_> =
+            OF_GO.iter().map(|&(place, word)| (place, if place == at { word + 0x10 } else { word })).collect();
+        let memory = Words(words.leak());
+        for rule in [Rule::goroutine(8, 0xc0), Rule::parked(0xc0)] {
+            let mut walk = Walk::caller(0x5000, 0x7000, 0x3ef0);
+            assert_eq!(walk.step_by_rule(&memory, &rule), Err(WalkEnd::UnreadableStack), "{at:#x} {rule:?}");
+        }
     }
 }

@@ -49,6 +49,9 @@ const ENTRY_AND_CALL: &[u8] = &[0x48, 0x89, 0xe7, 0xe8];
 /// own thread variables lie below it (x86-64 TLS variant II), so that only the C library writes there.
 const THREAD_DESCRIPTOR_BYTES: i32 = 4096;
 
+/// Bytes from a program's entry on.
+pub(super) const ENTRY: usize = 256;
+
 /// Bytes from the start of a function in which it shows what it does with its argument.
 pub(super) const FUNCTION: usize = 128;
 

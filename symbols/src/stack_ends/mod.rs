@@ -7,7 +7,8 @@
 //! 1. Its function has a name that only the code that starts a process or a thread has.
 //! 2. Its code ends the process or the thread when the call returns (see `code`).
 //! 3. Its call frame information says that there is no return address.
-//! 4. Its function is the one the kernel jumps to when it starts the process.
+//! 4. Its function is the one the kernel jumps to when it starts the process: the dynamic linker's, or one that marks the outermost
+//!    frame, and calls this on its way ([`calls_from_entry`]).
 //! 5. In a program that holds its C library and has no names: its code passes the result of a call by pointer on, and the entry leads to that
 //!    code, or what it is passed to keeps it in the thread's description. So musl ends processes and threads.
 //!
@@ -28,8 +29,9 @@ use crate::elf::image::Image;
 use crate::elf::symbol_table::{self, Function};
 use crate::elf::{ElfError, FileFacts, Headers};
 use crate::frame_pointer_rules::{CfaRule, UnwindInfo};
+use crate::unwind_rows::calls_from_entry;
 use code::{
-    AFTER, BEFORE, CALL_OR_JUMP, FUNCTION, LOAD_ADDRESS, Landmarks, Site,
+    AFTER, BEFORE, CALL_OR_JUMP, ENTRY, FUNCTION, LOAD_ADDRESS, Landmarks, Site,
     keeps_argument_in_thread_descriptor, targets,
 };
 
@@ -113,7 +115,7 @@ impl StackEnds {
         let code = self.code(file, start, BEFORE + AFTER);
         let (before, after) = code.split_at_checked(BEFORE)?;
         let site = Site { before, after, vaddr };
-        if site.is_first_call_from(self.facts.entry()) {
+        if site.is_first_call_from(self.facts.entry()) || self.is_called_from_entry(file, vaddr) {
             return Some(RootKind::Process);
         }
         let root = site.root(&self.landmarks).or_else(|| {
@@ -122,6 +124,13 @@ impl StackEnds {
             Site { before, after: &after, vaddr }.root(&self.landmarks)
         });
         root.or_else(|| self.root_without_names(file, &site))
+    }
+
+    /// Whether the code at the program's entry makes the call that returns there.
+    fn is_called_from_entry(&self, file: &File, vaddr: u64) -> bool {
+        let entry = self.facts.entry();
+        let is_near = vaddr.checked_sub(entry).is_some_and(|distance| distance <= ENTRY as u64);
+        entry != 0 && is_near && calls_from_entry(entry, &self.code(file, entry, ENTRY)).contains(&vaddr)
     }
 
     /// The same in a file that names none of the functions that end anything: what the site passes on and where it lies.

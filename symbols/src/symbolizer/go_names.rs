@@ -7,7 +7,7 @@ use super::Name;
 use crate::elf::image::Image;
 use crate::elf::sections::Sections;
 use crate::elf::{ElfError, Headers};
-use crate::unwind_rows::go_functions::GoFunctions;
+use crate::unwind_rows::go_functions::{self, GoFunctions};
 
 /// Names of the section, in fixed and in position-independent programs.
 const SECTIONS: [&str; 2] = [".gopclntab", ".data.rel.ro.gopclntab"];
@@ -36,9 +36,7 @@ fn try_fill(file: &File, path: &Path, vaddrs: &[u64], names: &mut [Vec<Name>]) -
     let sections = Headers::read(&image)?.sections(&image)?;
     let Some(section) = SECTIONS.iter().find_map(|name| sections.stored(name)) else { return Ok(()) };
     let bytes = section.bytes(&image, TABLE_AT_MOST, ".gopclntab")?;
-    // Where C code comes first, .text does not start with Go's.
-    let has_c = sections.stored(".eh_frame").is_some();
-    let text_start = sections.stored(".text").map(|text| text.address).filter(|_| !has_c);
+    let text_start = go_functions::text_start(&image, &sections);
     let Some(functions) = GoFunctions::parse(&bytes, text_start) else { return Ok(()) };
     for (vaddr, names) in vaddrs.iter().zip(names).filter(|(_, names)| names.is_empty()) {
         let Some((function, file, line)) = functions.name_at(*vaddr) else { continue };

@@ -13,7 +13,7 @@ use super::{Run, Stats, UnwindTable};
 
 const MAGIC: [u8; 4] = *b"VUNW";
 /// Changes with the format of tables and rules, and whenever the same file gives another table.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const STATS: usize = 15 + Reason::ALL.len();
 /// Magic number, version, checksum.
 const CHECKED_FROM: usize = 12;

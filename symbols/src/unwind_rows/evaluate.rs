@@ -12,7 +12,7 @@ use profiler_unwind::Rule;
 use super::blocks::Encoder;
 use super::entries::{self, Cies, Entry, Source};
 use super::followed;
-use super::go_functions::GoFunctions;
+use super::go_functions::{self, GoFunctions};
 use super::rules::Reader;
 use super::sections::CallFrameInfo;
 use super::{Stats, UnwindRowsError};
@@ -48,7 +48,8 @@ pub(super) fn encode(
     let eh_frame = EhFrame::new(&info.eh_frame, LittleEndian);
     let debug_frame = DebugFrame::new(&info.debug_frame, LittleEndian);
     let (bases, code) = (&info.bases, info.code.as_slice());
-    let go = GoFunctions::parse(&info.go_functions, info.go_text_start());
+    let go = GoFunctions::parse(&info.go_functions, info.go_text_start);
+    let switches = go.as_ref().map(|go| go.switches(&info.switching)).unwrap_or_default();
     let followed: Vec<(u64, Rule)> =
         info.undescribed.iter().flat_map(|code| followed::follow(code.start, &code.bytes)).collect();
     let entries = entries::merge([described(info, stats), followed::entries(&followed)]);
@@ -72,7 +73,7 @@ pub(super) fn encode(
                 Source::EhFrame => of_eh_frame.rows(entry, &within, encoder),
                 Source::DebugFrame => of_debug_frame.rows(entry, &within, encoder),
                 Source::Go => go.as_ref().map_or((0, within.start), |go| {
-                    go.rows(entry, &within, |address, rule| encoder.row(address, rule))
+                    go.rows(entry, &within, &switches, |address, rule| encoder.row(address, rule))
                 }),
                 Source::Code => {
                     let rows = followed.get(entry.offset as usize..).unwrap_or_default();
@@ -109,9 +110,12 @@ pub(super) fn described(info: &CallFrameInfo, stats: &mut Stats) -> Vec<Entry> {
         entries::list(&eh_frame, &info.eh_frame, end_is_known, bases, code, Source::EhFrame, stats);
     let of_debug_frame =
         entries::list(&debug_frame, &info.debug_frame, true, bases, code, Source::DebugFrame, stats);
-    let go = GoFunctions::parse(&info.go_functions, info.go_text_start());
-    let of_go = go.as_ref().map(|go| go.entries(code)).unwrap_or_default();
-    entries::merge([of_eh_frame, of_debug_frame, of_go])
+    let go = GoFunctions::parse(&info.go_functions, info.go_text_start);
+    let (of_go, better) = go.as_ref().map_or_else(Default::default, |go| {
+        let switches = go.switches(&info.switching);
+        go.entries(code).into_iter().partition(|entry| go_functions::switch_of(entry, &switches).is_none())
+    });
+    entries::merge([better, of_eh_frame, of_debug_frame, of_go])
 }
 
 /// What is known between an entry's code and the next one's: nothing, except in the padding that the next one's

@@ -5,7 +5,8 @@
 //! stack pointer is below where it was at the function's entry. That is all a walk needs.
 //!
 //! Format: Go's `internal/abi/symtab.go` and `debug/gosym/pclntab.go`, of versions 1.16 to 1.17, 1.18 to 1.19, and
-//! since 1.20, told apart by the first word.
+//! since 1.20, told apart by the first word. Since 1.26 its header no longer says where the text starts; `moduledata`
+//! (`runtime/symtab.go`) does, which has a section of its own since.
 
 use std::ops::Range;
 
@@ -13,6 +14,10 @@ use profiler_unwind::Rule;
 use profiler_unwind::rule::{Rbp, Reason};
 
 use super::entries::{Entry, Source};
+use super::followed::stack_switches::{self, StackSwitch};
+use super::sections::CodePart;
+use crate::elf::image::Image;
+use crate::elf::sections::Sections;
 
 /// First words of the versions.
 const VERSION_1_16: u32 = 0xffff_fffa;
@@ -29,8 +34,25 @@ const ASSEMBLER: u8 = 4;
 /// Functions; the largest known programs have a third of it. Bounds the list.
 const FUNCTIONS_AT_MOST: u64 = 4 << 20;
 
+/// Functions that change stacks; the runtime has some twenty. Bounds the list.
+const SWITCHING_AT_MOST: usize = 64;
+
 /// Go aligns functions to 32 bytes.
 const PADDING_BELOW: u64 = 32;
+
+/// Where `moduledata` has the start of the text: behind the header's address, six slices, and three addresses.
+const MODULE_TEXT: usize = 8 + 6 * 24 + 3 * 8;
+
+/// Where Go's code starts, as far as the file says it outside of the table.
+pub(crate) fn text_start(image: &Image<'_>, sections: &Sections) -> Option<u64> {
+    let module = sections.stored(".go.module").and_then(|module| {
+        let bytes = module.start(image, MODULE_TEXT as u64 + 8).ok()?;
+        Some(u64::from_le_bytes(*bytes.get(MODULE_TEXT..)?.first_chunk()?)).filter(|start| *start != 0)
+    });
+    // Where C code comes first, .text does not start with Go's.
+    let has_c = sections.stored(".eh_frame").is_some();
+    module.or_else(|| sections.stored(".text").map(|text| text.address).filter(|_| !has_c))
+}
 
 /// Where the fields are.
 #[derive(Clone, Copy)]
@@ -116,18 +138,44 @@ impl<'a> GoFunctions<'a> {
         entries
     }
 
+    /// Where the functions are that change stacks; of a large one, its start.
+    pub(super) fn switching(&self) -> impl Iterator<Item = Range<u64>> {
+        let switching = (0..self.count).filter_map(|number| {
+            self.function(number).filter(Function::changes_stacks)?;
+            let (start, end) = (self.start(number)?, self.start(number + 1)?);
+            (start < end).then_some(start..end.min(start.saturating_add(stack_switches::CODE_AT_MOST)))
+        });
+        switching.take(SWITCHING_AT_MOST)
+    }
+
+    /// How those of [`Self::switching`] get back of which the code says it, by address.
+    pub(super) fn switches(&self, code: &[CodePart]) -> Vec<StackSwitch> {
+        let named = |part: &CodePart| self.name_at(part.start).map_or(&b""[..], |(name, ..)| name);
+        let goroutine_at = code.iter().find(|part| named(part) == b"runtime.systemstack").and_then(|part| {
+            stack_switches::goroutine_at(part.start, &part.bytes)
+        });
+        let find = |part| stack_switches::find(named(part), part.start, &part.bytes, goroutine_at);
+        code.iter().filter_map(find).collect()
+    }
+
     /// Says each row of a function, and returns how many bytes were read and the address up to which they said something.
     pub(super) fn rows(
         &self,
         entry: &Entry,
         within: &Range<u64>,
+        switches: &[StackSwitch],
         mut each: impl FnMut(u64, Rule),
     ) -> (usize, u64) {
         let Some(function) = self.function(entry.offset as usize) else { return (0, within.start) };
-        if let Some(rule) = function.rule() {
+        let switch = switch_of(entry, switches);
+        if let Some(rule) = function.rule(switch.is_some()) {
             each(within.start, rule);
             return (0, within.end);
         }
+        let mut each = |from: u64, to: u64, rule: Rule| match switch {
+            Some(switch) => switch.instead(from..to, rule, &mut each),
+            None => each(from, rule),
+        };
         let Some(mut pairs) =
             self.bytes.get(self.stack_tables..).and_then(|all| all.get(function.stack_table..))
         else {
@@ -139,15 +187,16 @@ impl<'a> GoFunctions<'a> {
             if at != entry.start && pairs.first() == Some(&0) {
                 // What lies before the next function is padding, or code that is not Go's.
                 if within.end - at >= PADDING_BELOW {
-                    each(at, Rule::NONE);
+                    each(at, within.end, Rule::NONE);
                 }
                 at = within.end;
                 break;
             }
             let Some((change, bytes)) = pair(&mut pairs) else { break };
             depth = depth.wrapping_add(change);
-            each(at, function.rule_at_depth(depth));
+            let from = at;
             at = at.saturating_add(bytes);
+            each(from, at.min(within.end), function.rule_at_depth(depth));
         }
         (size - pairs.len(), at.min(within.end))
     }
@@ -241,17 +290,20 @@ impl Function<'_> {
         self.name.starts_with(name)
     }
 
-    /// The rule of all its instructions, if it is one of a few.
-    fn rule(&self) -> Option<Rule> {
+    fn changes_stacks(&self) -> bool {
+        self.flags & WRITES_SP != 0
+    }
+
+    /// The rule of all its instructions, if it is one of a few. `is_followed`: it changes stacks, and is known to get back.
+    fn rule(&self, is_followed: bool) -> Option<Rule> {
         // The kernel returns to it from a signal handler.
         if self.is(b"runtime.sigreturn__sigaction\0") || self.is(b"runtime.sigreturn\0") {
             return Some(Rule::SIGNAL);
         }
-        // The scheduler's stack begins with mcall: what it leaves does not wait for it.
-        if self.flags & TOP_FRAME != 0 || self.is(b"runtime.mcall\0") {
+        if self.flags & TOP_FRAME != 0 {
             return Some(Rule::END);
         }
-        (self.flags & WRITES_SP != 0).then_some(Rule::unsupported(Reason::StackPointer))
+        (self.changes_stacks() && !is_followed).then_some(Rule::unsupported(Reason::StackPointer))
     }
 
     /// The rule where the stack pointer is `depth` bytes below where it was at the entry.
@@ -268,6 +320,13 @@ impl Function<'_> {
         };
         Rule { rbp, rbp_operand, ..Rule::register(7, offset) }
     }
+}
+
+/// The change of stacks in a function. Call frame information of such functions is not to be believed: it, too, knows of one stack
+/// only.
+pub(super) fn switch_of<'s>(entry: &Entry, switches: &'s [StackSwitch]) -> Option<&'s StackSwitch> {
+    let after = switches.partition_point(|switch| switch.range.start < entry.start);
+    switches.get(after).filter(|switch| switch.range.start < entry.end)
 }
 
 /// Text that a zero ends.

@@ -37,6 +37,7 @@ use profiler_unwind::{Rule, TableBase, Tables};
 use crate::elf::ElfError;
 use blocks::Encoder;
 pub use bytes::TableBytesError;
+pub(crate) use followed::from_entry::calls_from_entry;
 pub use sections::{CallFrameInfo, Fingerprint};
 
 /// A stretch of code with one palette of rules.

@@ -11,6 +11,7 @@ use object::elf::{ELFCOMPRESS_ZLIB, ELFCOMPRESS_ZSTD};
 use profiler_unwind::table::BLOCK_BYTES;
 use sha2::{Digest, Sha256};
 
+use super::go_functions::{self, GoFunctions};
 use super::{Stats, UnwindRowsError, evaluate, followed};
 use crate::elf::image::{ElfError, Image};
 use crate::elf::sections::{Section, Sections};
@@ -34,17 +35,19 @@ pub struct CallFrameInfo {
     pub(super) debug_frame: Vec<u8>,
     /// Go's table of functions; empty in other programs.
     pub(super) go_functions: Vec<u8>,
-    /// Where .text starts; 0 if there is none.
-    pub(super) text: u64,
+    /// The code of those of Go's functions that change stacks.
+    pub(super) switching: Vec<CodePart>,
+    /// Where Go's code starts, if it is known without Go's table saying so.
+    pub(super) go_text_start: Option<u64>,
     pub(super) bases: BaseAddresses,
     /// Where code lies, in ascending order; no two share a block.
     pub(super) code: Vec<Range<u64>>,
     /// Code that none of the above describes, in ascending order.
-    pub(super) undescribed: Vec<Undescribed>,
+    pub(super) undescribed: Vec<CodePart>,
 }
 
-/// A stretch of code that nothing describes.
-pub(super) struct Undescribed {
+/// A stretch of code, read.
+pub(super) struct CodePart {
     pub(super) start: u64,
     pub(super) bytes: Vec<u8>,
 }
@@ -79,25 +82,27 @@ impl CallFrameInfo {
             eh_frame_end_is_known,
             debug_frame,
             go_functions,
-            text,
+            switching,
+            go_text_start,
             bases,
             code,
             undescribed,
         } = self;
         let SectionBaseAddresses { section, text: base, data } = bases.eh_frame;
         let addresses = [section, base, data].map(Option::unwrap_or_default);
-        let sizes = [eh_frame.len(), debug_frame.len(), go_functions.len(), code.len(), undescribed.len()];
-        let sizes = sizes.map(|size| size as u64);
+        let parts = [switching, undescribed];
+        let sizes = [eh_frame.len(), debug_frame.len(), go_functions.len(), code.len()].map(|size| size as u64);
+        let counts = parts.map(|parts| parts.len() as u64);
         let code = code.iter().flat_map(|code| [code.start, code.end]);
-        let rest = [*text, u64::from(*eh_frame_end_is_known)];
+        let rest = [go_text_start.unwrap_or_default(), u64::from(*eh_frame_end_is_known)];
         let mut hash = Sha256::new();
-        for number in sizes.into_iter().chain(addresses).chain(rest).chain(code) {
+        for number in sizes.into_iter().chain(counts).chain(addresses).chain(rest).chain(code) {
             hash.update(number.to_le_bytes());
         }
         for bytes in [eh_frame, debug_frame, go_functions] {
             hash.update(bytes);
         }
-        for Undescribed { start, bytes } in undescribed {
+        for CodePart { start, bytes } in parts.into_iter().flatten() {
             hash.update(start.to_le_bytes());
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
@@ -134,34 +139,38 @@ impl CallFrameInfo {
             None => Vec::new(),
         };
         let address = |name| stored(name).map_or(0, |section| section.address);
-        let text = address(".text");
-        let bases =
-            BaseAddresses::default().set_eh_frame(eh_frame_address).set_text(text).set_got(address(".got"));
-        let undescribed = Vec::new();
+        let bases = BaseAddresses::default()
+            .set_eh_frame(eh_frame_address)
+            .set_text(address(".text"))
+            .set_got(address(".got"));
         let mut info = Self {
             eh_frame,
             eh_frame_end_is_known,
             debug_frame,
             go_functions,
-            text,
+            switching: Vec::new(),
+            go_text_start: sections
+                .as_ref()
+                .and_then(|sections| go_functions::text_start(&image, sections)),
             bases,
             code,
-            undescribed,
+            undescribed: Vec::new(),
         };
+        info.switching = info.read_switching(&image, &headers);
         info.undescribed = info.read_undescribed(&image, &headers, sections.as_ref());
         Ok(info)
     }
 
     /// Without the code that nothing describes: what is left is said by others, and can be compared with what they say.
     pub fn only_described(self) -> Self {
-        Self { undescribed: Vec::new(), ..self }
+        Self { undescribed: Vec::new(), switching: Vec::new(), ..self }
     }
 
     /// The same as if nothing described the file's code: what is found then can be compared with what does.
     pub fn read_code_only(file: &File, path: &Path) -> Result<Self, UnwindRowsError> {
         let info = Self::read(file, path)?;
-        let mut info =
-            Self { eh_frame: Vec::new(), debug_frame: Vec::new(), go_functions: Vec::new(), ..info };
+        let (eh_frame, debug_frame, go_functions) = Default::default();
+        let mut info = Self { eh_frame, debug_frame, go_functions, switching: Vec::new(), ..info };
         let image = Image::new(file, path)?;
         let headers = Headers::read(&image)?;
         info.undescribed = info.read_undescribed(&image, &headers, headers.sections(&image).ok().as_ref());
@@ -174,7 +183,7 @@ impl CallFrameInfo {
         image: &Image<'_>,
         headers: &Headers,
         sections: Option<&Sections>,
-    ) -> Vec<Undescribed> {
+    ) -> Vec<CodePart> {
         let described = evaluate::described(self, &mut Stats::default());
         let described: Vec<Range<u64>> = described.iter().map(|entry| entry.start..entry.end).collect();
         let mut room = FOLLOWED_AT_MOST;
@@ -182,24 +191,29 @@ impl CallFrameInfo {
         let code = sections.map(Sections::code).filter(|code| !code.is_empty());
         let gaps = followed::gaps(code.as_deref().unwrap_or(&self.code), &described);
         let read = |gap: Range<u64>| {
-            let (start, size) = (gap.start, gap.end - gap.start);
-            room = room.checked_sub(size)?;
-            let segment = headers.loaded_segment_of(start)?;
-            let offset = segment.file_offset.saturating_add(start - segment.vaddr);
-            match image.bytes(offset, size, FOLLOWED_AT_MOST, "code") {
-                Ok(bytes) => Some(Undescribed { start, bytes }),
-                Err(error) => {
-                    tracing::debug!(%error, "code without call frame information is not followed");
-                    None
-                }
-            }
+            room = room.checked_sub(gap.end - gap.start)?;
+            read_code(image, headers, gap)
         };
         gaps.into_iter().filter_map(read).collect()
     }
 
-    /// Where Go's code starts, if it is known without Go's saying so: in a program without any C.
-    pub(super) fn go_text_start(&self) -> Option<u64> {
-        (self.eh_frame.is_empty() && self.text != 0).then_some(self.text)
+    /// The code of Go's functions that change stacks.
+    fn read_switching(&self, image: &Image<'_>, headers: &Headers) -> Vec<CodePart> {
+        let Some(go) = GoFunctions::parse(&self.go_functions, self.go_text_start) else { return Vec::new() };
+        go.switching().filter_map(|code| read_code(image, headers, code)).collect()
+    }
+}
+
+/// Code of the file. None where it cannot be read.
+fn read_code(image: &Image<'_>, headers: &Headers, code: Range<u64>) -> Option<CodePart> {
+    let segment = headers.loaded_segment_of(code.start)?;
+    let offset = segment.file_offset.saturating_add(code.start - segment.vaddr);
+    match image.bytes(offset, code.end - code.start, FOLLOWED_AT_MOST, "code") {
+        Ok(bytes) => Some(CodePart { start: code.start, bytes }),
+        Err(error) => {
+            tracing::debug!(%error, "code is not followed");
+            None
+        }
     }
 }
 

@@ -29,6 +29,12 @@ impl Display for Shown {
             Cfa::Plt => write!(f, "cfa=rsp{offset:+}, from byte {addend} of 16 on rsp{:+}", offset + 8)?,
             Cfa::DerefRsp => write!(f, "cfa=[rsp{offset:+}]{addend:+}")?,
             Cfa::DerefRbp => write!(f, "cfa=[rbp{offset:+}]{addend:+}")?,
+            Cfa::OtherStack => write!(f, "cfa=rbp{offset:+} on another stack")?,
+            Cfa::Goroutine => write!(f, "cfa=sp{offset:+} of the goroutine at m{addend:+}")?,
+            Cfa::Parked => return write!(f, "as the goroutine at m{offset:+} was left"),
+            Cfa::LeftGoroutine => {
+                write!(f, "cfa=stack end{addend:+} of the goroutine at [rsp{:+}], less [rsp{offset:+}]", offset + 8)?;
+            }
         }
         let operand = self.0.rbp_operand;
         match self.0.rbp {

@@ -17,6 +17,8 @@ pub(crate) struct Agreement {
     pub(crate) returns: u64,
     /// No entry describes the address, but Go's own table of functions does.
     pub(crate) of_go: u64,
+    /// In one of the few functions of Go that change stacks, of which call frame information knows one stack only.
+    pub(crate) switching: u64,
     /// More than one entry describes the address.
     pub(crate) overlapping: u64,
     /// The same but for the caller's rbp, which a rule cannot express.
@@ -58,6 +60,8 @@ impl Agreement {
             && rule.is_some_and(|rule| rule.rbp == Rbp::Unsupported)
         {
             self.without_rbp += 1;
+        } else if table.stats().entries_of_go > 0 && oracle.changes_stacks(vaddr) {
+            self.switching += 1;
         } else {
             self.unexplained += 1;
             if self.examples.len() < EXAMPLES {

@@ -219,6 +219,9 @@ fn case(rule: Rule, before: &Walk, stack: &Stack<'_>, ours: Step, theirs: Step) 
             return falls_back.then_some("the CFA is in memory, which framehop does not read");
         }
         Cfa::Unsupported => return Some("the rule is one that ours does not express"),
+        Cfa::OtherStack | Cfa::Goroutine | Cfa::LeftGoroutine | Cfa::Parked => {
+            return Some("the caller is on another stack, by Go's own table, which framehop does not know");
+        }
         Cfa::None | Cfa::End => return None,
     };
     if rule.return_address == ReturnAddress::InRegister {

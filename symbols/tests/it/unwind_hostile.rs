@@ -262,7 +262,7 @@ fn a_stored_table_that_was_cut_or_changed_is_refused() {
     assert_eq!(UnwindTable::from_bytes(&longer), Err(TableBytesError::Length));
     let mut newer = bytes;
     newer[4] += 1;
-    assert_eq!(UnwindTable::from_bytes(&newer), Err(TableBytesError::Version { found: 4 }));
+    assert_eq!(UnwindTable::from_bytes(&newer), Err(TableBytesError::Version { found: 5 }));
     assert_eq!(UnwindTable::from_bytes(b"\x7fELF\x02\x01\x01\0"), Err(TableBytesError::Foreign));
 }
 

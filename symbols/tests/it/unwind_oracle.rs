@@ -10,7 +10,7 @@ use gimli::{
     LittleEndian, Location, Operation, Register, RegisterRule, UnwindContext, UnwindContextStorage,
     UnwindExpression, UnwindSection, UnwindTableRow, Value, X86_64,
 };
-use object::{Object, ObjectSection};
+use object::{Object, ObjectSection, ObjectSymbol};
 use profiler_unwind::Rule;
 use profiler_unwind::rule::{Cfa, Rbp, Reason, ReturnAddress};
 
@@ -84,6 +84,8 @@ pub(crate) fn by_rule(rule: Option<Rule>, machine: Machine) -> Option<Caller> {
     let cfa = match rule.cfa {
         Cfa::None => return Some(Caller::Unknown),
         Cfa::End => return Some(Caller::End),
+        // Nothing that call frame information can say.
+        Cfa::OtherStack | Cfa::Goroutine | Cfa::LeftGoroutine | Cfa::Parked => return None,
         Cfa::Unsupported => return None,
         Cfa::Signal => {
             let saved = |at| machine.word(rsp.wrapping_add(at));
@@ -131,7 +133,24 @@ pub(crate) struct Oracle {
     bases: BaseAddresses,
     /// Code and offset of each entry, by address: of .eh_frame, and of .debug_frame.
     entries: [Vec<(Range<u64>, usize)>; 2],
+    /// The functions of [`CHANGES_STACKS`].
+    switching: Vec<Range<u64>>,
 }
+
+/// Functions of Go's runtime that go on another stack.
+const CHANGES_STACKS: [&str; 11] = [
+    "runtime.asmcgocall",
+    "runtime.callCgoMmap",
+    "runtime.callCgoMunmap",
+    "runtime.callCgoSigaction",
+    "runtime.cgocallback",
+    "runtime.mcall",
+    "runtime.morestack",
+    "runtime.nanotime1",
+    "runtime.systemstack",
+    "runtime.walltime",
+    "time.now",
+];
 
 /// What it says at an address.
 #[derive(Debug)]
@@ -178,7 +197,12 @@ impl Oracle {
             all
         };
         let (starts, ends) = (sorted(|code| code.start), sorted(|code| code.end));
-        Self { text, starts, ends, eh_frame, debug_frame, bases, entries }
+        let switching = elf.symbols().filter(|symbol| {
+            let name = symbol.name().unwrap_or_default();
+            CHANGES_STACKS.contains(&name.strip_suffix(".abi0").unwrap_or(name))
+        });
+        let switching = switching.map(|symbol| symbol.address()..symbol.address() + symbol.size()).collect();
+        Self { text, starts, ends, eh_frame, debug_frame, bases, entries, switching }
     }
 
     /// What it says at this address, entry and row found independently of the package.
@@ -205,6 +229,11 @@ impl Oracle {
         let found = eh_frame.unwind_info_for_address(&self.bases, &mut context, vaddr, cie).is_ok();
         let cie = DebugFrame::cie_from_offset;
         found || debug_frame.unwind_info_for_address(&self.bases, &mut context, vaddr, cie).is_ok()
+    }
+
+    /// Whether the address lies in one of the functions of Go's that go on another stack.
+    pub(crate) fn changes_stacks(&self, vaddr: u64) -> bool {
+        self.switching.iter().any(|code| code.contains(&vaddr))
     }
 
     /// Whether the address lies in less than 16 bytes of no-operations before an entry, or the end of the code, at a

@@ -9,12 +9,16 @@ fn cfas() -> Vec<Rule> {
     rules.extend(Reason::ALL.map(Rule::unsupported));
     for offset in [i32::MIN, -8, 0, 8, 0x1_0000, i32::MAX] {
         rules.extend((0..16).map(|number| Rule::register(number, offset)));
+        rules.push(Rule::other_stack(offset));
     }
     for (offset, addend) in [(0, 0), (8, 11), (-1, i16::MIN), (i16::MIN, -1), (i16::MAX, i16::MAX)] {
         rules.extend([
             Rule::plt(offset, addend),
             Rule::deref_rsp(offset, addend),
             Rule::deref_rbp(offset, addend),
+            Rule::goroutine(offset, addend),
+            Rule::left_goroutine(offset, addend),
+            Rule::parked(offset),
         ]);
     }
     rules
@@ -111,7 +115,7 @@ fn nothing_known_is_the_zero_word() {
 fn words_that_no_rule_packs_to_are_found_out() {
     let usual = Rule::register(7, 8).pack().0;
     for (word, second) in [
-        (10, 0),                               // an unknown kind
+        (14, 0),                               // an unknown kind
         (usual | 7 << RBP_KIND, 0),            // an unknown place of rbp
         (usual | 1 << 14, 0),                  // an unused bit
         (usual | WIDE, 0xffff_fff8_0000_0000), // two words where one does

@@ -100,6 +100,11 @@ impl<'a> Explorer<'a> {
         (!instruction.is_invalid()).then_some(instruction)
     }
 
+    /// The byte at an address.
+    pub(super) fn byte(&self, address: u64) -> Option<u8> {
+        self.bytes.get(usize::try_from(address.checked_sub(self.start)?).ok()?).copied()
+    }
+
     fn contains(&self, address: u64) -> bool {
         address.checked_sub(self.start).is_some_and(|at| at < self.bytes.len() as u64)
     }

@@ -15,7 +15,9 @@
 //! is tried with what is known at such a jump of the function before it.
 
 mod explore;
+pub(super) mod from_entry;
 mod known;
+pub(super) mod stack_switches;
 mod state;
 mod ways;
 
@@ -54,7 +56,8 @@ pub(super) fn follow(start: u64, bytes: &[u8]) -> Vec<(u64, Rule)> {
 fn sweep(code: Range<u64>, behind_calls: bool, explorer: &mut Explorer<'_>, known: &mut Known) -> bool {
     let (mut at, mut at_jumps, mut any): (u64, Option<State>, bool) = (code.start, None, false);
     while at < code.end && explorer.work > 0 {
-        if known.covers(at) {
+        // No function begins with a zero; some linkers pad with them.
+        if known.covers(at) || explorer.byte(at) == Some(0) {
             at += 1;
             continue;
         }

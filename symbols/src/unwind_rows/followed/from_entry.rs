@@ -1,0 +1,73 @@
+//! What a program does first: nobody calls the code at its entry, so that what it calls has its outermost caller there.
+
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Register};
+
+/// Instructions from the entry on; C libraries have some 15, Free Pascal 16.
+const INSTRUCTIONS_AT_MOST: usize = 64;
+
+/// The return addresses of the calls that the code at a program's entry makes, as far as it goes straight on; `code` begins there.
+///
+/// As the psABI for x86-64 (section 3.4.1) asks it to, that code marks the outermost frame by a zero in rbp before it calls
+/// anything. Without that nothing is returned: some linkers give libraries an entry that is any function.
+pub(crate) fn calls_from_entry(entry: u64, code: &[u8]) -> Vec<u64> {
+    let mut decoder = Decoder::with_ip(64, code, entry, DecoderOptions::NONE);
+    let (mut calls, mut is_marked) = (Vec::new(), false);
+    for _ in 0..INSTRUCTIONS_AT_MOST {
+        let instruction = decoder.decode();
+        is_marked |= clears_frame_pointer(&instruction);
+        match instruction.flow_control() {
+            _ if instruction.is_invalid() => break,
+            FlowControl::Call | FlowControl::IndirectCall if is_marked => calls.push(instruction.next_ip()),
+            FlowControl::Next
+            | FlowControl::ConditionalBranch
+            | FlowControl::Call
+            | FlowControl::IndirectCall => {}
+            FlowControl::UnconditionalBranch => {
+                let target = instruction.near_branch_target();
+                let Some(at) = target.checked_sub(entry).and_then(|at| usize::try_from(at).ok()) else { break };
+                if decoder.set_position(at).is_err() {
+                    break;
+                }
+                decoder.set_ip(target);
+            }
+            _ => break,
+        }
+    }
+    calls
+}
+
+fn clears_frame_pointer(instruction: &Instruction) -> bool {
+    let is_xor = matches!(
+        instruction.code(),
+        Code::Xor_rm32_r32 | Code::Xor_r32_rm32 | Code::Xor_rm64_r64 | Code::Xor_r64_rm64
+    );
+    let register = instruction.op0_register();
+    is_xor && matches!(register, Register::EBP | Register::RBP) && instruction.op1_register() == register
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// xor %ebp,%ebp; jmp over two bytes; call; call *%rax; jne; call; ret; call
+    const CODE: &[u8] = &[
+        0x31, 0xed, 0xeb, 0x02, 0xff, 0xff, 0xe8, 0, 0, 0, 0, 0xff, 0xd0, 0x75, 0x00, 0xe8, 0, 0, 0, 0, 0xc3, 0xe8,
+        0, 0, 0, 0,
+    ];
+
+    #[test]
+    fn calls_on_the_way_from_the_entry_return_to_the_outermost_frame() {
+        assert_eq!(calls_from_entry(0x1000, CODE), [0x100b, 0x100d, 0x1014]);
+        assert_eq!(calls_from_entry(0x1000, &CODE[..11]), [0x100b]);
+        assert_eq!(calls_from_entry(0x1000, &[0xeb, 0x7f]), [0; 0]);
+    }
+
+    #[test]
+    fn code_that_does_not_mark_the_outermost_frame_is_any_function() {
+        let any = [&[0x31, 0xdb], &CODE[2..]].concat();
+        assert_eq!(calls_from_entry(0x1000, &any), [0; 0]);
+        // What it calls before is no proof.
+        let late = [&[0xe8, 0, 0, 0, 0], CODE].concat();
+        assert_eq!(calls_from_entry(0x1000, &late).first(), Some(&0x1010));
+    }
+}
