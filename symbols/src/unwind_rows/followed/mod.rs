@@ -19,6 +19,7 @@ pub(super) mod from_entry;
 mod known;
 pub(super) mod stack_switches;
 mod state;
+pub(super) mod way_out;
 mod ways;
 
 use std::ops::Range;

@@ -47,6 +47,8 @@ impl Value {
 /// Numbers of general registers, as instructions encode them.
 const RSP: usize = 4;
 const RBP: usize = 5;
+/// Larger than any frame.
+const FAR: i64 = 1 << 40;
 /// Where `push %rbp; mov %rsp, %rbp` leaves the frame pointer, and the caller's.
 const FRAME_AT: i64 = -16;
 const FRAME: Value = Value::Cfa(FRAME_AT);
@@ -72,6 +74,41 @@ impl State {
         registers[RSP] = Value::Cfa(-8);
         registers[RBP] = Value::CallersRbp;
         Self { registers, places: Vec::new(), rounded_at: 0 }
+    }
+
+    /// Amid a function: how far the CFA is, is not known. Places are counted from the stack pointer, by way of a CFA that lies farther
+    /// than any.
+    pub(super) fn amid() -> Self {
+        let mut state = Self::at_entry();
+        state.registers[RSP] = Value::Cfa(-FAR);
+        state
+    }
+
+    /// Of a state that began amid a function: how far the stack pointer is above where it was.
+    pub(super) fn stack_pointer(&self) -> Option<i64> {
+        match self.registers[RSP] {
+            Value::Cfa(at) => at.checked_add(FAR),
+            _ => None,
+        }
+    }
+
+    /// Whether rbp is what it was.
+    pub(super) fn has_callers_rbp(&self) -> bool {
+        self.registers[RBP] == Value::CallersRbp
+    }
+
+    /// Of a state that began amid a function: from where a `pop`, or a `mov` from the stack, takes a word that was there from the
+    /// beginning, counted from where the stack pointer was.
+    pub(super) fn word_taken_by(&self, instruction: &Instruction) -> Option<i64> {
+        let from = match (instruction.mnemonic(), instruction.op1_kind()) {
+            (Mnemonic::Pop, _) => self.registers[RSP],
+            (Mnemonic::Mov, OpKind::Memory) => self.address(instruction),
+            _ => return None,
+        };
+        match from {
+            Value::Cfa(at) => at.checked_add(FAR).filter(|at| *at >= 0),
+            _ => None,
+        }
     }
 
     /// Whether a return, or a jump to another function, leaves the stack as the caller expects it.
