@@ -24,6 +24,9 @@ pub enum Error {
         /// The layout this version writes.
         known: u32,
     },
+    /// The file that makes it a data directory says nothing.
+    #[error("{0} is damaged: it is to be {{\"layout\":1}} and no more")]
+    DamagedMarker(PathBuf),
     /// Another process writes to the directory.
     #[error("data directory {path} is written to by {holder}; only one agent can write to it at a time")]
     Locked {

@@ -19,8 +19,8 @@ const LINES_LOOKED_AT: usize = 20_000;
 #[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum KernelSymbolsError {
     #[error(
-        "the kernel hides the addresses of its symbols (kernel.kptr_restrict is {kptr_restrict}): \
-         type `sudo sysctl kernel.kptr_restrict=1` and run as root or with CAP_SYSLOG"
+        "the kernel hides the addresses of its symbols (kernel.kptr_restrict is {kptr_restrict}): {}",
+        shown_by(kptr_restrict)
     )]
     Hidden { kptr_restrict: String },
     #[error("{} is empty: a kernel built with CONFIG_KALLSYMS=y is needed for kernel names", path.display())]
@@ -76,6 +76,14 @@ fn addresses_in<const N: usize>(
     Ok(addresses)
 }
 
+/// What makes the kernel show addresses: 2 hides them from everybody, less from those without the capability.
+fn shown_by(kptr_restrict: &str) -> &'static str {
+    match kptr_restrict {
+        "0" | "1" => "run as root or with CAP_SYSLOG",
+        _ => "type `sudo sysctl kernel.kptr_restrict=1` and run as root or with CAP_SYSLOG",
+    }
+}
+
 fn check_symbols_in(kallsyms: &Path, kptr_restrict: &Path) -> Result<(), KernelSymbolsError> {
     let unreadable = |source| KernelSymbolsError::Unreadable { path: kallsyms.to_owned(), source };
     let mut lines = BufReader::new(File::open(kallsyms).map_err(unreadable)?).lines().peekable();
@@ -113,6 +121,8 @@ mod tests {
         let message = error.to_string();
         assert!(message.contains("kptr_restrict is 2"), "{message}");
         assert!(message.contains("sudo sysctl kernel.kptr_restrict=1"), "{message}");
+        let message = KernelSymbolsError::Hidden { kptr_restrict: "0".to_owned() }.to_string();
+        assert!(message.ends_with("is 0): run as root or with CAP_SYSLOG"), "{message}");
     }
 
     #[test]

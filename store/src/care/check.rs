@@ -51,6 +51,10 @@ impl Store {
         check.bad.extend(self.missing()?);
         for segment in snapshot.segments {
             match segment::verify(&segment.path, &segment.manifest) {
+                Ok(()) if segment.manifest.files.is_empty() => {
+                    let reason = "it is missing or damaged: the segment is read without it, but nothing says whether its files are whole".to_owned();
+                    check.bad.push(Skipped { path: segment.path.join(segment::MANIFEST), reason });
+                }
                 Ok(()) => {
                     check.segments += 1;
                     check.bytes += segment.bytes;

@@ -62,7 +62,7 @@ impl DataDir {
                 return Ok(Self { root: root.to_owned(), lock: None });
             }
             Ok(marker) => marker.layout.to_string(),
-            Err(_) => "an unreadable marker".to_owned(),
+            Err(_) => return Err(Error::DamagedMarker(marker)),
         };
         Err(Error::UnknownLayout { path: root.to_owned(), found, known: LAYOUT })
     }

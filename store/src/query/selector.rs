@@ -1,5 +1,7 @@
 //! Selectors: which samples, by their labels.
 
+use std::collections::BTreeSet;
+
 use regex::Regex;
 
 use super::parse;
@@ -27,9 +29,23 @@ impl std::error::Error for SelectorError {}
 
 impl std::fmt::Display for SelectorError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // One line and one column per character, so that the caret stands right.
-        let line: String = self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        write!(f, "bad selector: {}\n  {line}\n  {:>2$}", self.message, '^', self.at + 1)
+        let (line, at) = self.excerpt();
+        write!(f, "bad selector: {}\n  {line}\n  {:>2$}", self.message, '^', at + 1)
+    }
+}
+
+impl SelectorError {
+    /// The text around the place, as much as fits on a line, and where the place is in it. One column per character, so
+    /// that the caret stands right.
+    fn excerpt(&self) -> (String, usize) {
+        const AROUND: usize = 60;
+        let from = self.at.saturating_sub(AROUND);
+        let all = self.text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let mut line: String = all.skip(from).take(2 * AROUND).collect();
+        if self.text.chars().count() > from + 2 * AROUND {
+            line.push('…');
+        }
+        if from == 0 { (line, self.at) } else { (format!("…{line}"), self.at - from + 1) }
     }
 }
 
@@ -56,6 +72,15 @@ impl Selector {
     /// Whether it selects everything.
     pub fn is_all(&self) -> bool {
         self.expr.is_none()
+    }
+
+    /// The labels that it looks at.
+    pub fn labels(&self) -> BTreeSet<&str> {
+        let mut labels = BTreeSet::new();
+        if let Some(expr) = &self.expr {
+            expr.labels(&mut labels);
+        }
+        labels
     }
 
     /// Whether it looks at a label.
@@ -93,6 +118,13 @@ pub(super) enum Test {
 }
 
 impl Expr {
+    fn labels<'a>(&'a self, into: &mut BTreeSet<&'a str>) {
+        match self {
+            Self::Match { label, .. } => drop(into.insert(label)),
+            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.labels(into)),
+        }
+    }
+
     fn asks_for(&self, name: &str) -> bool {
         match self {
             Self::Match { label, .. } => label == name,
@@ -286,6 +318,17 @@ mod tests {
         assert_eq!(lines[1], "  status=\"日本\" , process=redis");
         let caret = lines[2].chars().position(|c| c == '^');
         assert_eq!(caret, lines[1].find("redis").map(|at| lines[1][..at].chars().count()));
+    }
+
+    #[test]
+    fn of_a_long_selector_the_place_is_shown() {
+        let long = format!("a=\"{}\" b \"{}\"", "x".repeat(5000), "y".repeat(5000));
+        let text = Selector::parse(&long).expect_err("no comma").to_string();
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[1].chars().count() < 130, "{text}");
+        let caret = lines[2].chars().position(|c| c == '^').expect("a caret");
+        assert_eq!(lines[1].chars().nth(caret), Some('b'), "{text}");
+        assert_eq!(Selector::parse(r#"b="1" or (a!="2", b="3")"#).expect("fine").labels(), ["a", "b"].into());
     }
 
     #[test]

@@ -218,6 +218,9 @@ fn a_directory_that_is_none_of_ours_is_refused_and_left_alone() {
     std::fs::write(newer.join("vesta-data.json"), r#"{"layout":2}"#).unwrap();
     let error = Store::open_writer(&newer).err().unwrap().to_string();
     assert!(error.contains("layout 2"), "{error}");
+    std::fs::write(newer.join("vesta-data.json"), "").unwrap();
+    let error = Store::open_writer(&newer).err().unwrap().to_string();
+    assert!(error.contains("vesta-data.json is damaged"), "{error}");
 }
 
 #[test]

@@ -52,6 +52,28 @@ fn edit_manifest(segment: &Path, edit: impl Fn(&str) -> String) {
 }
 
 #[test]
+fn a_segment_whose_files_nothing_vouches_for_is_not_called_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_writer(dir.path()).unwrap();
+    store.append(&window(0, NOON, 60)).unwrap();
+    let manifest = segments(&store)[0].join("_manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    for damaged in [text.replace("\"schema_version\": 3", "\"schema_version\": 2"), String::new()] {
+        assert_ne!(text, damaged);
+        fs::write(&manifest, &damaged).unwrap();
+        let found = check(&Store::open_reader(dir.path()).unwrap());
+        let bad: Vec<_> = found.bad.iter().map(|bad| bad.path.as_path()).collect();
+        assert_eq!((bad, found.segments), (vec![manifest.as_path()], 0));
+    }
+    // It can be read, and stays where it is.
+    let store_again = Store::open_reader(dir.path()).unwrap();
+    assert!(samples(&store_again) > 0);
+    let bad = check(&store).bad;
+    assert!(store.quarantine(&bad).unwrap().is_empty());
+    assert!(manifest.exists());
+}
+
+#[test]
 fn what_is_whole_is_found_whole_at_every_level() {
     let dir = tempfile::tempdir().unwrap();
     let store = filled(dir.path());
