@@ -74,8 +74,12 @@ pub(super) async fn convert(
     let max_nodes = params.number("max_nodes", MAX_NODES)?.unwrap_or(DEFAULT_MAX_NODES);
     let (alone, bytes) = received(&state, body).await?;
     let body = run(&state, Kind::Convert, move |state, _| {
-        let profile = import::read(&*bytes, &options)?;
+        let mut imported = import::read_file(&*bytes, &options)?;
         drop(bytes);
+        if !format.tells_events() {
+            imported.keep_one_event();
+        }
+        let profile = imported.profile;
         let written = into_bytes(state.limits.answer_bytes, |out| {
             if format != Format::Json {
                 let options = RenderOptions { by, max_nodes, ..RenderOptions::default() };

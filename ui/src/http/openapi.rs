@@ -186,12 +186,12 @@ pub(super) fn document() -> Value {
         },
         "paths": paths,
         "components": { "responses": { "error": {
-            "description": "What went wrong, in one sentence, and more about it.",
+            "description": "What went wrong, in one sentence, and more about it; as text where docs/api.md says so.",
             "content": { JSON: { "schema": {
                 "type": "object",
                 "required": ["error", "detail"],
                 "properties": { "error": { "type": "string" }, "detail": { "type": "string" } },
-            } } },
+            } }, TEXT: { "schema": { "type": "string" } } },
         } } },
     })
 }

@@ -14,7 +14,9 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Refuses pages of other origins, and bodies of another type than `kind`.
 pub(super) fn check_page(headers: &HeaderMap, kind: &'static str) -> Result<(), ApiError> {
     check_origin(headers)?;
-    if text(headers, header::CONTENT_TYPE) == Some(kind) {
+    // `application/json; charset=utf-8` is as little a form's type as without.
+    let essence = text(headers, header::CONTENT_TYPE).and_then(|of| of.split(';').next()).unwrap_or_default();
+    if essence.trim().eq_ignore_ascii_case(kind) {
         return Ok(());
     }
     let sentence = format!("send the body with Content-Type: {kind}");

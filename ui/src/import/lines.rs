@@ -6,7 +6,7 @@ use std::io::{BufRead, Read};
 use super::{ImportError, Options, within};
 
 /// A line: names of C++ templates can be a hundred kilobytes.
-const LINE_BYTES_MAX: u64 = 4 << 20;
+pub(super) const LINE_BYTES_MAX: u64 = 4 << 20;
 
 /// The lines of a text.
 pub(super) struct Lines<'a, R> {

@@ -6,6 +6,7 @@
 mod folded;
 mod frames;
 mod lines;
+mod one_event;
 mod perf_line;
 mod perf_script;
 mod pprof;
@@ -28,6 +29,7 @@ use flate2::read::MultiGzDecoder;
 use store::model::{Profile, ProfileBuilder, SeriesId, StringId};
 
 pub(crate) use frames::{INTERPRETED, JIT};
+pub use one_event::OneEvent;
 
 /// The status of stacks that another tool took: whether they are whole is not known.
 pub const STATUS_IMPORTED: &str = "imported";
@@ -36,8 +38,10 @@ pub const STATUS_IMPORTED: &str = "imported";
 const PPROF_BYTES_MAX: u64 = 512 << 20;
 /// All samples, or all values, together: what data directories hold, too.
 const SUM_MAX: u64 = 1 << 60;
-/// How much of a file is looked at to tell its format.
-const HEAD_BYTES: u64 = 8 << 10;
+/// How much of a file is looked at to tell text from bytes.
+const HEAD_BYTES: usize = 8 << 10;
+/// How much of it to tell one text from another: deep stacks have long lines, and the first one tells.
+const TEXT_HEAD_BYTES: u64 = lines::LINE_BYTES_MAX;
 
 /// What to say of a file beside what it says itself.
 #[derive(Clone, Debug, Default)]
@@ -98,21 +102,38 @@ pub enum ImportError {
     TooLarge(String),
 }
 
+/// What a file holds.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// All of it.
+    pub profile: Profile,
+    /// The event that its writer means to be seen first; none where the file does not say.
+    pub main_event: Option<String>,
+}
+
 /// Reads a profile in any of the formats, packed by gzip or not.
 ///
 /// # Errors
 /// [`ImportError`]; nothing of a file that is wrong in one place is taken.
 pub fn read(input: impl Read, options: &Options) -> Result<Profile, ImportError> {
+    read_file(input, options).map(|imported| imported.profile)
+}
+
+/// The same, with what the file says of its events.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_file(input: impl Read, options: &Options) -> Result<Imported, ImportError> {
     let limit = options.limits.file_bytes;
     let (head, rest) = peek(input)?;
-    let profile = if head.starts_with(&[0x1f, 0x8b]) {
+    let imported = if head.starts_with(&[0x1f, 0x8b]) {
         let (head, rest) = peek(MultiGzDecoder::new(BufReader::new(rest)))?;
         unpacked(&head, Bounded { inner: BufReader::new(rest), left: limit }, options)?
     } else {
         unpacked(&head, Bounded { inner: BufReader::new(rest), left: limit }, options)?
     };
-    check_sums(&profile)?;
-    Ok(profile)
+    check_sums(&imported.profile)?;
+    Ok(imported)
 }
 
 /// Refuses numbers that cannot be added up.
@@ -145,12 +166,12 @@ pub fn is_label_name(name: &str) -> bool {
 /// The first bytes, and a reader of all of them.
 fn peek<R: Read>(mut input: R) -> io::Result<(Vec<u8>, impl Read)> {
     let mut head = Vec::new();
-    input.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+    input.by_ref().take(TEXT_HEAD_BYTES).read_to_end(&mut head)?;
     Ok((head.clone(), Cursor::new(head).chain(input)))
 }
 
-fn unpacked(head: &[u8], input: impl BufRead, options: &Options) -> Result<Profile, ImportError> {
-    match format_of(head)? {
+fn unpacked(head: &[u8], input: impl BufRead, options: &Options) -> Result<Imported, ImportError> {
+    let profile = match format_of(head)? {
         Source::Pprof => {
             let mut bytes = Vec::new();
             let mut bounded = input.take(PPROF_BYTES_MAX + 1);
@@ -161,11 +182,12 @@ fn unpacked(head: &[u8], input: impl BufRead, options: &Options) -> Result<Profi
                     "a pprof file of more than {limit} MiB, unpacked"
                 )));
             }
-            pprof::read(&bytes, options)
+            return pprof::read(&bytes, options);
         }
-        Source::Folded => folded::read(input, options),
-        Source::PerfScript => perf_script::read(input, options),
-    }
+        Source::Folded => folded::read(input, options)?,
+        Source::PerfScript => perf_script::read(input, options)?,
+    };
+    Ok(Imported { profile, main_event: None })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +213,7 @@ fn format_of(head: &[u8]) -> Result<Source, ImportError> {
         return Err(ImportError::Nothing("it is empty".to_owned()));
     }
     // Every message of pprof has such bytes in its first fields; text has none.
-    if head.iter().any(|byte| *byte < b'\t' || (0x0e..0x1b).contains(byte)) {
+    if head.iter().take(HEAD_BYTES).any(|byte| *byte < b'\t' || (0x0e..0x1b).contains(byte)) {
         return Ok(Source::Pprof);
     }
     let text = String::from_utf8_lossy(head);

@@ -170,6 +170,15 @@ pub(super) fn source_line(line: &str) -> Option<(&str, u32)> {
     Some((file, digits(number)?.parse().ok()?)).filter(|(file, _)| !file.is_empty())
 }
 
+/// `[kernel.kallsyms][ffffffff81000e06]` or `function+12`, where `-F +srcline` knows no line.
+pub(super) fn is_place_without_line(line: &str) -> bool {
+    let line = line.trim();
+    let address = line.strip_suffix(']').and_then(|line| line.rsplit_once('['));
+    let is_address = |(file, at): (&str, &str)| !file.is_empty() && u64::from_str_radix(at, 16).is_ok();
+    let is_offset = |(_, at): (&str, &str)| digits(at).is_some();
+    address.is_some_and(is_address) || line.rsplit_once('+').is_some_and(is_offset)
+}
+
 /// A mapping of a process, from `--show-mmap-events`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mapping<'a> {
@@ -248,6 +257,13 @@ mod tests {
         assert_eq!(f("  main.c:12"), None);
         assert_eq!(source_line("  src/main.c:12"), Some(("src/main.c", 12)));
         assert_eq!(source_line("nothing"), None);
+        for place in ["  [kernel.kallsyms][ffffffff81000e06]", "  libc.so.6[27249]", "  irq_exit+12", "  +7"]
+        {
+            assert!(is_place_without_line(place), "{place}");
+        }
+        for other in ["what is this?", "[unknown]", "a[b", "c++", "[12]"] {
+            assert!(!is_place_without_line(other), "{other}");
+        }
     }
 
     #[test]

@@ -146,6 +146,9 @@ impl<'a> Import<'a> {
                 frame.source = Some((file.to_owned(), line));
                 return Ok(true);
             }
+            if !open.frames.is_empty() && perf_line::is_place_without_line(line) {
+                return Ok(true);
+            }
         }
         if line.contains("PERF_RECORD_") {
             self.end_of_sample()?;

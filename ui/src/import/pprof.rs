@@ -6,13 +6,13 @@
 use ::pprof::protos;
 use prost::Message;
 use rustc_hash::FxHashMap;
-use store::model::{NodeId, Period, Profile, ProfileBuilder, RowKey, Series, SeriesId, StringId};
+use store::model::{NodeId, Period, ProfileBuilder, RowKey, Series, SeriesId, StringId};
 
 use super::pprof_frames::Frames;
 use super::pprof_tables::{Tables, bad};
 use super::pprof_types::Types;
 use super::wire::{Fields, Value, integers};
-use super::{ImportError, Options, STATUS_IMPORTED, check_size, labels};
+use super::{ImportError, Imported, Options, STATUS_IMPORTED, check_size, labels};
 
 /// Bytes of one sample or location: a thousand times what a deep stack takes.
 pub(super) const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -20,7 +20,7 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const LABEL_SETS_MAX: usize = 100_000;
 
 /// Reads an unpacked file.
-pub(super) fn read(bytes: &[u8], options: &Options) -> Result<Profile, ImportError> {
+pub(super) fn read(bytes: &[u8], options: &Options) -> Result<Imported, ImportError> {
     let tables = Tables::new(bytes)?;
     let types = Types::new(&tables, options.event.as_deref())?;
     let duration_ms = tables.duration_ms();
@@ -50,7 +50,7 @@ pub(super) fn read(bytes: &[u8], options: &Options) -> Result<Profile, ImportErr
     if profile.rows.is_empty() {
         return Err(ImportError::Nothing(format!("none of its {samples} samples has a value")));
     }
-    Ok(profile)
+    Ok(Imported { profile, main_event: types.main() })
 }
 
 /// Tags of the fields of `Profile`, `Sample` and `Location` that are read by hand.
@@ -115,7 +115,7 @@ impl Import<'_> {
             Some(known) => known,
             None => self.who(&label_bytes)?,
         };
-        for (of, samples, value) in self.types.parts(&values, who.only) {
+        for (of, samples, value) in self.types.parts(&values, who.only)? {
             let series = *who.series[of].get_or_insert_with(|| self.series(&who.labels, &who.event, of));
             let key = RowKey {
                 series,

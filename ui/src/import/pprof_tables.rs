@@ -44,6 +44,7 @@ pub(super) struct Tables<'a> {
     first_mapping: Option<Mapping>,
     value_types: Vec<protos::ValueType>,
     period_type: protos::ValueType,
+    default_type: i64,
     period: i64,
     time_nanos: i64,
     duration_nanos: i64,
@@ -92,6 +93,7 @@ impl<'a> Tables<'a> {
             (10, Value::Varint(number)) => self.duration_nanos = number as i64,
             (11, Value::Bytes(bytes)) => self.period_type = decode(bytes)?,
             (12, Value::Varint(number)) => self.period = number as i64,
+            (14, Value::Varint(id)) => self.default_type = id as i64,
             _ => {}
         }
         Ok(())
@@ -127,6 +129,11 @@ impl<'a> Tables<'a> {
     pub(super) fn period(&self) -> Result<(i64, String, String), ImportError> {
         let protos::ValueType { ty, unit } = self.period_type;
         Ok((self.period.max(0), self.text(ty)?.into_owned(), self.text(unit)?.into_owned()))
+    }
+
+    /// The value type that viewers show first; empty where the file leaves it to them.
+    pub(super) fn default_type(&self) -> Result<Cow<'a, str>, ImportError> {
+        self.text(self.default_type)
     }
 
     /// Unix milliseconds of the start, if the file says it.

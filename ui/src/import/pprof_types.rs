@@ -3,7 +3,7 @@
 use store::model::EVENT_CPU;
 
 use super::ImportError;
-use super::pprof_tables::Tables;
+use super::pprof_tables::{Tables, bad};
 use crate::render::values::is_cpu_event;
 
 /// Value types of one file; Go's heap profiles have four.
@@ -24,7 +24,11 @@ pub(super) struct Type {
 
 /// All columns of a file.
 #[derive(Clone, Debug)]
-pub(super) struct Types(Vec<Type>);
+pub(super) struct Types {
+    columns: Vec<Type>,
+    /// The one that viewers show first, by the file's own word.
+    default: Option<usize>,
+}
 
 impl Types {
     /// The types of a file, of which only `event` is wanted if that is given.
@@ -34,8 +38,10 @@ impl Types {
             return Err(ImportError::TooLarge(format!("{} value types", names.len())));
         }
         let period = tables.period()?;
-        let types = Self::of(&names, &period, event);
-        if types.0.iter().any(|of| of.wanted) {
+        let mut types = Self::of(&names, &period, event);
+        let default = tables.default_type()?;
+        types.default = names.iter().position(|(name, _)| *name == default);
+        if types.columns.iter().any(|of| of.wanted) {
             return Ok(types);
         }
         let names: Vec<_> = names.iter().map(|(name, _)| format!("`{name}`")).collect();
@@ -62,37 +68,57 @@ impl Types {
                 wanted: Some(i) != samples && event.is_none_or(|event| event == name),
             }
         };
-        Self(names.iter().enumerate().map(column).collect())
+        Self { columns: names.iter().enumerate().map(column).collect(), default: None }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.columns.len()
     }
 
     pub(super) fn get(&self, i: usize) -> &Type {
-        &self.0[i]
+        &self.columns[i]
     }
 
     /// The column of an event: by its name, or CPU time under another name.
     pub(super) fn of_event(&self, event: &str) -> Option<usize> {
-        let named = |name: &str| self.0.iter().position(|of| of.name == name);
+        let named = |name: &str| self.columns.iter().position(|of| of.name == name);
         named(event).or_else(|| named(EVENT_CPU).filter(|_| is_cpu_event(event)))
+    }
+
+    /// The one that is seen first, as pprof has it: the file's default, else the last one.
+    pub(super) fn main(&self) -> Option<String> {
+        let default = self.default.map(|i| &self.columns[i]).filter(|of| of.wanted);
+        let main = default.or_else(|| self.columns.iter().rfind(|of| of.wanted));
+        main.map(|of| of.name.clone())
     }
 
     /// What a sample adds: (column, samples, value). Of a sample that names its event, that column; else all
     /// columns that it has values in.
-    pub(super) fn parts(&self, values: &[i64], only: Option<usize>) -> Vec<(usize, u64, i64)> {
-        let part = |(i, of): (usize, &Type)| {
+    ///
+    /// # Errors
+    /// A number of samples below zero, as in the difference of two profiles.
+    pub(super) fn parts(
+        &self,
+        values: &[i64],
+        only: Option<usize>,
+    ) -> Result<Vec<(usize, u64, i64)>, ImportError> {
+        let alone = only.is_some() || self.columns.iter().filter(|of| of.wanted).count() == 1;
+        let mut parts = Vec::new();
+        for (i, of) in self.columns.iter().enumerate() {
             if !of.wanted || only.is_some_and(|only| only != i) {
-                return None;
+                continue;
             }
             let value = values[i];
-            let counted = of.counted_by.map(|column| u64::try_from(values[column]).unwrap_or(0));
-            let samples = counted.unwrap_or(u64::from(value != 0));
-            let alone = only.is_some() || self.0.iter().filter(|of| of.wanted).count() == 1;
-            (value != 0 || (alone && samples > 0)).then_some((i, samples, value))
-        };
-        self.0.iter().enumerate().filter_map(part).collect()
+            // What nobody counted is one sample, or as many less than none as its value says.
+            let count = of.counted_by.map_or(value.min(1), |column| values[column]);
+            let samples = u64::try_from(count).map_err(|_| {
+                bad(format!("{count} `{}`: the difference of two profiles is no profile", of.name))
+            })?;
+            if value != 0 || (alone && samples > 0) {
+                parts.push((i, samples, value));
+            }
+        }
+        Ok(parts)
     }
 }
 
@@ -109,12 +135,12 @@ mod tests {
     #[test]
     fn samples_count_what_the_other_columns_weigh() {
         let go = types(&[("samples", "count"), ("cpu", "nanoseconds")], (10, "cpu", "nanoseconds"), None);
-        assert_eq!(go.parts(&[3, 30], None), [(1, 3, 30)]);
+        assert_eq!(go.parts(&[3, 30], None).unwrap(), [(1, 3, 30)]);
         assert_eq!(go.get(1).period.0, 10);
         assert_eq!(go.of_event("cpu-clock"), Some(1));
         // Samples of no time are still samples.
-        assert_eq!(go.parts(&[3, 0], None), [(1, 3, 0)]);
-        assert_eq!(go.parts(&[0, 0], None), []);
+        assert_eq!(go.parts(&[3, 0], None).unwrap(), [(1, 3, 0)]);
+        assert_eq!(go.parts(&[0, 0], None).unwrap(), []);
     }
 
     #[test]
@@ -126,10 +152,13 @@ mod tests {
             ("inuse_space", "bytes"),
         ];
         let heap = types(&names, (524_288, "space", "bytes"), None);
-        assert_eq!(heap.parts(&[4, 64, 0, 0], None), [(0, 4, 4), (1, 4, 64)]);
+        assert_eq!(heap.parts(&[4, 64, 0, 0], None).unwrap(), [(0, 4, 4), (1, 4, 64)]);
         assert_eq!((heap.get(0).period.0, heap.get(3).period.0), (0, 524_288));
+        assert_eq!(heap.main().as_deref(), Some("inuse_space"), "the last one, as pprof has it");
+        let heap = Types { default: Some(1), ..heap };
+        assert_eq!(heap.main().as_deref(), Some("alloc_space"));
         let heap = types(&names, (524_288, "space", "bytes"), Some("inuse_space"));
-        assert_eq!(heap.parts(&[4, 64, 1, 16], None), [(3, 1, 16)]);
+        assert_eq!(heap.parts(&[4, 64, 1, 16], None).unwrap(), [(3, 1, 16)]);
     }
 
     #[test]
@@ -139,10 +168,23 @@ mod tests {
             (10, "cpu", "nanoseconds"),
             None,
         );
-        assert_eq!(both.parts(&[2, 20, 0], both.of_event("cpu")), [(1, 2, 20)]);
-        assert_eq!(both.parts(&[2, 0, 0], both.of_event("off_cpu")), [(2, 2, 0)]);
+        assert_eq!(both.parts(&[2, 20, 0], both.of_event("cpu")).unwrap(), [(1, 2, 20)]);
+        assert_eq!(both.parts(&[2, 0, 0], both.of_event("off_cpu")).unwrap(), [(2, 2, 0)]);
         assert_eq!(both.get(2).period.0, 0, "it is cpu's");
         let lone = types(&[("delay", "nanoseconds")], (0, "", ""), None);
-        assert_eq!(lone.parts(&[7], None), [(0, 1, 7)]);
+        assert_eq!(lone.parts(&[7], None).unwrap(), [(0, 1, 7)]);
+    }
+
+    #[test]
+    fn there_are_no_less_than_no_samples() {
+        let go = types(&[("samples", "count"), ("cpu", "nanoseconds")], (10, "cpu", "nanoseconds"), None);
+        let error = go.parts(&[-3, -30], None).unwrap_err().to_string();
+        assert!(error.contains("-3 `cpu`: the difference of two profiles is no profile"), "{error}");
+        let lone = types(&[("delay", "nanoseconds")], (10, "delay", "nanoseconds"), None);
+        assert!(lone.parts(&[-30], None).is_err());
+        assert_eq!(go.parts(&[3, -30], None).unwrap(), [(1, 3, -30)], "samples may weigh less than nothing");
+        // What nobody asks for is not looked at.
+        let both = types(&[("objects", "count"), ("size", "bytes")], (0, "", ""), Some("objects"));
+        assert_eq!(both.parts(&[2, -7], None).unwrap(), [(0, 2, 2)]);
     }
 }

@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use store::model::{FrameKind, Profile};
 
-use super::{Options, STATUS_IMPORTED, read};
+use super::{OneEvent, Options, STATUS_IMPORTED, read, read_file};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -137,4 +137,33 @@ fn samples_without_stacks_or_times_are_samples() {
     assert_eq!(folded(&profile), "app;main 2\n");
     assert_eq!((profile.rows.len(), profile.exact.len()), (1, 0));
     assert_eq!(profile.rows[0].value, 2, "without periods, samples are what is counted");
+}
+
+#[test]
+fn of_several_events_one_is_kept_that_stands_for_the_file() {
+    let mut script = read_file(SCRIPT.as_bytes(), &options()).unwrap();
+    let kept = OneEvent { kept: "cpu-clock".to_owned(), others: vec!["cycles".to_owned()] };
+    assert_eq!((script.keep_one_event(), script.profile.samples()), (Some(kept), 2), "CPU time goes first");
+    assert_eq!(script.keep_one_event(), None);
+    // As the file means it; an event that it does not have is no reason to have nothing.
+    for (main, kept) in [("cycles", "cycles"), ("wall", "cpu-clock")] {
+        let mut script = read_file(SCRIPT.as_bytes(), &options()).unwrap();
+        script.main_event = Some(main.to_owned());
+        assert_eq!(script.keep_one_event().map(|one| one.kept).as_deref(), Some(kept));
+    }
+}
+
+#[test]
+fn frames_whose_source_line_is_not_known_are_frames() {
+    let text = "app 10/10 1.5: 10101010 cpu-clock:\n\tffffffff81000010 schedule+0x10 ([kernel.kallsyms])\n  \
+                [kernel.kallsyms][ffffffff81000010]\n\t 7f10 f+0x4 (/bin/app)\n  app.c:7\n";
+    let profile = read(text.as_bytes(), &options()).unwrap();
+    assert_eq!(folded(&profile), "app;f;schedule_[k] 1\n");
+}
+
+#[test]
+fn a_deep_stack_may_come_first() {
+    let line = format!("{} 7\n", vec!["a::long::name::of::a::function"; 1000].join(";"));
+    assert!(line.len() > 16 << 10);
+    assert_eq!(read(line.as_bytes(), &options()).unwrap().samples(), 7);
 }

@@ -50,7 +50,7 @@ pub use shares::{ShareRow, ShareTable, TopBy};
 pub use speedscope::speedscope;
 pub use svg::svg;
 pub(crate) use top::by_frame;
-pub use top::{TopRow, TopTable};
+pub use top::{TopRow, TopTable, percent_of_all};
 
 /// Nodes of a flame tree in JSON when nobody asks for another number: more than a wide screen can show.
 pub const DEFAULT_MAX_NODES: usize = 60_000;
@@ -127,6 +127,11 @@ impl Format {
         Self::Speedscope,
         Self::PerfScript,
     ];
+
+    /// Whether a file of it tells the samples of several events apart.
+    pub fn tells_events(self) -> bool {
+        matches!(self, Self::Pprof | Self::PerfScript)
+    }
 
     /// The format's name in requests and on the command line.
     pub fn name(self) -> &'static str {

@@ -3,7 +3,7 @@ use std::io::Read;
 
 use ::pprof::protos;
 use prost::Message;
-use store::model::{FrameKind, Profile, STATUS_COMPLETE};
+use store::model::{FrameKind, Profile, RowKey, STATUS_COMPLETE, Series};
 
 use super::*;
 use crate::support::{Maker, PERIOD_NS, Part, REDIS, START_MS, Who, generated, native, profile};
@@ -297,6 +297,31 @@ fn top_tells_what_it_leaves_out() {
     let json = serde_json::to_value(TopTable::new(&p, 2)).unwrap();
     assert_eq!(json["rows"][0]["self"], 4);
     assert_eq!(json["functions"], 3);
+}
+
+#[test]
+fn top_says_what_was_counted() {
+    let sentence = |maker: &mut Maker| {
+        TopTable::new(&maker.finish(), 2).to_string().lines().next().unwrap_or_default().to_owned()
+    };
+    let counted = |maker: &mut Maker, event: &str, samples: u64| {
+        let b = &mut maker.builder;
+        let labels = vec![(b.string("event"), b.string(event))];
+        let unit = b.string("count");
+        let series = b.series(Series { labels, unit, ..Series::default() });
+        b.add(RowKey { series, ..RowKey::default() }, samples, samples as i64, &[]);
+    };
+    // What is no time has none; what is mixed is named, and only time is time.
+    let mut maker = Maker::default();
+    counted(&mut maker, "page-faults", 5);
+    assert_eq!(sentence(&mut maker), "5 samples, 5 page-faults, 0.0 % of stacks complete");
+    counted(&mut maker, "page-faults", 590);
+    maker.stack(REDIS, &[native("main")], 10);
+    let expected = "600 samples of cpu-clock, page-faults, 0.10 s of CPU time, 1.7 % of stacks complete";
+    assert_eq!(sentence(&mut maker), expected);
+    assert_eq!(sentence(&mut maker), "0 samples");
+    let most = percent_of_all(99_999, 100_000);
+    assert_eq!((&*most, &*percent_of_all(5, 5), &*percent_of_all(0, 0)), ("99.9", "100.0", "0.0"));
 }
 
 #[test]

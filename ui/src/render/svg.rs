@@ -6,6 +6,7 @@ use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
 use inferno::flamegraph::{self, Direction, TextTruncateDirection};
 use store::model::{FrameKind, Profile};
 
+use super::top::percent_of_all;
 use super::{RenderOptions, folded, names};
 use crate::flame::{FlameTree, NodeKind, Weight};
 
@@ -49,8 +50,8 @@ fn subtitle(profile: &Profile, tree: &FlameTree) -> String {
         "samples" => format!("{samples} samples"),
         unit => format!("{} {} in {samples} samples", tree.samples(), names::printable(unit)),
     };
-    let complete = share(profile.complete_samples(), samples);
-    text.push_str(&format!(", {complete:.1} % of stacks complete"));
+    let complete = percent_of_all(profile.complete_samples(), samples);
+    text.push_str(&format!(", {complete} % of stacks complete"));
     if tree.pruned_samples() > 0 {
         let pruned = share(tree.pruned_samples(), tree.samples());
         text.push_str(&format!(", {pruned:.2} % pruned into their callers"));

@@ -1,11 +1,13 @@
 //! A table of functions: self and total samples.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
-use store::model::Profile;
+use store::model::{Profile, Row};
 
 use super::names;
+use super::values::{CPU, ValueType};
 use crate::flame::{self, FlameTree, GroupBy, Weight};
 
 /// Functions by self value.
@@ -21,6 +23,12 @@ pub struct TopTable {
     pub complete: u64,
     /// CPU time that one sample stands for.
     pub period_ns: i64,
+    /// CPU time of all samples that were taken of it, each at its own rate; none where no sample was.
+    #[serde(skip)]
+    pub cpu_ns: Option<i64>,
+    /// What was sampled, where that is not one thing.
+    #[serde(skip)]
+    pub events: Vec<String>,
     /// Number of functions, those left out of `rows` included.
     pub functions: usize,
     /// The functions with most samples, by self, then total, then name.
@@ -84,10 +92,33 @@ impl TopTable {
             samples: profile.samples(),
             complete: profile.complete_samples(),
             period_ns: super::period_ns(profile),
+            cpu_ns: cpu_ns(profile),
+            events: several_events(profile),
             functions: order.len(),
             rows: order.iter().take(max_rows).map(row).collect(),
         }
     }
+}
+
+/// The time of all samples of CPU time, if there are any.
+fn cpu_ns(profile: &Profile) -> Option<i64> {
+    let of_time = |row: &&Row| ValueType::of(profile, row.key.series) == CPU;
+    let times = profile.rows.iter().filter(of_time).map(|row| row.value);
+    times.reduce(i64::saturating_add)
+}
+
+/// The events of a profile that has more than one.
+fn several_events(profile: &Profile) -> Vec<String> {
+    let event = |row: &Row| profile.label(row.key.series, "event").unwrap_or_default();
+    let events: BTreeSet<&str> = profile.rows.iter().map(event).collect();
+    let several = events.len() > 1;
+    events.into_iter().filter(|_| several).map(str::to_owned).collect()
+}
+
+/// A share of all in percent, to a tenth: only all of it is 100.
+pub fn percent_of_all(part: u64, all: u64) -> String {
+    let share = if all == 0 { 0.0 } else { part as f64 * 100.0 / all as f64 };
+    format!("{:.1}", if part < all { share.min(99.9) } else { share })
 }
 
 /// Self and total values by frame of the tree, from those by node.
@@ -125,15 +156,30 @@ pub(super) fn by_group(
     (owns, totals)
 }
 
+impl TopTable {
+    /// What stands above the table.
+    fn sentence(&self) -> String {
+        let mut text = format!("{} samples", self.samples);
+        if !self.events.is_empty() {
+            let events: Vec<String> = self.events.iter().map(|event| names::printable(event)).collect();
+            text.push_str(&format!(" of {}", events.join(", ")));
+        }
+        match (&*self.unit, self.cpu_ns) {
+            ("samples", Some(ns)) => text.push_str(&format!(", {:.2} s of CPU time", ns as f64 / 1e9)),
+            ("samples", None) => {}
+            (unit, _) => text.push_str(&format!(", {} {}", self.sum, names::printable(unit))),
+        }
+        if self.samples > 0 {
+            let complete = percent_of_all(self.complete, self.samples);
+            text.push_str(&format!(", {complete} % of stacks complete"));
+        }
+        text
+    }
+}
+
 impl fmt::Display for TopTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let complete =
-            if self.samples == 0 { 0.0 } else { self.complete as f64 * 100.0 / self.samples as f64 };
-        let amount = match &*self.unit {
-            "samples" => format!("{:.2} s of CPU time", self.samples as f64 * self.period_ns as f64 / 1e9),
-            unit => format!("{} {}", self.sum, names::printable(unit)),
-        };
-        writeln!(f, "{} samples, {amount}, {complete:.1} % of stacks complete", self.samples)?;
+        writeln!(f, "{}", self.sentence())?;
         if self.rows.is_empty() {
             return Ok(());
         }

@@ -79,3 +79,19 @@ fn pages_other_machines_and_wrong_files_are_refused() {
     Format::Pprof.write(&maker.finish(), &RenderOptions::default(), &mut pprof).unwrap();
     assert_eq!(server.send("POST", import, &[TYPE], &pprof).status, 200);
 }
+
+#[test]
+fn of_several_events_one_is_shown_and_all_are_kept() {
+    let server = Server::start(&[]);
+    let script =
+        b"app 1/1 1.5: 10 cpu-clock:\n\t 12 main (/bin/a)\n\napp 1/1 1.6: 1 page-faults:\n\t 13 f (/bin/a)\n";
+    // The type of a body may say more than it must.
+    let kind = ("content-type", "Application/octet-stream; charset=binary");
+    let convert = |format: &str| {
+        server.send("POST", &format!("/api/v1/convert?format={format}"), &[kind], script).text().to_owned()
+    };
+    assert_eq!(convert("folded"), "app;main 1\n");
+    assert!(convert("perf-script").contains("page-faults"));
+    let imported = server.send("POST", "/api/v1/import", &[kind], script).json();
+    assert_eq!(imported["events"], serde_json::json!(["cpu-clock", "page-faults"]));
+}
