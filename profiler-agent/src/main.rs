@@ -71,9 +71,17 @@ fn main() -> ExitCode {
 
 /// Logs go to standard error: standard output is for results.
 fn start_log(filter: &str) -> Result<(), Failure> {
+    // To the filter a word is the name of a module: of a level that is typed wrong it would log nothing, and say nothing.
+    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    if !filter.is_empty() && filter.bytes().all(|b| b.is_ascii_alphanumeric()) && !is_level(filter) {
+        let levels = "error, warn, info, debug, or a filter such as `vesta=debug`";
+        return Err(Failure::usage(format!("there is no log level `{filter}`: use {levels}")));
+    }
     let filter = tracing_subscriber::EnvFilter::try_new(filter)
         .map_err(|error| Failure::usage(format!("the log filter `{filter}` is not understood: {error}")))?;
-    let plain = !std::io::IsTerminal::is_terminal(&std::io::stderr());
+    // Whoever sets NO_COLOR to anything wants no escapes (no-color.org).
+    let plain = !std::io::IsTerminal::is_terminal(&std::io::stderr())
+        || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(!plain).init();
     Ok(())
 }

@@ -279,8 +279,15 @@ fn over_time(timeline: &Timeline) -> String {
 fn functions(history: &FunctionHistory) -> String {
     let mut series = vec![("all".to_owned(), &history.samples[..])];
     for function in &history.functions {
-        series.push((format!("{} self", short(&function.function)), &function.own));
-        series.push((format!("{} total", short(&function.function)), &function.total));
+        let alike = history.functions.iter().filter(|other| other.function == function.function).count();
+        let mut name = short(&function.function);
+        // Every program has a `main`.
+        if alike > 1 {
+            let file = function.binary.rsplit('/').next().unwrap_or_default();
+            name = format!("{name} in {}", short(file));
+        }
+        series.push((format!("{name} self"), &function.own));
+        series.push((format!("{name} total"), &function.total));
     }
     let mut text = columns(history.from_ms, history.step_ms, &series);
     match history.found - history.functions.len() {
@@ -362,5 +369,22 @@ time                      redis server    [none]
 2026-01-31T12:00:10Z                20         4
 ";
         assert_eq!(columns(1_769_860_800_000, 10_000, &series), expected);
+    }
+
+    #[test]
+    fn functions_of_one_name_are_told_apart_by_their_files() {
+        let history = serde_json::json!({
+            "from_ms": 0, "until_ms": 1000, "step_ms": 1000, "period_ns": 1, "samples": [9], "found": 3, "skipped": [],
+            "functions": [
+                {"function": "main", "kind": "native", "binary": "/bin/a", "self": [1], "total": [2]},
+                {"function": "main", "kind": "native", "binary": "/bin/b", "self": [3], "total": [4]},
+                {"function": "other", "kind": "native", "binary": "/bin/b", "self": [5], "total": [6]},
+            ],
+        });
+        let text = functions(&serde_json::from_value(history).unwrap());
+        let head = text.lines().next().unwrap();
+        for column in ["main in a self", "main in b total", "  other self"] {
+            assert!(head.contains(column), "{head}");
+        }
     }
 }

@@ -11,7 +11,11 @@ use crate::{
     config,
     exit::{Code, Failure},
     objects::Objects,
-    roles::{print_json, print_text, source},
+    roles::{
+        print_json, print_text,
+        query::{address, refusal},
+        source,
+    },
 };
 
 /// How long a server may take for a file.
@@ -40,7 +44,8 @@ pub(crate) fn import(args: &ImportArgs, file: Option<&Path>) -> Result<(), Failu
         return Ok(());
     }
     // Nothing is kept unless all of it can be read.
-    let profiles = args.source.files.iter().map(|path| source::read(path, &options));
+    let read = |path| source::read(path, &options).map(|imported| imported.profile);
+    let profiles = args.source.files.iter().map(|path| read(path));
     let profiles = profiles.collect::<Result<Vec<_>, _>>()?;
     let data_dir = match &args.data_dir {
         Some(data_dir) => data_dir.clone(),
@@ -89,7 +94,7 @@ fn tell(args: &ImportArgs, imported: Imported) -> Result<(), Failure> {
 }
 
 fn to_server(args: &ImportArgs, server: &str, path: &Path, options: &Options) -> Result<Imported, Failure> {
-    let url = format!("{}/api/v1/import", server.trim_end_matches('/'));
+    let url = address(server, "/api/v1/import")?;
     let failed =
         |error: &dyn std::fmt::Display| Failure::error(format_args!("{}: {url}: {error}", path.display()));
     let agent: ureq::Agent = ureq::Agent::config_builder()
@@ -115,7 +120,7 @@ fn to_server(args: &ImportArgs, server: &str, path: &Path, options: &Options) ->
     let mut reader = response.body_mut().as_reader().take(ANSWER_BYTES_MAX);
     reader.read_to_string(&mut answer).map_err(|error| failed(&error))?;
     if !status.is_success() {
-        return Err(failed(&format_args!("answers {status}: {}", answer.trim())));
+        return Err(failed(&format_args!("answers {status}: {}", refusal(answer.trim()))));
     }
     let imported: Imported = serde_json::from_str(&answer).map_err(|error| failed(&error))?;
     Ok(Imported { file: path.display().to_string(), ..imported })

@@ -49,8 +49,8 @@ pub(crate) fn query(args: &QueryArgs, file: Option<&Path>) -> Result<(), Failure
 pub(super) fn format_of(out: &OutputArgs) -> Result<Format, Failure> {
     let format = match (out.format, &out.output) {
         (Some(format), _) => format,
-        (None, Some(path)) => Format::from_path(path).map_err(Failure::usage)?,
-        (None, None) => Format::Top,
+        (None, Some(path)) if !is_stdout(path) => Format::from_path(path).map_err(Failure::usage)?,
+        (None, _) => Format::Top,
     };
     match format {
         Format::Top | Format::TopJson if out.json => Ok(Format::TopJson),
@@ -61,9 +61,14 @@ pub(super) fn format_of(out: &OutputArgs) -> Result<Format, Failure> {
     }
 }
 
+/// Whether `-o` names standard output, as other programs have it.
+pub(super) fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
 /// Writes a profile to a file, or prints it.
 pub(super) fn show(profile: &Profile, format: Format, output: Option<&Path>) -> Result<(), Failure> {
-    if let Some(path) = output {
+    if let Some(path) = output.filter(|path| !is_stdout(path)) {
         return write_profile(path, format, profile);
     }
     let mut out = BufWriter::new(std::io::stdout().lock());
@@ -83,7 +88,7 @@ fn from_store(
     let answer = store.query(selector, range, format.keep(&GroupBy::default()))?;
     tell_skipped(&answer.skipped);
     if answer.profile.rows.is_empty() {
-        tell(&nothing(&store, selector));
+        tell(&nothing(&store, selector, range));
     }
     show(&answer.profile, format, args.out.output.as_deref())
 }
@@ -117,9 +122,16 @@ pub(super) fn tell_skipped(skipped: &[Skipped]) {
 }
 
 /// Why there may be nothing, with what to try.
-fn nothing(store: &Store, selector: &Selector) -> String {
-    let what =
+fn nothing(store: &Store, selector: &Selector, range: TimeRange) -> String {
+    let mut what =
         if selector.is_all() { "no samples".into() } else { format!("no samples match {}", selector.text()) };
+    let known = store.label_names(&Selector::all(), range).unwrap_or_default();
+    let stranger = selector.labels().into_iter().find(|label| !known.iter().any(|known| known == label));
+    if let Some(label) = stranger.filter(|_| !known.is_empty()) {
+        let near = near(label, &known).map_or(String::new(), |near| format!(", but `{near}`"));
+        what = format!("{what}: no sample has a label `{label}`{near};");
+        return format!("{what} `vesta query --labels` lists them");
+    }
     match store.span() {
         None => format!("{what}: the data directory {} is empty so far", store.path().display()),
         Some(span) => {
@@ -135,6 +147,27 @@ fn nothing(store: &Store, selector: &Selector) -> String {
     }
 }
 
+/// The known name that a mistyped one is nearest to, if it is near.
+fn near<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+    let distances = known.iter().map(|known| (edits(&name.to_lowercase(), &known.to_lowercase()), known));
+    let (edits, nearest) = distances.min()?;
+    (edits <= 2 && edits < name.chars().count()).then_some(nearest)
+}
+
+/// How many characters are to be put in, left out or changed to make one text of another.
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, c) in from.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, other) in to.iter().enumerate() {
+            let least = (diagonal + usize::from(c != *other)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], least);
+        }
+    }
+    row[to.len()]
+}
+
 fn from_server(
     args: &QueryArgs,
     server: &str,
@@ -145,7 +178,7 @@ fn from_server(
     let [from, until] = times(range);
     let parameters = [("query", selector.to_owned()), from, until, ("format", format.name().to_owned())];
     let body = get(server, "/api/v1/query", &parameters)?;
-    match &args.out.output {
+    match args.out.output.as_deref().filter(|path| !is_stdout(path)) {
         Some(path) => std::fs::write(path, &body).map_err(|error| Failure::write(path, &error)),
         None if format == Format::Top => print_text(&String::from_utf8_lossy(&body)),
         None => ignore_closed_pipe(std::io::stdout().lock().write_all(&body)),
@@ -166,7 +199,7 @@ pub(super) fn seconds(ms: i64) -> String {
 
 /// What a server answers.
 pub(super) fn get(server: &str, path: &str, parameters: &[(&str, String)]) -> Result<Vec<u8>, Failure> {
-    let url = format!("{}{path}", server.trim_end_matches('/'));
+    let url = address(server, path)?;
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(SERVER_TIMEOUT))
         .http_status_as_error(false)
@@ -185,9 +218,33 @@ pub(super) fn get(server: &str, path: &str, parameters: &[(&str, String)]) -> Re
     if !status.is_success() {
         let code = if status.as_u16() == 400 { Code::Usage } else { Code::Error };
         let text = String::from_utf8_lossy(&body);
-        return Err(Failure::new(code, format_args!("{url} answers {status}: {}", text.trim())));
+        return Err(Failure::new(code, format_args!("{url} answers {status}: {}", refusal(text.trim()))));
     }
     Ok(body)
+}
+
+/// The address of a question to a server.
+pub(super) fn address(server: &str, path: &str) -> Result<String, Failure> {
+    if !server.contains("://") {
+        let wrong = format_args!("`{server}` is no address of a server: use http://{server}");
+        return Err(Failure::usage(wrong));
+    }
+    Ok(format!("{}{path}", server.trim_end_matches('/')))
+}
+
+/// What a server says when it refuses: the sentence and the detail of its JSON, or its text.
+pub(super) fn refusal(body: &str) -> String {
+    #[derive(serde::Deserialize)]
+    struct Refusal {
+        error: String,
+        #[serde(default)]
+        detail: String,
+    }
+    match serde_json::from_str(body) {
+        Ok(Refusal { error, detail }) if detail.is_empty() => error,
+        Ok(Refusal { error, detail }) => format!("{error}\n{detail}"),
+        Err(_) => body.to_owned(),
+    }
 }
 
 pub(super) fn ignore_closed_pipe(written: std::io::Result<()>) -> Result<(), Failure> {
@@ -202,4 +259,32 @@ pub(super) fn ignore_closed_pipe(written: std::io::Result<()>) -> Result<(), Fai
 pub(super) fn tell(message: &str) {
     // Standard error may be closed; there is no one left to tell then.
     let _ = writeln!(std::io::stderr(), "vesta: {message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistyped_label_is_near_the_one_that_was_meant() {
+        let known = ["pid", "process", "thread"].map(str::to_owned);
+        for (typed, meant) in [("proces", "process"), ("Process", "process"), ("thraed", "thread")] {
+            assert_eq!(near(typed, &known), Some(meant));
+        }
+        for (typed, meant) in [("team", None), ("ab", None), ("", None)] {
+            assert_eq!(near(typed, &known), meant, "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_a_sentence() {
+        assert_eq!(
+            refusal(r#"{"error":"bad selector: x","detail":"  a=\n  ^"}"#),
+            "bad selector: x\n  a=\n  ^"
+        );
+        assert_eq!(refusal(r#"{"error":"it is JSON","detail":""}"#), "it is JSON");
+        assert_eq!(refusal("plain text"), "plain text");
+        assert!(address("127.0.0.1:7171", "/x").is_err());
+        assert_eq!(address("http://a:1/", "/x").ok().as_deref(), Some("http://a:1/x"));
+    }
 }

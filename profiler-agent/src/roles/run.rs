@@ -113,6 +113,10 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
             Code::AddressInUse,
             format_args!("{address} is in use; `--listen 127.0.0.1:0` takes a free port"),
         ),
+        std::io::ErrorKind::AddrNotAvailable => Failure::new(
+            Code::AddressInUse,
+            format_args!("cannot listen on {address}: it is no address of this machine"),
+        ),
         _ => Failure::error(format_args!("cannot listen on {address}: {error}")),
     })
 }

@@ -6,7 +6,7 @@ use store::{
     model::{Keep, Profile, ProfileBuilder},
     parse_time,
 };
-use ui::import::{self, Options};
+use ui::import::{self, Imported, Options};
 
 use crate::{cli::SourceArgs, exit::Failure, processor::unix_ms};
 
@@ -23,9 +23,9 @@ pub(super) fn options(args: &SourceArgs) -> Result<Options, Failure> {
     })
 }
 
-/// The profile of a file; `-` is standard input.
-pub(super) fn read(path: &Path, options: &Options) -> Result<Profile, Failure> {
-    import::read(open(path)?, options)
+/// What a file holds; `-` is standard input.
+pub(super) fn read(path: &Path, options: &Options) -> Result<Imported, Failure> {
+    import::read_file(open(path)?, options)
         .map_err(|error| Failure::error(format_args!("{}: {error}", path.display())))
 }
 
@@ -40,16 +40,18 @@ pub(super) fn open(path: &Path) -> Result<Box<dyn Read + Send>, Failure> {
     }
 }
 
-/// One profile of several.
-pub(super) fn merged(mut profiles: Vec<Profile>) -> Profile {
-    if profiles.len() == 1 {
-        return profiles.remove(0);
+/// One profile of several; of what their writers mean to be seen first, the first file's counts.
+pub(super) fn merged(mut files: Vec<Imported>) -> Imported {
+    if files.len() == 1 {
+        return files.remove(0);
     }
+    let main_event = files.iter().find_map(|file| file.main_event.clone());
+    let profiles: Vec<Profile> = files.into_iter().map(|file| file.profile).collect();
     let mut builder = ProfileBuilder::default();
     for profile in &profiles {
         builder.merge(profile, Keep::ALL, i64::MIN..i64::MAX, |_| true);
     }
     let start_ms = profiles.iter().map(|profile| profile.start_ms).min().unwrap_or(0);
     let end_ms = profiles.iter().map(|profile| profile.end_ms).max().unwrap_or(0);
-    builder.finish(start_ms, end_ms)
+    Imported { profile: builder.finish(start_ms, end_ms), main_event }
 }

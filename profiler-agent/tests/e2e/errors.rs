@@ -25,6 +25,9 @@ fn wrong_usage_is_told_with_what_would_be_right() {
     refused(&["query", "--from", "-1m", "--until", "-2m"], 2, &["empty"]);
     refused(&["query", "--format", "gif"], 2, &["gif"]);
     refused(&["--log", "vesta=[", "doctor"], 2, &["vesta=["]);
+    refused(&["--log", "wran", "doctor"], 2, &["`wran`", "warn"]);
+    refused(&["query", "--server", "127.0.0.1:1"], 2, &["http://127.0.0.1:1"]);
+    refused(&["record", "--json", "--output", "-", "--format", "folded"], 2, &["standard output"]);
     refused(&["--config", "/nonexistent.toml", "run"], 2, &["/nonexistent.toml"]);
     refused(&[], 2, &["Usage"]);
 }
@@ -38,6 +41,10 @@ fn what_is_not_there_is_named() {
     refused(&["record", "--output", "/nonexistent/p.svg"], 1, &["/nonexistent/p.svg"]);
     refused(&["record", "--", "/nonexistent/program"], 1, &["/nonexistent/program"]);
     refused(&["query", "--server", "http://127.0.0.1:1"], 1, &["127.0.0.1:1"]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    // An address that is for documents and nobody's.
+    refused(&["run", "--listen", "192.0.2.1:80", "--data-dir", path], 5, &["no address of this machine"]);
 }
 
 #[test]

@@ -107,6 +107,11 @@ fn what_go_programs_write_keeps_its_values() {
     }
     let converted = table(&[&cpu]);
     assert_eq!(converted["period_ns"], 10_000_000);
+    // A table has one of a file's value types: the one that Go's own tool shows first.
+    let (shown, told) = (table(&[&heap]), text(&run(&["convert", &heap, "-o", "-"], 0).stderr));
+    assert_eq!(format!("{}B total", shown["sum"]), total(&heap, "inuse_space"), "{shown:#}");
+    assert_eq!(shown["unit"], "bytes");
+    assert!(told.contains("this is `inuse_space`") && told.contains("alloc_objects, alloc_space"), "{told}");
     let hot = row(&converted, "main.hot")["total_percent"].as_f64().unwrap();
     assert!((60.0..90.0).contains(&hot), "{hot} %");
     let folded = text(&run(&["convert", &cpu, "--format", "folded"], 0).stdout);

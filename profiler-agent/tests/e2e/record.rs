@@ -176,3 +176,12 @@ fn pprof_files_open_in_go_tool_pprof_with_labels_and_both_values() {
     let tags = go_pprof(&["-tags", path]);
     assert!(tags.contains("shares"), "{tags}");
 }
+
+#[test]
+fn a_profile_on_standard_output_has_it_for_itself() {
+    let _quiet = quiet();
+    let busy = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+    let output = run(&["record", "--output", "-", "--format", "folded", "--", "sh", "-c", busy], 0);
+    assert!(folded(&text(&output.stdout)).len() > 1, "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("user stacks complete"), "{}", text(&output.stderr));
+}

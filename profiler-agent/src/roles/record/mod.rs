@@ -28,7 +28,10 @@ use crate::{
     kubernetes::Pods,
     pipeline::{Pipeline, PipelineOptions},
     processor::unix_ms,
-    roles::{load, print_json, print_text},
+    roles::{
+        load, print_json, print_text,
+        query::{is_stdout, show},
+    },
     signals::StopRequest,
     sink::MergeSink,
 };
@@ -47,6 +50,9 @@ const END_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
+    if args.json && args.output.as_deref().is_some_and(is_stdout) {
+        return Err(Failure::usage("--json and --output - both want standard output"));
+    }
     let output = args.output.as_deref().map(|path| Output::check(path, args.format)).transpose()?;
     for pid in &args.pid {
         if !Path::new(&format!("/proc/{pid}")).exists() {
@@ -127,11 +133,23 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
         command_exit: ends.command.map(|status| status.to_string()),
         top: TopTable::new(&profile, TOP_ROWS),
     };
-    if args.json { print_json(&summary) } else { print_text(&summary.told(&truth)) }
+    match args.output.as_deref().is_some_and(is_stdout) {
+        // Standard output has the profile.
+        true => tell_text(&summary.told(&truth)),
+        false if args.json => print_json(&summary)?,
+        false => print_text(&summary.told(&truth))?,
+    }
+    Ok(())
 }
 
 fn round(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
+}
+
+/// Tells what would be in the way of a profile on standard output.
+fn tell_text(text: &str) {
+    // Standard error may be closed; there is no one left to tell then.
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// Where the profile goes: checked before anything is recorded, written aside and renamed after.
@@ -143,6 +161,9 @@ struct Output {
 impl Output {
     fn check(path: &Path, format: Option<Format>) -> Result<Self, Failure> {
         let format = format.map_or_else(|| Format::from_path(path), Ok).map_err(Failure::usage)?;
+        if is_stdout(path) {
+            return Ok(Self { path: path.to_owned(), format });
+        }
         let folder = folder_of(path);
         if !folder.is_dir() {
             return Err(Failure::error(format_args!("{} cannot be written: no such folder", path.display())));
@@ -154,7 +175,7 @@ impl Output {
     }
 
     fn write(&self, profile: &Profile) -> Result<(), Failure> {
-        write_profile(&self.path, self.format, profile)
+        show(profile, self.format, Some(&self.path))
     }
 }
 
@@ -282,7 +303,8 @@ impl ProgressLine {
         let seconds = elapsed.as_secs_f64();
         let _ = write!(
             std::io::stderr(),
-            "\r\x1b[Krecording {seconds:.1}{of} s · {taken} samples · {lost} lost · Ctrl-C ends and writes"
+            // Cut at the edge of a narrow terminal: a second line would stay there.
+            "\r\x1b[K\x1b[?7lrecording {seconds:.1}{of} s · {taken} samples · {lost} lost · Ctrl-C ends and writes\x1b[?7h"
         );
     }
 

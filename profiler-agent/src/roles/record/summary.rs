@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, fmt::Write, path::PathBuf};
 
 use serde::Serialize;
 use ui::{
-    render::TopTable,
+    render::{TopTable, percent_of_all},
     truth::{Behind, Incomplete, Truth},
 };
 
-use crate::{bpf::PartSummary, unwind_tables::TableCounts};
+use crate::{bpf::PartSummary, roles::query::is_stdout, unwind_tables::TableCounts};
 
 /// The summary; its keys are documented in docs/operations.md and do not change.
 #[derive(Debug, Serialize)]
@@ -111,6 +111,7 @@ impl Summary {
         }
         let _ = write!(text, "\n{}", self.top);
         match &self.output {
+            Some(path) if is_stdout(path) => {}
             Some(path) => {
                 let _ = writeln!(text, "\nwritten to {}", path.display());
             }
@@ -147,7 +148,10 @@ impl Summary {
     /// How many stacks are complete; of the others why not, what helps, and the files behind it.
     fn write_stacks(&self, text: &mut String, truth: &Truth) {
         let all = self.user_stacks;
-        let _ = writeln!(text, "{:.1} % of {all} user stacks complete", percent(self.complete, all));
+        if all == 0 {
+            return;
+        }
+        let _ = writeln!(text, "{} % of {all} user stacks complete", percent_of_all(self.complete, all));
         let mut reasons: Vec<_> = self.incomplete.iter().collect();
         reasons.sort_by_key(|(_, samples)| std::cmp::Reverse(**samples));
         for (code, samples) in reasons {
@@ -173,7 +177,7 @@ fn write_reason(text: &mut String, reason: &Incomplete) {
 }
 
 fn percent(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+    part as f64 * 100.0 / whole as f64
 }
 
 #[cfg(test)]
