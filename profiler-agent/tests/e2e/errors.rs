@@ -38,6 +38,10 @@ fn what_is_not_there_is_named() {
     let dir = tempfile::tempdir().unwrap();
     refused(&["query", "--data-dir", dir.path().to_str().unwrap()], 4, &["not a Vesta data directory"]);
     refused(&["record", "--pid", "4194305"], 1, &["4194305"]);
+    let own = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().file_name());
+    let own: Vec<String> = own.map(|task| task.into_string().unwrap()).collect();
+    let thread = own.iter().find(|task| **task != std::process::id().to_string()).unwrap();
+    refused(&["record", "--pid", thread], 1, &[&format!("thread of process {}", std::process::id())]);
     refused(&["record", "--output", "/nonexistent/p.svg"], 1, &["/nonexistent/p.svg"]);
     refused(&["record", "--", "/nonexistent/program"], 1, &["/nonexistent/program"]);
     refused(&["query", "--server", "http://127.0.0.1:1"], 1, &["127.0.0.1:1"]);

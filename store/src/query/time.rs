@@ -23,7 +23,7 @@ pub enum TimeError {
     )]
     NotATime(String),
     /// Out of the years 1970 to 9999.
-    #[error("`{0}` is outside the years 1970 to 9999")]
+    #[error("`{0}` is outside the years 1970 to 9999; a number is Unix seconds")]
     OutOfBounds(String),
     /// A range without a single millisecond.
     #[error("the range is empty: it starts at {from} and ends at {until}")]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
-use store::model::{Profile, Row};
+use store::model::{Profile, SeriesId};
 
 use super::names;
 use super::values::{CPU, ValueType};
@@ -102,15 +102,17 @@ impl TopTable {
 
 /// The time of all samples of CPU time, if there are any.
 fn cpu_ns(profile: &Profile) -> Option<i64> {
-    let of_time = |row: &&Row| ValueType::of(profile, row.key.series) == CPU;
-    let times = profile.rows.iter().filter(of_time).map(|row| row.value);
-    times.reduce(i64::saturating_add)
+    let series = (0..profile.series.len() as u32).map(SeriesId);
+    let of_time: Vec<bool> = series.map(|id| ValueType::of(profile, id) == CPU).collect();
+    let times = profile.rows.iter().filter(|row| of_time[row.key.series.0 as usize]);
+    times.map(|row| row.value).reduce(i64::saturating_add)
 }
 
 /// The events of a profile that has more than one.
 fn several_events(profile: &Profile) -> Vec<String> {
-    let event = |row: &Row| profile.label(row.key.series, "event").unwrap_or_default();
-    let events: BTreeSet<&str> = profile.rows.iter().map(event).collect();
+    let series: BTreeSet<SeriesId> = profile.rows.iter().map(|row| row.key.series).collect();
+    let event = |id| profile.label(id, "event").unwrap_or_default();
+    let events: BTreeSet<&str> = series.into_iter().map(event).collect();
     let several = events.len() > 1;
     events.into_iter().filter(|_| several).map(str::to_owned).collect()
 }

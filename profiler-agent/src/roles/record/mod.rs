@@ -55,9 +55,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     }
     let output = args.output.as_deref().map(|path| Output::check(path, args.format)).transpose()?;
     for pid in &args.pid {
-        if !Path::new(&format!("/proc/{pid}")).exists() {
-            return Err(Failure::error(format_args!("there is no process {pid}")));
-        }
+        check_process(*pid)?;
     }
     let kubernetes = config::kubernetes_of_flags(&args.kubernetes)?;
     let pods = kubernetes.as_ref().map(Pods::start).transpose().map_err(Failure::error)?;
@@ -140,6 +138,20 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
         false => print_text(&summary.told(&truth))?,
     }
     Ok(())
+}
+
+/// Whether there is such a process. What is sampled knows its process's id: by a thread's nothing would be recorded.
+fn check_process(pid: u32) -> Result<(), Failure> {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else {
+        return Err(Failure::error(format_args!("there is no process {pid}")));
+    };
+    let process = status.lines().find_map(|line| line.strip_prefix("Tgid:")).map(str::trim);
+    match process.and_then(|id| id.parse::<u32>().ok()) {
+        Some(process) if process != pid => {
+            Err(Failure::error(format_args!("{pid} is a thread of process {process}: record that one")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn round(seconds: f64) -> f64 {
