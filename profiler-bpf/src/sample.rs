@@ -45,8 +45,10 @@ pub(crate) fn take(ctx: &PerfEventContext) -> Counter {
         laps.end(Part::UserStack, scratch.turns.frames as u64);
     }
     let mut wakes = false;
-    if has_user_stack && scratch.turns.missed != 0 {
-        wakes = stack_copy::send(&scratch.sample.header, task);
+    if has_user_stack && (scratch.turns.missed | scratch.turns.made) != 0 {
+        let is_cut = stack_copy::send(&scratch.sample.header, task);
+        // Tables that come soon help the next sample; for made code there will never be any.
+        wakes = is_cut && scratch.turns.missed != 0;
         laps.end(Part::StackCopy, 0);
     }
     let sent = output::send(&mut scratch.sample, wakes);

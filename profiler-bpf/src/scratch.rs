@@ -33,7 +33,10 @@ pub(crate) struct Turns {
     pub(crate) by_rule: u8,
     /// A table was missed: the agent can do better with a copy of the stack.
     pub(crate) missed: u8,
-    reserved: [u8; 7],
+    /// A frame was in code that has no unwind information, made at run time mostly: if that leads to no end, the agent may read more
+    /// out of the code.
+    pub(crate) made: u8,
+    reserved: [u8; 6],
     /// The mapping of the last frame: most calls stay in it.
     pub(crate) start: u64,
     pub(crate) mapping: CodeMapping,

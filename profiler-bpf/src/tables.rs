@@ -176,6 +176,8 @@ pub(crate) fn find_rule(turns: &mut Turns, address: u64) -> u64 {
     if mapping.kind != CodeKind::Table as u32 {
         if mapping.kind == CodeKind::Pending as u32 {
             turns.missed = 1;
+        } else {
+            turns.made = 1;
         }
         return 0;
     }

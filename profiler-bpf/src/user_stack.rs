@@ -200,7 +200,7 @@ pub(crate) fn walk(scratch: &mut Scratch, task: Running) {
     turns.frames = 0;
     turns.method = Method::Leaf as u8;
     turns.end = WalkEnd::DepthLimit as u8;
-    (turns.is_caller, turns.by_rule, turns.missed) = (0, 0, 0);
+    (turns.is_caller, turns.by_rule, turns.missed, turns.made) = (0, 0, 0, 0);
     tables::open(header, turns);
     last_walk::open(last, turns, header.tid);
     window.start = Window::NONE;
@@ -219,7 +219,10 @@ pub(crate) fn walk(scratch: &mut Scratch, task: Running) {
     if header.walk_end != WalkEnd::Proven as u8 && is_gone(header, task) {
         header.walk_end = WalkEnd::AddressSpaceGone as u8;
         header.user_frames = 0;
-        scratch.turns.missed = 0;
+        (scratch.turns.missed, scratch.turns.made) = (0, 0);
+    }
+    if header.walk_end == WalkEnd::Proven as u8 {
+        scratch.turns.made = 0;
     }
 }
 

@@ -18,6 +18,8 @@ use std::{
 
 use symbols::jit::CodeNames;
 
+pub(crate) use open::open_memory;
+
 use crate::processes::ProcessIdentity;
 
 /// Names of one process: some 60,000 functions, of which the largest Java servers have half.

@@ -44,12 +44,7 @@ struct Facts {
 /// The map of a process that is still there.
 pub(super) fn open_map(pid: u32, identity: ProcessIdentity) -> Result<File, NoMap> {
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    // All below is asked of this one, so that the id cannot come to stand for another process in between.
-    let process = openat(CWD, format!("/proc/{pid}"), folder, Mode::empty()).map_err(|_| NoMap::Gone)?;
-    let facts = facts(&process).ok_or(NoMap::Gone)?;
-    if facts.start_ticks != identity.start_time_ns / TICK_NS {
-        return Err(NoMap::Gone);
-    }
+    let (process, facts) = open_process(pid, identity).ok_or(NoMap::Gone)?;
     let root = openat(&process, "root", folder, Mode::empty()).map_err(|_| NoMap::Gone)?;
     let path = format!("tmp/perf-{}.map", facts.inner_pid);
     checked(open_in(&root, &path)?, facts.user, identity)
@@ -99,11 +94,22 @@ pub(super) fn check_owner(file: &File, user: u32) -> Result<(), NoMap> {
 
 /// The effective user of a process, if it is still this one.
 pub(super) fn user_of(pid: u32, identity: ProcessIdentity) -> Option<u32> {
+    open_process(pid, identity).map(|(_, facts)| facts.user)
+}
+
+/// The memory of a process, if it is still this one and may be read.
+pub(crate) fn open_memory(pid: u32, identity: ProcessIdentity) -> Option<File> {
+    let (process, _) = open_process(pid, identity)?;
+    openat(&process, "mem", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok().map(File::from)
+}
+
+/// The folder of a process that is still there, and what it says.
+fn open_process(pid: u32, identity: ProcessIdentity) -> Option<(OwnedFd, Facts)> {
     let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // All else is asked of this one, so that the id cannot come to stand for another process in between.
     let process = openat(CWD, format!("/proc/{pid}"), folder, Mode::empty()).ok()?;
-    facts(&process)
-        .filter(|facts| facts.start_ticks == identity.start_time_ns / TICK_NS)
-        .map(|facts| facts.user)
+    let facts = facts(&process)?;
+    (facts.start_ticks == identity.start_time_ns / TICK_NS).then_some((process, facts))
 }
 
 /// When the process started, Unix milliseconds.

@@ -4,11 +4,11 @@
 use std::{os::unix::fs::FileExt, sync::Arc};
 
 use profiler_abi::{Method, USER_FRAMES_MAX, WalkEnd};
-use profiler_unwind::{Memory, Walk};
+use profiler_unwind::{Memory, Rule, Walk};
 use rustc_hash::FxHashMap;
 use store::model::Exact;
 
-use super::{all_registers, files::KnownFiles};
+use super::{all_registers, files::KnownFiles, made_code::MadeCode};
 use crate::{
     bpf::StackCopy,
     processes::{BinaryHandle, CodeBacking, CodeRange, MappedFile, ProcessCode, VDSO},
@@ -57,22 +57,36 @@ impl Finished {
 
 /// Walks with the tables that the builder makes, too.
 pub(super) struct Finisher {
+    tables: Tables,
+    made: MadeCode,
+}
+
+/// The tables that the stacks of one batch go through.
+pub(super) struct Tables {
     source: Arc<TableSource>,
-    /// Those that the stacks of one batch go through.
-    tables: FxHashMap<BinaryHandle, Option<Arc<FileTable>>>,
+    known: FxHashMap<BinaryHandle, Option<Arc<FileTable>>>,
+}
+
+impl Tables {
+    /// The rule of an address in this range.
+    pub(super) fn rule_at(&mut self, range: &CodeRange, address: u64) -> Option<Rule> {
+        let CodeBacking::File(binary, file) = &range.backing else { return None };
+        let known = self.known.entry(*binary).or_insert_with(|| self.source.get(*binary, file).ok()).as_deref()?;
+        known.table.rule_at(known.facts.vaddr_of(range.file_offset + (address - range.start))?)
+    }
 }
 
 impl Finisher {
     /// A finisher that takes its tables from there.
     pub(super) fn new(source: Arc<TableSource>) -> Self {
-        Self { source, tables: FxHashMap::default() }
+        Self { tables: Tables { source, known: FxHashMap::default() }, made: MadeCode::default() }
     }
 
     /// Finishes the stack of a sample.
     pub(super) fn finish(&mut self, unfinished: Unfinished, files: &mut KnownFiles) -> Finished {
         let Unfinished { key, exact, kernel, stack, code, user } = unfinished;
         let memory = Copied { stack: &stack, code: &code };
-        let mut walk = self.walk(&memory);
+        let mut walk = self.walk(&memory, key.pid);
         if matches!(walk.end, WalkEnd::UnknownRegister | WalkEnd::UnsupportedRule) {
             walk = all_registers::walk(&memory, files);
         }
@@ -93,7 +107,7 @@ impl Finisher {
         Finished { key, exact, kernel, user: walk.frames, files }
     }
 
-    fn walk(&mut self, memory: &Copied<'_>) -> Walked {
+    fn walk(&mut self, memory: &Copied<'_>, pid: u32) -> Walked {
         let Copied { stack, code } = *memory;
         let mut walk = Walk::leaf(stack.ip, stack.sp(), stack.bp());
         let (mut frames, mut method) = (Vec::new(), Method::Leaf);
@@ -104,13 +118,11 @@ impl Finisher {
             let address = walk.ip.wrapping_sub(u64::from(walk.is_caller));
             let range = find(code, address);
             frames.push(frame(code, walk.ip, method));
-            let rule = range.and_then(|range| {
-                let CodeBacking::File(binary, file) = &range.backing else { return None };
-                let known = self.table(*binary, file)?;
-                known.table.rule_at(known.facts.vaddr_of(range.file_offset + (address - range.start))?)
-            });
+            let rule = range.and_then(|range| self.tables.rule_at(range, address));
+            let is_made = range.is_some_and(|range| matches!(range.backing, CodeBacking::Anonymous));
             let step = match &rule {
                 Some(rule) => walk.step_by_rule(memory, rule),
+                None if is_made => self.step_out_of_made_code(&mut walk, memory, pid),
                 None => walk.step(memory),
             };
             match step {
@@ -120,14 +132,30 @@ impl Finisher {
         }
     }
 
-    /// Forgets the tables that were needed so far; the source keeps them for a while.
-    pub(super) fn forget(&mut self) {
-        self.tables.clear();
-        self.source.forget_unused();
+    /// By what the code does until it returns, if that leads to where a call was made; else as code with frame pointers.
+    fn step_out_of_made_code(
+        &mut self,
+        walk: &mut Walk,
+        memory: &Copied<'_>,
+        pid: u32,
+    ) -> Result<Method, WalkEnd> {
+        for rule in self.made.rules_at(pid, walk.ip, memory.code, &mut self.tables).iter() {
+            let mut caller = *walk;
+            if let Ok(method) = caller.step_by_rule(memory, rule)
+                && self.made.follows_call(caller.ip, memory)
+            {
+                *walk = caller;
+                return Ok(method);
+            }
+        }
+        walk.step(memory)
     }
 
-    fn table(&mut self, binary: BinaryHandle, mapped: &MappedFile) -> Option<&FileTable> {
-        self.tables.entry(binary).or_insert_with(|| self.source.get(binary, mapped).ok()).as_deref()
+    /// Forgets the tables that were needed so far, which the source keeps for a while, and code of processes.
+    pub(super) fn forget(&mut self) {
+        self.tables.known.clear();
+        self.tables.source.forget_unused();
+        self.made.forget();
     }
 }
 

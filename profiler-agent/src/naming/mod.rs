@@ -5,6 +5,7 @@ mod all_registers;
 mod files;
 mod finish;
 mod jit;
+mod made_code;
 mod names;
 mod one_file;
 mod open;

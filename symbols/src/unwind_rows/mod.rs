@@ -38,7 +38,7 @@ use crate::elf::ElfError;
 use blocks::Encoder;
 pub use bytes::TableBytesError;
 pub(crate) use followed::from_entry::calls_from_entry;
-pub use followed::way_out::{INSTRUCTION_BYTES, RunningCode, way_out};
+pub use followed::way_out::{INSTRUCTION_BYTES, RunningCode, ways_out};
 pub use sections::{CallFrameInfo, Fingerprint};
 
 /// A stretch of code with one palette of rules.

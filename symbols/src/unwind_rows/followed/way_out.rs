@@ -3,9 +3,9 @@
 //! Compilers that run beside the program (of PHP, Ruby, Python, Mono and others) describe their code to nobody, keep no frame pointer, and put
 //! their code where functions do not begin as they do elsewhere. But whatever it does, it has to leave the stack pointer where
 //! its caller expects it. So the code is followed forward, from the one instruction that is of interest, to
-//! the nearest returns, or to code of a file, of which a table says how deep its stack is. Where these agree, the caller is known.
+//! the nearest returns, or to code of a file, of which a table says how deep its stack is.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
@@ -18,6 +18,8 @@ use super::state::State;
 
 /// Instructions that are followed from one on. Most ways out are some dozens long; a loop's body may come first.
 const INSTRUCTIONS_AT_MOST: usize = 1024;
+/// Different ends that are told.
+const ENDS_AT_MOST: usize = 4;
 /// The longest instruction.
 pub const INSTRUCTION_BYTES: usize = 15;
 
@@ -32,6 +34,7 @@ pub trait RunningCode {
 }
 
 /// A way that is followed.
+#[derive(Clone)]
 struct Way {
     at: u64,
     state: State,
@@ -39,82 +42,93 @@ struct Way {
     rbp_from: Option<i64>,
     /// The address that the last instruction has put into a register.
     loaded: Option<(Register, u64)>,
+    /// Calls, and instructions, since the start.
+    length: (u32, u32),
 }
 
-/// The rule at an instruction of made code: that of all the nearest ends of its ways. None if there are none, or they disagree.
-pub fn way_out(code: &mut impl RunningCode, address: u64) -> Option<Rule> {
+/// What the ends of the ways say of the instruction that they begin at, each once, the nearest first: at most [`ENDS_AT_MOST`].
+/// What lies behind a call that may not come back is asked only where nothing else ends.
+///
+/// Nearly always there is one. Where there are more, some lead through code that leaves no function as others do, such as that
+/// for exceptions: only one leads to where a call was made, and it is for the caller to try.
+pub fn ways_out(code: &mut impl RunningCode, address: u64) -> Vec<Rule> {
+    let state = State::amid();
+    let start = Way { at: address, state, rbp_from: None, loaded: None, length: (0, 0) };
     let mut search = Search {
         infos: InstructionInfoFactory::new(),
         seen: FxHashSet::default(),
-        ways: Vec::new(),
-        waiting: BinaryHeap::new(),
-        found: None,
+        waiting: BinaryHeap::from([ByLength(start)]),
+        ends: Vec::new(),
         work: INSTRUCTIONS_AT_MOST,
     };
-    let start = Way { at: address, state: State::amid(), rbp_from: None, loaded: None };
-    search.wait(0, start);
-    while let Some(Reverse((calls, number))) = search.waiting.pop() {
-        // What lies behind more calls, which may not come back, proves less.
-        if search.found.is_some_and(|(_, nearest)| nearest < calls) {
+    let mut nearest = None;
+    while let Some(ByLength(way)) = search.waiting.pop() {
+        let calls = way.length.0;
+        if search.ends.len() >= ENDS_AT_MOST || nearest.is_some_and(|nearest| nearest < calls) {
             break;
         }
-        if let Some(way) = search.ways.get_mut(number).and_then(Option::take) {
-            search.follow(way, calls, code)?;
-        }
+        search.follow(way, code);
+        nearest = nearest.or((!search.ends.is_empty()).then_some(calls));
     }
-    search.found.map(|(rule, _)| rule)
+    search.ends
 }
+
+/// A way that waits: the shortest one is the greatest.
+struct ByLength(Way);
+
+impl Ord for ByLength {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.0.length, other.0.at).cmp(&(self.0.length, self.0.at))
+    }
+}
+
+impl PartialOrd for ByLength {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByLength {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for ByLength {}
 
 struct Search {
     infos: InstructionInfoFactory,
     seen: FxHashSet<u64>,
-    ways: Vec<Option<Way>>,
-    /// Calls on the way, and its number in `ways`: those behind the fewest first, then the oldest.
-    waiting: BinaryHeap<Reverse<(u32, usize)>>,
-    /// What the ends say, and how many calls lie before them.
-    found: Option<(Rule, u32)>,
+    waiting: BinaryHeap<ByLength>,
+    ends: Vec<Rule>,
     work: usize,
 }
 
 impl Search {
-    fn wait(&mut self, calls: u32, way: Way) {
-        self.waiting.push(Reverse((calls, self.ways.len())));
-        self.ways.push(Some(way));
+    fn end(&mut self, rule: Option<Rule>) {
+        let is_same = |known: &Rule, rule: &Rule| {
+            (known.cfa, known.cfa_offset, known.return_address_operand)
+                == (rule.cfa, rule.cfa_offset, rule.return_address_operand)
+        };
+        self.ends.extend(rule.filter(|rule| !self.ends.iter().any(|known| is_same(known, rule))));
     }
 
-    /// An end of a way says this. None if another one disagrees.
-    fn end(&mut self, rule: Option<Rule>, calls: u32) -> Option<()> {
-        match (rule, self.found) {
-            (Some(rule), None) => self.found = Some((rule, calls)),
-            // Where rbp is may differ: then it is not known.
-            (Some(rule), Some((known, nearest))) => {
-                let lost = |rule: Rule| Rule { rbp: Rbp::Undefined, rbp_operand: 0, ..rule };
-                match rule == known {
-                    true => {}
-                    false if lost(rule) == lost(known) => self.found = Some((lost(known), nearest)),
-                    false => return None,
-                }
-            }
-            (None, _) => {}
-        }
-        Some(())
-    }
-
-    /// Follows a way to its end, to what was seen, or behind a call. None if ends disagree.
-    fn follow(&mut self, mut way: Way, calls: u32, code: &mut impl RunningCode) -> Option<()> {
+    /// Follows a way to where it ends, was seen, or may go on in two ways, or behind a call.
+    fn follow(&mut self, mut way: Way, code: &mut impl RunningCode) {
         loop {
             if let Some(there) = code.in_file(way.at) {
-                return self.end(there.and_then(|there| way.joins(&there)), calls);
+                return self.end(there.and_then(|there| way.joins(&there)));
             }
             if self.work == 0 || !self.seen.insert(way.at) {
-                return Some(());
+                return;
             }
             self.work -= 1;
-            let Some(instruction) = decode(code, way.at) else { return Some(()) };
+            let Some(instruction) = decode(code, way.at) else { return };
+            way.length.1 += 1;
             match instruction.flow_control() {
-                FlowControl::Return => return self.end(way.returns(&instruction), calls),
+                FlowControl::Return => return self.end(way.returns(&instruction)),
                 FlowControl::IndirectBranch => {
-                    let Some(target) = way.jumps_to(&instruction, code) else { return Some(()) };
+                    let Some(target) = way.jumps_to(&instruction, code) else { return };
                     way.at = target;
                     continue;
                 }
@@ -123,19 +137,19 @@ impl Search {
                     continue;
                 }
                 FlowControl::ConditionalBranch => {
-                    let state = way.state.clone();
-                    let there = Way { at: instruction.near_branch_target(), state, loaded: None, ..way };
-                    self.wait(calls, there);
+                    let there = Way { at: instruction.near_branch_target(), loaded: None, ..way.clone() };
+                    let next = Way { at: instruction.next_ip(), loaded: None, ..way };
+                    return self.waiting.extend([ByLength(there), ByLength(next)]);
                 }
-                _ if !goes_on(&instruction) => return Some(()),
+                _ if !goes_on(&instruction) => return,
                 _ => {}
             }
             if way.step(&instruction, &mut self.infos).is_none() {
-                return Some(());
+                return;
             }
             if is_call(&instruction) {
-                self.wait(calls + 1, way);
-                return Some(());
+                way.length.0 += 1;
+                return self.waiting.push(ByLength(way));
             }
         }
     }
