@@ -132,23 +132,28 @@ impl Finisher {
         }
     }
 
-    /// By what the code does until it returns, if that leads to where a call was made; else as code with frame pointers.
+    /// By what the code does until it returns, if that leads to where a call was made; else by the frame pointer, if that does. Some
+    /// compilers have their code return to where nothing was called, such as the interpreter that it was called from: that is believed last.
     fn step_out_of_made_code(
         &mut self,
         walk: &mut Walk,
         memory: &Copied<'_>,
         pid: u32,
     ) -> Result<Method, WalkEnd> {
-        for rule in self.made.rules_at(pid, walk.ip, memory.code, &mut self.tables).iter() {
+        let rules = self.made.rules_at(pid, walk.ip, memory.code, &mut self.tables);
+        let callers = rules.iter().filter_map(|rule| {
             let mut caller = *walk;
-            if let Ok(method) = caller.step_by_rule(memory, rule)
-                && self.made.follows_call(caller.ip, memory)
-            {
-                *walk = caller;
-                return Ok(method);
-            }
-        }
-        walk.step(memory)
+            caller.step_by_rule(memory, rule).ok().map(|method| (method, caller))
+        });
+        let mut by_frame = *walk;
+        let step = by_frame.step(memory);
+        let by_frame = step.map(|method| (method, by_frame));
+        let called = |(_, caller): &(Method, Walk)| self.made.follows_call(caller.ip, memory);
+        let in_code = |(_, caller): &(Method, Walk)| find(memory.code, caller.ip).is_some();
+        let found = callers.clone().chain(by_frame.ok()).find(called).or_else(|| callers.clone().find(in_code));
+        let (method, caller) = found.map_or(by_frame, Ok)?;
+        *walk = caller;
+        Ok(method)
     }
 
     /// Forgets the tables that were needed so far, which the source keeps for a while, and code of processes.

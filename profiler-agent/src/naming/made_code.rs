@@ -62,12 +62,10 @@ impl MadeCode {
     }
 
     /// Whether a call stands before a return address, be it in a file or in made code.
-    pub(super) fn follows_call(&mut self, return_address: u64, memory: &Copied<'_>) -> bool {
+    pub(super) fn follows_call(&self, return_address: u64, memory: &Copied<'_>) -> bool {
         let Some(before) = return_address.checked_sub(8) else { return false };
-        let word = memory.word(before).or_else(|| {
-            self.processes.get(&memory.code.process).and_then(|process| process.word(before))
-        });
-        word.is_some_and(ends_in_call)
+        let made = || self.processes.get(&memory.code.process).and_then(|process| process.word(before));
+        memory.word(before).or_else(made).is_some_and(ends_in_call)
     }
 
     /// Forgets all of it: code that is made anew lies where other code lay.
