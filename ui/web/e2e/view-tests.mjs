@@ -65,6 +65,31 @@ export function viewTests({ base, page, picture }) {
       await picture("tree");
     }],
 
+    ["the call tree is of the selection in view, whatever was in view before", async () => {
+      await open("&tab=tree&x=none");
+      const grid = page.getByRole("treegrid");
+      const text = () => grid.locator('.body [role="row"]').allTextContents();
+      await eventually("rows are there", async () => (await grid.locator('.body [role="row"]').count()) > 2);
+      const whole = await text();
+      const { values } = await ask(base, "labels/process/values", await params());
+      const one = values.reduce((a, b) => (b.samples > a.samples ? b : a));
+      await page.locator("#selector").fill(`process="${one.value}"`);
+      await page.locator("#selector").press("Enter");
+      await eventually("its samples", async () => Number(await page.locator(".sentence").getAttribute("data-samples")) === one.samples);
+      await page.locator('.sentence[data-pruned="0"]').waitFor({ timeout: 5000 }).catch(() => {});
+      const narrowed = await text();
+      assert.notDeepEqual(narrowed, whole);
+      await page.reload();
+      // Which opens what is heaviest now: there may be more of them.
+      let fresh = [];
+      const same = async () => {
+        fresh = await text();
+        return narrowed.every((row) => fresh.includes(row));
+      };
+      await eventually("the same rows on a page that knows no other", same, 10_000)
+        .catch(() => assert.deepEqual(fresh, narrowed));
+    }],
+
     ["lanes add up to all samples, by thread and by CPU", async () => {
       await open("&tab=lanes");
       const whole = (await flame(base, await span())).samples;

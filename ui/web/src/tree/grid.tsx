@@ -1,6 +1,6 @@
 /** A stack tree as a table: every node has a row, those in sight are on the page. */
 
-import { For, type JSX, createEffect, createMemo, createSignal, on, untrack } from "solid-js";
+import { For, type JSX, Show, createEffect, createMemo, createSignal, on, untrack } from "solid-js";
 import { baseName } from "../flame/names";
 import { type FlameTree, type Frame, childrenOf, frameOf } from "../flame/tree";
 import { createSize } from "../shell/canvas";
@@ -82,14 +82,19 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
         </div>
         <div class="body" role="rowgroup" tabindex="0" ref={body} onScroll={() => setScroll(body.scrollTop)}>
           <div role="presentation" style={{ height: `${first() * ROW}px` }} />
-          <For each={seen()}>
-            {(node, i) => (
-              <Row
-                grid={props} tree={props.tree!} node={node} index={first() + i() + 2} open={open()} selected={selected() === node}
-                toggle={() => setOpen(toggled(props.tree!, open(), node))}
-              />
+          {/* A node of another tree is another one, whatever its number. */}
+          <Show when={props.tree} keyed>
+            {(tree) => (
+              <For each={seen()}>
+                {(node, i) => (
+                  <Row
+                    grid={props} tree={tree} node={node} index={first() + i() + 2} open={open()} selected={selected() === node}
+                    toggle={() => setOpen(toggled(tree, open(), node))}
+                  />
+                )}
+              </For>
             )}
-          </For>
+          </Show>
           <div role="presentation" style={{ height: `${Math.max(0, rows().length - first() - seen().length) * ROW}px` }} />
         </div>
       </div>
@@ -115,7 +120,8 @@ function Row(props: RowProps): JSX.Element {
   const level = (tree.depth[node] as number) - (tree.depth[grid.top] as number);
   const parent = tree.parent[node] as number;
   const siblings = parent >= 0 ? childrenOf(tree, parent) : [node];
-  const label = grid.nameOf(frame);
+  /** What the root is called is known when the server has said who it is. */
+  const label = () => grid.nameOf(frame);
   return (
     <div
       role="row" id={`call-${node}`} aria-rowindex={props.index} aria-level={level + 1} aria-selected={props.selected}
@@ -128,7 +134,7 @@ function Row(props: RowProps): JSX.Element {
       }}
     >
       {grid.figures(tree, node)}
-      <span role="gridcell" class="name" title={label} style={{ "padding-left": `${Math.min(level, DEEPEST) * INDENT}px` }}>
+      <span role="gridcell" class="name" title={label()} style={{ "padding-left": `${Math.min(level, DEEPEST) * INDENT}px` }}>
         <span
           class="twist" aria-hidden="true" classList={{ open: isOpen(), leaf }}
           onClick={(event) => {
@@ -137,7 +143,7 @@ function Row(props: RowProps): JSX.Element {
           }}
         />
         {grid.swatch?.(frame)}
-        <span class="text">{label}</span>
+        <span class="text">{label()}</span>
         <span class="quiet">{frame.kind === "group" || frame.kind === "folded" ? "" : baseName(frame.binary)}</span>
       </span>
     </div>
