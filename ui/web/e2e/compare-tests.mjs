@@ -74,6 +74,32 @@ export function compareTests({ base, page, guard, picture, fixture }) {
       assert.match(await page.locator(".headline .sentence").textContent(), /No function grew beyond chance/);
     }],
 
+    ["nothing is said of sides that are being read, and what is wrong with a file stays said", async () => {
+      const [a, b] = await halves();
+      let release;
+      const held = new Promise((done) => (release = done));
+      const slow = async (route) => {
+        await held;
+        await route.continue();
+      };
+      await page.route("**/api/v1/diff*", slow);
+      await page.goto(`${base}/compare?a=${range(a)}&b=${range(b)}`);
+      await page.getByText("Reading both sides").waitFor();
+      assert.equal(await page.locator("h1").textContent(), "A and B");
+      assert.doesNotMatch(await page.locator("main").textContent(), /0 cores|0 functions/);
+      for (const status of [400, 500]) guard.expect(status);
+      await page.getByLabel("File for side A").setInputFiles({ name: "picture.png", mimeType: "image/png", buffer: Buffer.from("\x89PNG\r\n\x1a\n", "latin1") });
+      const failure = page.locator(".headline .failure", { hasText: "not" });
+      await failure.waitFor();
+      release();
+      await drawn();
+      await page.unroute("**/api/v1/diff*", slow);
+      assert.equal(await failure.count(), 1);
+      await page.getByLabel("File for side A").setInputFiles({ name: "right.folded", mimeType: "text/plain", buffer: Buffer.from("app;main 5\n") });
+      await eventually("a right file is a side", async () => Number(await samples("a")) === 5);
+      assert.equal(await page.locator(".headline .failure").count(), 0);
+    }],
+
     ["two selectors are compared, and refused where they are wrong", async () => {
       const [a] = await halves();
       const [first, second] = (await ask(base, "labels/process/values", { from: a.from / 1000, until: a.until / 1000 })).values;

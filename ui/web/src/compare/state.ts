@@ -40,6 +40,8 @@ export function createCompare(explore: Explore, history: History) {
   const [both, setBoth] = createSignal<Both>();
   const [lanes, setLanes] = createSignal<Record<Letter, Lane>>();
   const [refused, setRefused] = createSignal("");
+  /** Why the file that was chosen last is none: it stays said when what is in view has come. */
+  const [refusedFile, setRefusedFile] = createSignal("");
   const [busy, setBusy] = createSignal(false);
   const [stored, setStored] = createSignal(0);
 
@@ -108,17 +110,21 @@ export function createCompare(explore: Explore, history: History) {
     return page === "compare" && a && b ? JSON.stringify([a, b, by, stored()]) : "";
   });
   createEffect(settle);
-  createEffect(on(key, (wanted) => wanted && void load()));
+  createEffect(on(key, (wanted) => {
+    setRefusedFile("");
+    if (wanted) void load();
+  }));
 
   /** Takes a file of another profiler as a side; the server converts it and keeps nothing. */
   const upload = async (letter: Letter, file: File) => {
     setBusy(true);
+    setRefusedFile("");
     try {
       files.set(file.name, await convertFile(file, explore.view().by));
       setStored((n) => n + 1);
       set(letter, { kind: "file", name: file.name });
     } catch (error) {
-      setRefused(error instanceof ApiError ? [error.message, error.detail].filter(Boolean).join(": ") : String(error));
+      setRefusedFile(error instanceof ApiError ? [error.message, error.detail].filter(Boolean).join(": ") : String(error));
     } finally {
       setBusy(false);
     }
@@ -158,7 +164,7 @@ export function createCompare(explore: Explore, history: History) {
     const tree = compared()?.tree;
     return tree && query && "test" in query ? findMatches(tree, query.test) : undefined;
   });
-  return { side, set, upload, lanes, both, compared, exposure, rows, asShares, refused, busy, zoomNode: node("zoom"), selectedNode: node("selected"), matches };
+  return { side, set, upload, lanes, both, compared, exposure, rows, asShares, refused: () => refusedFile() || refused(), busy, zoomNode: node("zoom"), selectedNode: node("selected"), matches };
 }
 
 export type Comparison = ReturnType<typeof createCompare>;

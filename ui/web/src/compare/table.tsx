@@ -62,7 +62,7 @@ export function GrowthTable(props: { explore: Explore; comparison: Comparison })
         <Show when={comparison.rows().length > shown()}>
           <button type="button" class="link" onClick={() => setShown((n) => n + PAGE * 4)}>Show more</button>{" "}
         </Show>
-        Corrected for {thousands(comparison.rows().length)} functions compared (false discovery rate 5 %). Open dot: within noise.
+        <Show when={comparison.compared()}>Corrected for {thousands(comparison.rows().length)} functions compared (false discovery rate 5 %). Open dot: within noise.</Show>
         <Show when={comparison.both()?.pruned}>{(samples) => <> {thousands(samples())} samples lie in frames too small to send.</>}</Show>
       </p>
     </aside>

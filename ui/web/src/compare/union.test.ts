@@ -34,7 +34,7 @@ function flame(stacks: Record<string, number>): Flame {
     });
     nodes.self[at]! += samples;
   }
-  return { strings, frames, nodes, kinds: KINDS, period_ns: 1e7, pruned: 0, complete: nodes.total[0] } as unknown as Flame;
+  return { strings, frames, nodes, kinds: KINDS, period_ns: 1e7, pruned: 0, samples: nodes.total[0], complete: nodes.total[0], incomplete: {} } as unknown as Flame;
 }
 
 const calm = flame({ "web;main;serve": 400, "db;main;scan": 200 });
@@ -76,6 +76,16 @@ test("functions are ranked by how much they surely changed", () => {
   expect(back[0]!.change).toBeCloseTo(-0.3);
 });
 
+test("functions that did not change at all are ranked by what they use", () => {
+  const rows = growth(unite(calm, calm), measure);
+  expect(rows.map(({ name }) => name)).toEqual(["serve", "scan"]);
+});
+
+test("a file that does not tell which stacks are complete is not taken for one of broken stacks", () => {
+  const folded = { ...calm, complete: 0, incomplete: { imported: 600 } };
+  expect(unite(folded, burst).complete).toEqual({ a: undefined, b: 910 });
+});
+
 const exposure = { a: 1000, b: 1000 };
 
 test("functions of both sides have their self and total times, and noise is no change", () => {
@@ -111,7 +121,7 @@ test("a server's comparison is the same as the union of its two sides", () => {
   const both = unite(calm, burst);
   const add = (x: number[], y: number[]) => x.map((value, i) => value + y[i]!);
   const { nodes } = both;
-  const diff = { ...both, complete: both.complete.a + both.complete.b, before: { complete: both.complete.a }, nodes: {
+  const diff = { ...both, complete: both.complete.a! + both.complete.b!, before: { complete: both.complete.a }, nodes: {
     parent: nodes.parent, frame: nodes.frame, total: add(nodes.a, nodes.b), self: add(nodes.aSelf, nodes.bSelf),
     before_total: nodes.a, before_self: nodes.aSelf,
   } } as unknown as Diff;

@@ -10,8 +10,8 @@ export type Both = Pick<Diff, "strings" | "kinds" | "frames" | "period_ns"> & {
   nodes: { parent: number[]; frame: number[]; a: number[]; b: number[]; aSelf: number[]; bSelf: number[] };
   /** Samples in nodes too small to send, of both sides. */
   pruned: number;
-  /** Samples of each side whose stack is complete. */
-  complete: { a: number; b: number };
+  /** Samples of each side whose stack is complete; undefined where its file does not tell. */
+  complete: { a: number | undefined; b: number | undefined };
 };
 
 /** The sides of a server's comparison. */
@@ -25,6 +25,9 @@ export function fromDiff({ strings, kinds, frames, period_ns, nodes, pruned, com
     },
   };
 }
+
+/** Text of folded stacks does not tell whether they are whole. */
+const completeOf = ({ complete, incomplete, samples }: Flame) => (samples > 0 && incomplete["imported"] === samples ? undefined : complete);
 
 /** Merges two trees by kind, name and binary of their frames. */
 export function unite(a: Flame, b: Flame): Both {
@@ -77,7 +80,7 @@ export function unite(a: Flame, b: Flame): Both {
   };
   add(a, "a", "aSelf");
   add(b, "b", "bSelf");
-  return { strings, kinds, frames, period_ns: b.period_ns || a.period_ns, nodes, pruned: a.pruned + b.pruned, complete: { a: a.complete, b: b.complete } };
+  return { strings, kinds, frames, period_ns: b.period_ns || a.period_ns, nodes, pruned: a.pruned + b.pruned, complete: { a: completeOf(a), b: completeOf(b) } };
 }
 
 /** A comparison ready to draw. Values are rates of the two sides: cores, or shares of all samples. */
@@ -217,5 +220,5 @@ export function growth(both: Both, { exposure, unit }: Measure): Growth[] {
   });
   const nearer = ({ low, high }: Growth) => (low > 0 ? low : high < 0 ? -high : 0);
   return rows.sort((x, y) =>
-    Number(y.real) - Number(x.real) || nearer(y) - nearer(x) || Math.abs(y.change) - Math.abs(x.change) || (x.name < y.name ? -1 : 1));
+    Number(y.real) - Number(x.real) || nearer(y) - nearer(x) || Math.abs(y.change) - Math.abs(x.change) || y.a + y.b - x.a - x.b || (x.name < y.name ? -1 : 1));
 }

@@ -71,6 +71,7 @@ function Headline(props: { explore: Explore; comparison: Comparison }): JSX.Elem
   const shares = () => props.comparison.asShares();
   const title = () => {
     if (unwatched().length > 0) return `Nobody was watching in ${unwatched().join(" and ")}`;
+    if (!compared()) return "A and B";
     if (shares()) return "A and B, as shares of all samples";
     const { a, b } = sums();
     if (!compared()?.real[0]) return "A and B use the same";
@@ -155,6 +156,8 @@ function SideLine(props: { explore: Explore; comparison: Comparison; letter: Let
           ref={picker} class="unseen" type="file" tabindex="-1" aria-label={`File for side ${props.letter.toUpperCase()}`}
           onChange={(event) => {
             const file = event.currentTarget.files?.[0];
+            // The same file can be chosen again: it may have changed.
+            event.currentTarget.value = "";
             if (file) void comparison.upload(props.letter, file);
           }}
         />
@@ -195,12 +198,14 @@ function Tools(props: { explore: Explore; comparison: Comparison; theme: ThemeSt
   return (
     <div class="toolbar">
       <Tabs explore={explore} tabs={TABS} chosen={tabOf(explore)} />
+      <Show when={most() > 0}>
       <span class="diff-key" role="img" aria-label={`From blue, ${scale()} less, to orange, ${scale()} more; grey is within noise; solid underlines are new, dotted ones went away`}>
         −{scale()} <i class="scale" style={{ "background-image": `linear-gradient(90deg,${gradient()})` }} /> +{scale()}
         <span class="wide"><i class="swatch" style={{ "background-color": colors().noise }} />within noise</span>
         <span class="wider"><i class="new" style={{ "border-color": colors().more }} />part that is new</span>
         <span class="wider"><i class="gone" style={{ "border-color": colors().less }} />part that went away</span>
       </span>
+      </Show>
       <span class="spring" />
       <Menu label={`Width ${explore.view().width.toUpperCase()}`} align="right" trigger={<><span class="quiet">Width</span> {explore.view().width.toUpperCase()} <Icon name="chevron" /></>}>
         {(close) => (

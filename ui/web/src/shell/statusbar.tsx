@@ -68,8 +68,10 @@ export function StatusBar(props: { explore: Explore; theme: ThemeState; own: () 
                 {(side) => (
                   <span class="completeness" data-complete={sides().complete[side]}>
                     {side.toUpperCase()}
-                    <span class="meter" aria-hidden="true"><i style={{ width: `${part(sides().complete[side], sides()[side]) * 100}%` }} /></span>
-                    {share(part(sides().complete[side], sides()[side]))}<span class="wide"> of stacks complete</span>
+                    <Show when={sides().complete[side] !== undefined} fallback={<span>its file does not tell<span class="wide"> which stacks are complete</span></span>}>
+                      <span class="meter" aria-hidden="true"><i style={{ width: `${part(sides().complete[side] ?? 0, sides()[side]) * 100}%` }} /></span>
+                      {share(part(sides().complete[side] ?? 0, sides()[side]))}<span class="wide"> of stacks complete</span>
+                    </Show>
                   </span>
                 )}
               </For>

@@ -192,7 +192,7 @@ export function createExplore(query: string, lost?: ApiError) {
   /** Files that were dropped and are not yet compared. */
   const [dropped, setDropped] = createSignal<File[]>([]);
   /** Samples of both sides of a comparison. */
-  const [sides, setSides] = createSignal<{ a: number; b: number; complete: { a: number; b: number } }>();
+  const [sides, setSides] = createSignal<{ a: number; b: number; complete: { a: number | undefined; b: number | undefined } }>();
   /** The instant that is being annotated. */
   const [annotating, setAnnotating] = createSignal<number>();
 
