@@ -38,7 +38,8 @@ export function apiUrl(path: string, params: Params): string {
   return `/api/v1/${path}${each.length ? `?${new URLSearchParams(each)}` : ""}`;
 }
 
-const seconds = (ms: number) => (ms / 1000).toFixed(3);
+/** What lies before 1970 is no time to the server, and has no samples. */
+const seconds = (ms: number) => (Math.max(0, ms) / 1000).toFixed(3);
 
 /** Parameters of a selection: the API takes Unix seconds. */
 export function selectionParams({ query, from, until, parts = [] }: Selection): Params {

@@ -4,11 +4,11 @@ import { type JSX, createEffect, createMemo, on, onMount } from "solid-js";
 import type { Annotation } from "../api/types";
 import { tokens } from "../color/tokens";
 import { FONTS, textWidth } from "../flame/text";
-import { clock, hourMinute } from "../format/time";
+import { clock } from "../format/time";
 import { createPainter, createSize, prepared } from "../shell/canvas";
 import type { Explore } from "../state/explore";
 import type { ThemeState } from "../state/theme";
-import { type Scale, timeTicks, toX } from "../timeline/scale";
+import { type Scale, tickText, timeTicks, toX } from "../timeline/scale";
 import { runs } from "../timeline/series";
 import type { Comparison, Letter } from "./state";
 
@@ -102,7 +102,7 @@ export function Lanes(props: { explore: Explore; comparison: Comparison; theme: 
     context.textAlign = "center";
     context.textBaseline = "top";
     for (const tick of at) {
-      const text = step < 60_000 ? clock(tick) : hourMinute(tick);
+      const text = tickText(tick, step);
       const half = textWidth(context, text, "axis") / 2;
       const place = toX(scale, tick);
       if (place - half >= 0 && place + half <= scale.width) context.fillText(text, place, floor + 4);

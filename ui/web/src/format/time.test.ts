@@ -43,6 +43,16 @@ test("a plus sign eaten on the way is put back", () => {
   expect(parsed).toEqual({ from: Date.UTC(2024, 5, 14, 0, 12, 4), until: Date.UTC(2024, 5, 14, 0, 21, 37) });
 });
 
+test("ends may stand in either order, and lie within what the server takes", () => {
+  const forth = parseIsoRange("2024-06-14T02:12:04Z/02:21:37");
+  expect(parseIsoRange("2024-06-14T02:21:37Z/02:12:04")).toEqual(forth);
+  expect(parseIsoRange("2024-06-14T02:12:04Z/02:21:37Z")).toEqual(forth);
+  expect(parseIsoRange("0001-01-01T00:00:00Z/1970-01-02T00:00:00Z")).toEqual({ from: 0, until: 86_400_000 });
+  expect(parseIsoRange("2024-06-14T00:00:00Z/9999-01-01T00:00:00Z")?.until).toBe(Date.UTC(2200, 0));
+  // Date.parse takes these for years and months.
+  for (const text of ["1/2", "2024/2025", "5 May 2024/6 May 2024", "0001-01-01T00:00:00Z/0002-01-01T00:00:00Z"]) expect(parseIsoRange(text)).toBeUndefined();
+});
+
 test("what is no range is refused", () => {
   for (const text of ["", "x", "2024-06-14T02:12:04Z", "2024-06-14T02:12:04Z/02:12:04", "a/b/c"]) {
     expect(parseIsoRange(text)).toBeUndefined();

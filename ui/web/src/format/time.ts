@@ -71,17 +71,22 @@ export function isoRange(from: number, until: number): string {
   return `${iso(from)}/${same ? clock(until) : iso(until)}`;
 }
 
-/** Reads what {@link isoRange} wrote; undefined where it is no range. */
+/** Where times of a link end: profiles of other centuries are a slip of the pen, and axes and the server have their limits. */
+const LATEST = Date.UTC(2200, 0);
+const instant = (text: string) => (/^\d{4}-\d\d-\d\dT/.test(text) ? Math.min(LATEST, Math.max(0, Date.parse(text))) : Number.NaN);
+
+/** Reads what {@link isoRange} wrote, and its ends in either order; undefined where it is no range. */
 export function parseIsoRange(text: string): { from: number; until: number } | undefined {
   const [first, second, more] = text.split("/");
   if (!first || !second || more !== undefined) return undefined;
   // A plus sign turns into a space on its way through some mail and chat programs.
   const start = first.replace(" ", "+");
   const date = start.slice(0, 11);
-  const zone = start.match(/(Z|[+-]\d\d:\d\d)$/)?.[0] ?? "";
-  const end = second.includes("T") ? second.replace(" ", "+") : `${date}${second}${zone}`;
-  const from = Date.parse(start);
-  const until = Date.parse(end);
+  const zoneOf = (time: string) => /(Z|[+-]\d\d:\d\d)$/.exec(time)?.[0] ?? "";
+  const other = second.replace(" ", "+");
+  const end = other.includes("T") ? other : `${date}${other}${zoneOf(other) ? "" : zoneOf(start)}`;
+  const [from, until] = [instant(start), instant(end)];
+  if (from > until) return { from: until, until: from };
   return until > from ? { from, until } : undefined;
 }
 

@@ -3,10 +3,9 @@
 import type { HeatMap } from "../api/types";
 import type { Tokens } from "../color/tokens";
 import { FONTS, textWidth } from "../flame/text";
-import { clock, hourMinute } from "../format/time";
 import type { CanvasSize } from "../shell/canvas";
 import type { Span } from "../state/url";
-import { timeTicks } from "../timeline/scale";
+import { tickText, timeTicks } from "../timeline/scale";
 import { type Cell, columnsOf, fullCount, ramp, rowsOf, shadeOf } from "./cells";
 
 export type Corners = [Cell, Cell];
@@ -148,7 +147,7 @@ function ticks(context: CanvasRenderingContext2D, grid: Grid, tokens: Tokens, bo
   context.textBaseline = "top";
   for (const tick of at) {
     const place = x(grid, tick);
-    const text = step < 60_000 ? clock(tick) : hourMinute(tick);
+    const text = tickText(tick, step);
     const half = textWidth(context, text, "axis") / 2;
     if (place - half < grid.left - 8 || place + half > grid.left + grid.width + 8) continue;
     context.beginPath();

@@ -14,7 +14,7 @@ import type { Explore } from "../state/explore";
 import { equalityOf } from "../state/selector";
 import type { ThemeState } from "../state/theme";
 import { LANES } from "../state/url";
-import { bucketStep, timeTicks, toX } from "../timeline/scale";
+import { bucketStep, tickText, timeTicks, toX } from "../timeline/scale";
 import { drawStrip } from "./draw";
 
 /** Lanes asked for: more do not fit on any screen, the rest is told of. */
@@ -40,7 +40,7 @@ export function Lanes(props: { explore: Explore; theme: ThemeState }): JSX.Eleme
     const found = answer();
     return found ? { from: found.from_ms, until: found.until_ms } : explore.range();
   });
-  const ticks = () => timeTicks(span(), Math.max(2, size().width / 110)).ticks;
+  const axis = createMemo(() => timeTicks(span(), Math.max(2, size().width / 110)));
   const [hover, setHover] = createSignal<{ lane: Lane; x: number; y: number; bucket: number }>();
   const all = () => answer()?.lanes.reduce((sum, lane) => sum + lane.total, answer()?.other.total ?? 0) || 1;
   const name = (lane: Lane) => (by() === "cpu" ? (lane.cpu === null ? "CPU not kept" : `CPU ${lane.cpu}`) : lane.thread || "(no name)");
@@ -62,8 +62,8 @@ export function Lanes(props: { explore: Explore; theme: ThemeState }): JSX.Eleme
             <th scope="col">{by() === "cpu" ? "CPU" : "Thread"}</th>
             <th scope="col">
               <div class="axis" ref={strip} aria-hidden="true">
-                <For each={ticks()}>
-                  {(at) => <span style={{ left: `${toX({ span: span(), left: 0, width: size().width }, at)}px` }}>{clock(at)}</span>}
+                <For each={axis().ticks}>
+                  {(at) => <span style={{ left: `${toX({ span: span(), left: 0, width: size().width }, at)}px` }}>{tickText(at, axis().step)}</span>}
                 </For>
               </div>
               <span class="unseen">Load over time</span>

@@ -46,6 +46,18 @@ test("a heat map is open with a rectangle of whole seconds, of a part of each, o
   }
 });
 
+test("a rectangle that lies elsewhere is not of the range, and leaves the map open", () => {
+  const fixed = { ...DEFAULT_STATE, range: { live: false as const, from, until } };
+  const rectangle = { from: from - 3_600_000, until: from - 3_590_000, low: 0, high: 1000 };
+  expect(parseState(formatState({ ...fixed, heatMap: [rectangle] })).heatMap).toBe(true);
+  const within = [{ ...rectangle, from, until: from + 10_000 }];
+  expect(parseState(formatState({ ...fixed, heatMap: within })).heatMap).toEqual(within);
+});
+
+test("a live range is no longer than profiles are kept", () => {
+  expect(parseState("t=now-99999999d").range).toEqual({ live: true, length: 3660 * 86_400_000 });
+});
+
 test("live ranges are short, and keep their length", () => {
   for (const [length, text] of [[300_000, "t=now-5m"], [90_000, "t=now-90s"], [7_200_000, "t=now-2h"]] as const) {
     const query = formatState({ ...DEFAULT_STATE, range: { live: true, length } });

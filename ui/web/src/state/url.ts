@@ -116,6 +116,9 @@ export const DEFAULT_STATE: ViewState = {
   zone: "",
 };
 
+/** The longest range that follows now: longer than profiles are kept. */
+const LONGEST_LIVE = 3660 * 24 * 60 * MINUTE;
+
 const UNITS: Record<string, number> = { s: 1000, m: MINUTE, h: 60 * MINUTE, d: 24 * 60 * MINUTE };
 
 function formatLength(ms: number): string {
@@ -129,7 +132,7 @@ function formatLength(ms: number): string {
 function parseRange(text: string): Range | undefined {
   const [, amount, unit] = /^now-(\d+(?:\.\d+)?)([smhd])$/.exec(text) ?? [];
   if (amount && unit) {
-    const length = Number(amount) * (UNITS[unit] as number);
+    const length = Math.min(LONGEST_LIVE, Number(amount) * (UNITS[unit] as number));
     return length > 0 ? { live: true, length } : undefined;
   }
   const span = parseIsoRange(text);
@@ -230,6 +233,7 @@ export function parseState(query: string, path = "/"): ViewState {
   const transforms = values.get("x");
   const window = parseIsoRange(values.get("w") ?? "");
   const range = parseRange(values.get("t") ?? "") ?? DEFAULT_STATE.range;
+  const heatMap = parseHeatMap(values.get("hm"));
   const base = values.get("base") ?? "";
   const width = (["a", "sum"] as const).find((name) => name === values.get("width"));
   return {
@@ -250,7 +254,8 @@ export function parseState(query: string, path = "/"): ViewState {
     search: values.get("s") ?? "",
     orientation: values.get("o") === "flame" ? "flame" : "icicle",
     truth: values.has("truth"),
-    heatMap: parseHeatMap(values.get("hm")),
+    // A rectangle belongs to its range.
+    heatMap: typeof heatMap === "object" && !range.live && heatMap.some((one) => one.until <= range.from || one.from >= range.until) ? true : heatMap,
     baseline: isBaseline(base) ? base : DEFAULT_STATE.baseline,
     a: values.get("a") ?? "",
     b: values.get("b") ?? "",

@@ -4,11 +4,9 @@ import type { Palette } from "../color/bands";
 import type { Tokens } from "../color/tokens";
 import { FONTS, textWidth } from "../flame/text";
 import { texture } from "../flame/texture";
-import { clock, dayMonth, hourMinute } from "../format/time";
-import { wall } from "../format/zone";
 import type { Shifted } from "../state/history";
 import type { Span } from "../state/url";
-import { type Scale, timeTicks, toX, valueTicks } from "./scale";
+import { type Scale, tickText, timeTicks, toX, valueTicks } from "./scale";
 import { type Series, losses, runs } from "./series";
 
 /** Heights in CSS pixels. */
@@ -229,9 +227,7 @@ function times(context: CanvasRenderingContext2D, scene: TimelineScene, floor: n
   context.textBaseline = "top";
   for (const tick of ticks) {
     const x = toX(scale, tick);
-    const date = wall(tick);
-    const midnight = date.getUTCHours() === 0 && date.getUTCMinutes() === 0 && date.getUTCSeconds() === 0;
-    const text = midnight || step >= 86_400_000 ? dayMonth(tick) : step < 60_000 ? clock(tick) : hourMinute(tick);
+    const text = tickText(tick, step);
     const half = textWidth(context, text, "axis") / 2;
     if (x - half < scale.left - 8 || x + half > scale.left + scale.width + 8) continue;
     context.beginPath();

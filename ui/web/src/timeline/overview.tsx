@@ -3,14 +3,13 @@
 import { type JSX, Show, createEffect, createMemo, createSignal, on, onMount } from "solid-js";
 import { tokens } from "../color/tokens";
 import { FONTS, textWidth } from "../flame/text";
-import { clock, dayMonth, duration, hourMinute } from "../format/time";
-import { wall } from "../format/zone";
+import { clock, duration } from "../format/time";
 import { createPainter, createSize, prepared } from "../shell/canvas";
 import type { Explore } from "../state/explore";
 import type { History } from "../state/history";
 import type { ThemeState } from "../state/theme";
 import type { Span } from "../state/url";
-import { type Scale, timeTicks, toTime, toX } from "./scale";
+import { type Scale, tickText, timeTicks, toTime, toX } from "./scale";
 import { runs } from "./series";
 
 const AREA = 20;
@@ -95,8 +94,7 @@ export function Overview(props: { explore: Explore; history: History; theme: The
     let free = left;
     for (const tick of at) {
       const x = toX(scale(), tick);
-      const midnight = wall(tick).getUTCHours() === 0 && wall(tick).getUTCMinutes() === 0;
-      const text = step >= 86_400_000 || midnight ? dayMonth(tick) : step < 60_000 ? clock(tick) : hourMinute(tick);
+      const text = tickText(tick, step);
       if (x < free || x + textWidth(context, text, "axis") > left + room - 76) continue;
       context.fillText(text, x, AREA + RULE + 3);
       free = x + textWidth(context, text, "axis") + 12;

@@ -1,5 +1,6 @@
 /** Time to pixels and back, ticks, and the moves of a window. Instants are Unix milliseconds. */
 
+import { clock, dayMonth, hourMinute } from "../format/time";
 import { fromWall, wall } from "../format/zone";
 import type { Span } from "../state/url";
 
@@ -45,13 +46,22 @@ export function timeTicks({ from, until }: Span, most: number): { step: number; 
     for (let at = origin + Math.ceil((from - origin) / step) * step; at < until; at += step) ticks.push(at);
   } else {
     const days = step / DAY;
-    for (let shown = wall(from).setUTCHours(0, 0, 0, 0); ; shown += DAY) {
-      const at = fromWall(shown);
+    for (let number = Math.floor(wall(from).getTime() / step) * days; ; number += days) {
+      const at = fromWall(number * DAY);
       if (at >= until) break;
-      if (at >= from && Math.round(shown / DAY) % days === 0) ticks.push(at);
+      if (at >= from) ticks.push(at);
     }
   }
   return { step, ticks };
+}
+
+/** What stands at a tick: no more than tells it from its neighbours, and the day where one begins. */
+export function tickText(tick: number, step: number): string {
+  const date = wall(tick);
+  if (step >= 28 * DAY) return `${dayMonth(tick)} ${date.getUTCFullYear()}`;
+  const midnight = date.getUTCHours() === 0 && date.getUTCMinutes() === 0 && date.getUTCSeconds() === 0;
+  if (step >= DAY || midnight) return dayMonth(tick);
+  return step < MINUTE ? clock(tick) : hourMinute(tick);
 }
 
 /** Round values from 0 up to at least `most`: the top of an axis and its middle. */

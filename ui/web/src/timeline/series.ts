@@ -203,7 +203,8 @@ export function nearestData({ from, step, observed }: Series, wanted: Span): Spa
     const distance = Math.max(bucket.from - wanted.until, wanted.from - bucket.until, 0);
     if (distance >= least) return;
     least = distance;
-    best = bucket.from >= wanted.until ? { from: bucket.from, until: bucket.from + length } : { from: bucket.until - length, until: bucket.until };
+    const start = bucket.from >= wanted.until ? Math.floor(bucket.from / 1000) * 1000 : Math.ceil(bucket.until / 1000) * 1000 - length;
+    best = { from: start, until: start + length };
   });
   return best;
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Timeline } from "../api/types";
 import { dragged, gripAt } from "./brush";
-import { aligned, bucketStep, roundStep, shifted, timeTicks, toTime, toX, valueTicks, zoomed } from "./scale";
+import { aligned, bucketStep, roundStep, shifted, tickText, timeTicks, toTime, toX, valueTicks, zoomed } from "./scale";
 import { bucketAt, buildSeries, layerMeans, losses, runs, watchedMs } from "./series";
 
 const noon = new Date(2024, 5, 14, 12, 0, 0).getTime();
@@ -34,6 +34,18 @@ test("long spans tick at local midnight", () => {
   const { ticks } = timeTicks({ from: noon, until: noon + 10 * 86_400_000 }, 5);
   expect(ticks.length).toBeGreaterThan(0);
   for (const at of ticks) expect(new Date(at).getHours()).toBe(0);
+});
+
+test("a span of any length has few ticks, and what stands there tells them apart", () => {
+  const spans = [10_000, 60_000, 900_000, 86_400_000, 7 * 86_400_000, 400 * 86_400_000, 3660 * 86_400_000, 1e14];
+  for (const length of spans) {
+    // Midnight of a new year is in the middle.
+    const start = new Date(2024, 0, 1).getTime();
+    const { step, ticks } = timeTicks({ from: start - length / 2, until: start + length / 2 }, 8);
+    expect(ticks.length).toBeGreaterThan(2);
+    expect(ticks.length).toBeLessThan(11);
+    expect(new Set(ticks.map((tick) => tickText(tick, step))).size).toBe(ticks.length);
+  }
 });
 
 test("value axes end on a round number at or above the peak", () => {
