@@ -136,6 +136,18 @@ export function lookTests({ base, page, guard, picture }) {
       await page.keyboard.press("Escape");
     }],
 
+    ["the bar has room for a selector on every screen", async () => {
+      await page.goto(await fixedUrl());
+      for (const width of [1440, 1100, 1024, 900, 720]) {
+        await page.setViewportSize({ width, height: 900 });
+        const field = await page.locator("#selector").boundingBox();
+        assert.ok(field.width >= 120, `${field.width} px for the selector on a screen of ${width}`);
+        const [content, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+        assert.ok(content <= screen, `${content} px on a screen of ${screen}`);
+      }
+      await page.setViewportSize({ width: 1440, height: 900 });
+    }],
+
     ["a narrow screen scrolls in one direction only", async () => {
       await page.setViewportSize({ width: 390, height: 844 });
       await eventually("the graph is drawn", async () => (await see.frames()) > 1);

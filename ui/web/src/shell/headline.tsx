@@ -260,8 +260,10 @@ function NoSamples(props: { explore: Explore; history: History }): JSX.Element {
             </Show>
             <Show when={data()}>
               {(span) => (
-                <button type="button" class="link" onClick={() => explore.setRange(span(), null)}>
-                  Show all data, {rangeText(span().from, span().until, explore.now())}
+                <button
+                  type="button" class="link" title={rangeText(span().from, span().until, explore.now())} onClick={() => explore.setRange(span(), null)}
+                >
+                  Show all data
                 </button>
               )}
             </Show>

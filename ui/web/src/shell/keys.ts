@@ -9,7 +9,7 @@ import { zoomWindow } from "../timeline/view";
 
 /** Every key with what it does, for the key map. */
 export const KEY_MAP: [string, [string, string][]][] = [
-  ["Look", [["Q", "Selector"], ["/", "Search frames, Enter for the next match"], ["1 – 6", "Flame graph, Top, Sandwich, Tree, Lanes, Source"], ["O", "Root at the top or at the bottom"], ["T", "How true is this view?"], ["Y", "Copy a link to this view"], ["G", "When did a function use CPU?"], ["C", "Compare with the baseline, and back"], ["?", "This key map"]]],
+  ["Look", [["Q", "Selector"], ["/", "Search frames, Enter for the next match"], ["1 – 6", "Flame graph, Top, Sandwich, Tree, Lanes, Source"], ["O", "Root at the top or at the bottom"], ["T", "How true is this view?"], ["Y", "Copy a link to this view"], ["P", "Pins and saved views"], ["G", "When did a function use CPU?"], ["C", "Compare with the baseline, and back"], ["?", "This key map"]]],
   ["Time", [["L", "Follow now, or pause"], [", .", "Shift the range by its length"], ["- =", "Zoom the time line out and in"], ["drag", "Select a range; its edges resize it, its inside moves it"], ["wheel", "Zoom at the pointer"], ["Shift drag", "Pan"], ["E", "Samples by their place in the second: drag selects a rectangle, Shift drag adds one, a right click has more"], ["N, double click", "Annotate"], ["right click", "Copy the time"]]],
   ["Flame graph", [["arrows", "Move to caller, callee and siblings"], ["Enter, click", "Zoom"], ["Esc", "Zoom out"], ["wheel", "Scroll; with Ctrl zoom at the pointer"], ["drag", "Move the zoomed graph"], ["right click, long press", "Everything that can be done with a frame"]]],
   ["The selected frame", [["F", "Focus on it; Shift F on its function wherever it is called"], ["H", "Hide it: what it calls moves to its caller"], ["D", "Drop its stacks"], ["R", "Collapse its recursion"], ["M", "Merge all frames of its name"], ["I", "Invert from here: callers below what they call"], ["Z", "Undo, Shift Z redo"], ["W", "Callers and callees"], ["S", "Source"]]],
@@ -77,6 +77,7 @@ export function listenToKeys(explore: Explore, openFunctions: () => void, openHe
     ".": () => shift(1),
     "-": () => zoomWindow(explore, middle(), 1.5),
     "=": () => zoomWindow(explore, middle(), 1 / 1.5),
+    "+": () => zoomWindow(explore, middle(), 1 / 1.5),
   };
   const onKey = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;

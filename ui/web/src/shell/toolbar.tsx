@@ -109,7 +109,7 @@ function Crumbs(props: { explore: Explore }): JSX.Element {
           );
         }}
       </For>
-      <Show when={transforms.canUndo() && explore.view().transforms.length + path().length > 0}>
+      <Show when={transforms.canUndo()}>
         <button type="button" class="undo" onClick={transforms.undo}>Undo <kbd>Z</kbd></button>
       </Show>
       <Show when={transforms.canRedo()}>
