@@ -346,6 +346,28 @@ export function timeTests({ base, page, picture, guard, fixture }) {
       await eventually("its graph is drawn", async () => (await see.frames()) > 1);
     }],
 
+    ["two fingers zoom the time line, and select nothing", async () => {
+      await open();
+      const box = await see.timeline.boundingBox();
+      const y = box.y + 60;
+      const middle = box.x + Number(await see.timeline.getAttribute("data-left")) + Number(await see.timeline.getAttribute("data-width")) / 2;
+      const touches = await page.context().newCDPSession(page);
+      const touch = (type, ...places) => touches.send("Input.dispatchTouchEvent", { type, touchPoints: places.map((x, id) => ({ x, y, id })) });
+      await touch("touchStart", middle - 50);
+      await touch("touchStart", middle - 50, middle + 50);
+      for (const half of [60, 80, 100]) await touch("touchMove", middle - half, middle + half);
+      await touch("touchEnd");
+      await touches.detach();
+      const after = await eventually("a shorter window", () => {
+        const zoomed = spanOf(page.url());
+        return zoomed.until - zoomed.from < (span.until - span.from) * 0.6 && zoomed;
+      }, 5000);
+      const half = (span.until - span.from) / 2;
+      assert.ok(Math.abs(after.until - after.from - half) <= 3000, `${after.until - after.from} ms of ${2 * half}`);
+      assert.ok(Math.abs(after.from + after.until - span.from - span.until) <= 6000, "around what is between them");
+      assert.doesNotMatch(page.url(), /[?&]w=/);
+    }],
+
     ["a range without data leads to the nearest", async () => {
       if (!fixture) return; // A real one has no end of its own before now.
       const { data } = span;

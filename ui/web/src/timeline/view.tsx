@@ -79,9 +79,23 @@ export function TimeLine(props: { explore: Explore; history: History; theme: The
   onMount(() => void document.fonts.load("400 11px Inter").then(paint));
 
   const local = (event: PointerEvent | WheelEvent | MouseEvent) => event.clientX - canvas.getBoundingClientRect().left;
+  /** Fingers on it, by where they are; two of them zoom, from the window and the distance that they began with. */
+  const fingers = new Map<number, number>();
+  let pinch: { window: Span; anchor: number; apart: number } | undefined;
+  const apart = () => {
+    const [a = 0, b = 0] = fingers.values();
+    return Math.max(10, Math.abs(a - b));
+  };
   const onDown = (event: PointerEvent) => {
     if (event.button !== 0) return;
     const x = local(event);
+    fingers.set(event.pointerId, x);
+    if (fingers.size > 1) {
+      drop();
+      const [a = 0, b = 0] = fingers.values();
+      pinch = { window: explore.window(), anchor: toTime(scale(), (a + b) / 2), apart: apart() };
+      return;
+    }
     const grip = event.shiftKey ? "pan" : gripAt(scale(), explore.brush(), x);
     // Live time would slip away under the pointer: hold the scale of the press.
     press = { grip, x, moved: false, scale: scale(), brush: explore.brush() };
@@ -90,6 +104,11 @@ export function TimeLine(props: { explore: Explore; history: History; theme: The
   };
   const onMove = (event: PointerEvent) => {
     const x = local(event);
+    if (fingers.has(event.pointerId)) fingers.set(event.pointerId, x);
+    if (pinch) {
+      zoomWindow(explore, pinch.anchor, pinch.apart / apart(), pinch.window);
+      return;
+    }
     const inside = x >= scale().left && x <= scale().left + scale().width;
     setPointer(inside ? { x, clientX: event.clientX, clientY: event.clientY } : undefined);
     if (!press) {
@@ -105,7 +124,8 @@ export function TimeLine(props: { explore: Explore; history: History; theme: The
     setPanned(press.scale.span);
     explore.setDraft(dragged(press.scale, press.brush, press.grip, press.x, x));
   };
-  const onUp = () => {
+  const onUp = (event: PointerEvent) => {
+    lift(event);
     const done = press;
     press = undefined;
     const draft = explore.draft();
@@ -125,10 +145,18 @@ export function TimeLine(props: { explore: Explore; history: History; theme: The
       }
     });
   };
-  const onCancel = () => {
+  const drop = () => {
     press = undefined;
     explore.setDraft(undefined);
     setPanned(undefined);
+  };
+  const lift = (event: PointerEvent) => {
+    fingers.delete(event.pointerId);
+    pinch = undefined;
+  };
+  const onCancel = (event: PointerEvent) => {
+    lift(event);
+    drop();
   };
   const onWheel = (event: WheelEvent) => {
     event.preventDefault();
@@ -181,8 +209,8 @@ async function copyTime(ms: number): Promise<void> {
 }
 
 /** Zooms the window around an instant; a brush stays as it is. */
-export function zoomWindow(explore: Explore, anchor: number, factor: number): void {
-  const wanted = wholeSeconds(zoomed(explore.window(), anchor, factor));
+export function zoomWindow(explore: Explore, anchor: number, factor: number, before = explore.window()): void {
+  const wanted = wholeSeconds(zoomed(before, anchor, factor));
   const late = Math.max(0, wanted.until - explore.now());
   const window = shifted(wanted, -late);
   const brush = explore.brush();
