@@ -74,6 +74,8 @@ export function accessTests({ base, page, guard, picture, fixture }) {
         return hued;
       });
       assert.ok(colors < 200, `${colors} coloured pixels`);
+      const swatches = await page.locator(".legend tr[data-value] .swatch").evaluateAll((all) => all.map((one) => getComputedStyle(one).backgroundColor));
+      assert.ok(new Set(swatches).size > 1, `the legend's colours are those of the time line: ${swatches}`);
       await picture("forced-colors");
       await page.emulateMedia({ forcedColors: "none", reducedMotion: "reduce" });
       await see.graph.press("ArrowDown");

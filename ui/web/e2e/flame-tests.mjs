@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { eventually } from "./harness.mjs";
 import { reader } from "./explore-tests.mjs";
-import { ask, flame, stacks } from "./model.mjs";
+import { ask, flame, percent, stacks } from "./model.mjs";
 
 /** Opens the page on all data so far, with the rest of a URL. */
 export function opener(base, page) {
@@ -121,7 +121,7 @@ export function flameTests({ base, page, picture, fixture }) {
       assert.equal(x(), "none");
       await eventually("all frames are there", async () => Number(await see.attribute("nodes")) === answer.nodes.parent.length);
       assert.ok(folded < answer.nodes.parent.length);
-      await page.keyboard.press("z");
+      await page.getByRole("button", { name: /^Undo/ }).click();
       await chipsAre("fold");
       await totalIs(answer.samples);
       // The worker's tree comes after the chip: what is selected before it would be looked for in another tree.
@@ -151,6 +151,8 @@ export function flameTests({ base, page, picture, fixture }) {
       await chipsAre("fold", "focus");
       await totalIs(samples);
       assert.equal(x(), `fold:startup;focus:${name}`);
+      const sentence = await page.locator(".headline .sentence").textContent();
+      assert.ok(sentence.includes(`${percent(samples, answer.samples)} in ${name}`), `${sentence} Of all that is selected, not of what is in focus`);
     }],
 
     ["a link carries the transforms, and back undoes them", async () => {
@@ -343,6 +345,8 @@ export function flameTests({ base, page, picture, fixture }) {
       await page.locator(".printed svg").waitFor();
       assert.ok((await page.locator(".printed svg text").count()) > 5);
       assert.equal(await page.locator(".toolbar").isVisible(), false);
+      assert.ok(await page.locator(".headline .range").isVisible(), "of which time it is");
+      assert.ok((await see.timeline.boundingBox()).height > 100, "with its time line");
       await picture("print");
       await page.emulateMedia({ media: "screen", colorScheme: "light" });
       await page.evaluate(() => dispatchEvent(new Event("afterprint")));

@@ -174,6 +174,8 @@ export function lookTests({ base, page, guard, picture }) {
       const policy = response.headers()["content-security-policy"] ?? "";
       assert.match(policy, /^default-src 'self'/);
       assert.doesNotMatch(policy, /unsafe/);
+      // The application is as high as the window, scripts or not.
+      assert.match(await response.text(), /<noscript>[^]+id="app"/, "without scripts the page says so in sight");
       await eventually("the graph is drawn", async () => (await see.frames()) > 1);
       const fonts = await page.evaluate(async () => {
         await document.fonts.ready;

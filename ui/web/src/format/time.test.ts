@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { clock, day, duration, iso, isoRange, parseIsoRange, range, zone } from "./time";
+import { setZone } from "./zone";
 
 // Local instants, so that the tests hold in every zone they run in.
 const at = (d: number, h: number, m: number, s = 0, ms = 0) => new Date(2024, 5, d, h, m, s, ms).getTime();
@@ -41,6 +42,14 @@ test("a range survives the way into the URL and back", () => {
 test("a plus sign eaten on the way is put back", () => {
   const parsed = parseIsoRange("2024-06-14T02:12:04 02:00/02:21:37");
   expect(parsed).toEqual({ from: Date.UTC(2024, 5, 14, 0, 12, 4), until: Date.UTC(2024, 5, 14, 0, 21, 37) });
+});
+
+test("a range over the hour that comes twice tells both offsets", () => {
+  setZone("Europe/Berlin");
+  const change = Date.UTC(2024, 9, 27, 1);
+  expect(range(change - 1_800_000, change + 1_800_000, change)).toBe("Today 02:30:00 UTC+2 – 02:30:00 UTC+1");
+  expect(range(change, change + 1_800_000, change)).toBe("Today 02:00:00 – 02:30:00");
+  setZone("");
 });
 
 test("ends may stand in either order, and lie within what the server takes", () => {

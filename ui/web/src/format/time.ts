@@ -40,7 +40,9 @@ export function day(ms: number, now: number): string {
 /** `Today 02:12:04 – 02:21:37`; the day is written once where both ends share it. */
 export function range(from: number, until: number, now: number): string {
   const last = sameDay(from, until) ? "" : `${day(until, now)} `;
-  return `${day(from, now)} ${clock(from)} – ${last}${clock(until)}`;
+  // Where clocks were put forward or back in between, theirs alone would tell another length.
+  const [first, second] = offset(from) === offset(until) ? ["", ""] : [` ${zone(from)}`, ` ${zone(until)}`];
+  return `${day(from, now)} ${clock(from)}${first} – ${last}${clock(until)}${second}`;
 }
 
 /** A length: `15 min`, `2 h 30 min`, `3 d`, `12 s`. */

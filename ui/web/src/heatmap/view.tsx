@@ -262,10 +262,10 @@ function Reading(props: ReadingProps): JSX.Element {
     return text.includes(".") ? text : `${text}.000`;
   };
   const top = () => {
-    const tree = props.explore.graph()?.tree;
-    const widest = tree && childrenOf(tree, 0)[0];
-    if (!tree || widest === undefined || !tree.total[0]) return "";
-    return `, ${share((tree.total[widest] as number) / (tree.total[0] as number))} ${frameOf(tree, widest).name}`;
+    const graph = props.explore.graph();
+    const widest = graph && childrenOf(graph.tree, 0)[0];
+    if (!graph || widest === undefined || !graph.answer.samples) return "";
+    return `, ${share((graph.tree.total[widest] as number) / graph.answer.samples)} ${frameOf(graph.tree, widest).name}`;
   };
   const pointed = () => {
     const { map, cursor } = props;
@@ -273,7 +273,8 @@ function Reading(props: ReadingProps): JSX.Element {
   };
   return (
     <div class="heat-reading" id="heat-reading" aria-live="polite">
-      <Show when={!props.why} fallback={<p class="caption">{props.why}</p>}>
+      {/* The map itself says why it is none; those who hear the page do so here. */}
+      <Show when={!props.why} fallback={<p class="unseen">{props.why}</p>}>
         <div class="ramp">
           <Strip dark={props.theme.dark()} />
           <p class="caption"><span>0</span><span>samples per {props.map?.row_ms ?? 20} ms</span><span>{props.map ? thousands(fullCount(props.map)) : ""}</span></p>

@@ -87,11 +87,11 @@ function ratioText(ratio: number): string {
 function Sentence(props: { explore: Explore; history: History }): JSX.Element {
   const { explore } = props;
   const top = () => {
-    const tree = explore.graph()?.tree;
-    const widest = tree && childrenOf(tree, 0)[0];
-    if (!tree || widest === undefined) return undefined;
-    const total = tree.total[widest] as number;
-    return { name: frameOf(tree, widest).name || "(none)", share: total / (tree.total[0] as number) };
+    const graph = explore.graph();
+    const widest = graph && childrenOf(graph.tree, 0)[0];
+    if (!graph || widest === undefined) return undefined;
+    // Of all that is selected, as the cores are: a focused tree holds a part of it.
+    return { name: frameOf(graph.tree, widest).name || "(none)", share: (graph.tree.total[widest] as number) / (graph.answer.samples || 1) };
   };
   /** A rectangle has no baseline. */
   const told = () => (typeof explore.view().heatMap === "object" ? undefined : props.history.headline());
