@@ -35,6 +35,35 @@ test("an answer that is no JSON is an error, not a crash", async () => {
   await expect(fetchTruth(at)).rejects.toMatchObject({ message: "The server's answer is not JSON" });
 });
 
+test("a server that answers others is asked again, for a while", async () => {
+  vi.useFakeTimers();
+  try {
+    const busy = () => new Response('{"error":"8 queries are running already"}', { status: 503, headers: { "retry-after": "1" } });
+    const ask = vi.fn(async () => busy());
+    vi.stubGlobal("fetch", ask);
+    ask.mockImplementationOnce(async () => busy()).mockImplementationOnce(async () => new Response('{"samples":7}'));
+    const found = fetchTruth(at);
+    await vi.advanceTimersByTimeAsync(999);
+    expect(ask).toHaveBeenCalledTimes(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(await found).toEqual({ samples: 7 });
+    const refused = fetchTruth(at).catch((reason: unknown) => reason);
+    await vi.runAllTimersAsync();
+    expect(await refused).toMatchObject({ message: "8 queries are running already", status: 503 });
+    // Nobody waits any more.
+    ask.mockClear();
+    const latest = new Latest();
+    const dropped = latest.run((signal) => fetchTruth(at, signal));
+    await vi.advanceTimersByTimeAsync(10);
+    latest.cancel();
+    expect(await dropped).toBeUndefined();
+    await vi.runAllTimersAsync();
+    expect(ask).toHaveBeenCalledTimes(1);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 test("no answer at all is said", async () => {
   vi.stubGlobal("fetch", vi.fn(async () => Promise.reject(new TypeError("refused"))));
   await expect(fetchTruth(at)).rejects.toMatchObject({ message: "The server does not answer", status: 0 });

@@ -52,12 +52,32 @@ export function selectionParams({ query, from, until, parts = [] }: Selection): 
 
 const get = <T>(path: string, params: Params, signal?: AbortSignal) => ask<T>(path, params, {}, signal);
 
+/** A server that answers others is asked again, as often as this; it says after how many seconds. */
+const TURNS = 5;
+const LONGEST_REST = 5;
+
+function rest(response: Response, signal?: AbortSignal): Promise<void> {
+  const seconds = Math.min(LONGEST_REST, Number(response.headers.get("retry-after")) || 1);
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    }, { once: true });
+  });
+}
+
 /** An answer that is no refusal. */
 async function request(path: string, params: Params, init: RequestInit, signal?: AbortSignal): Promise<Response> {
   let response: Response;
   try {
     const headers = { accept: "application/json", ...init.headers };
-    response = await fetch(apiUrl(path, params), { ...init, signal: signal ?? null, headers });
+    const ask = () => fetch(apiUrl(path, params), { ...init, signal: signal ?? null, headers });
+    response = await ask();
+    for (let turn = 1; response.status === 503 && turn < TURNS; turn++) {
+      await rest(response, signal);
+      response = await ask();
+    }
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError("The server does not answer", 0, "");
