@@ -346,6 +346,21 @@ export function timeTests({ base, page, picture, guard, fixture }) {
       await eventually("its graph is drawn", async () => (await see.frames()) > 1);
     }],
 
+    ["a drag that Escape ends selects nothing", async () => {
+      await open();
+      const before = page.url();
+      const box = await see.timeline.boundingBox();
+      await page.mouse.move(box.x + 300, box.y + 60);
+      await page.mouse.down();
+      await page.mouse.move(box.x + 500, box.y + 60, { steps: 4 });
+      const drawn = Number(await page.locator("h1").getAttribute("data-until"));
+      assert.ok(drawn < span.until, "a span is drawn");
+      await page.keyboard.press("Escape");
+      await page.mouse.up();
+      await eventually("the range is what it was", async () => Number(await page.locator("h1").getAttribute("data-until")) === span.until, 5000);
+      assert.equal(page.url(), before);
+    }],
+
     ["two fingers zoom the time line, and select nothing", async () => {
       await open();
       const box = await see.timeline.boundingBox();

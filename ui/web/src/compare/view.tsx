@@ -133,7 +133,7 @@ function SideLine(props: { explore: Explore; comparison: Comparison; letter: Let
     <div class="side" data-side={props.letter} data-samples={lane()?.samples}>
       <span class="letter" classList={{ full: props.letter === "b" }} aria-hidden="true">{props.letter.toUpperCase()}</span>
       <div class="what">
-        <Menu label={`Side ${props.letter.toUpperCase()}: ${name(side())}`} class="range" trigger={<>{name(side())} <Icon name="chevron" /></>}>
+        <Menu label={`Side ${props.letter.toUpperCase()}: ${name(side())}`} class="range" trigger={<><span class="side-name" title={name(side())}>{name(side())}</span> <Icon name="chevron" /></>}>
           {(close) => (
             <>
               <p class="caption">The other side's time</p>

@@ -158,13 +158,21 @@ export function TimeLine(props: { explore: Explore; history: History; theme: The
     lift(event);
     drop();
   };
+  /** Whoever drags and thinks better of it. */
+  const onKey = (event: KeyboardEvent) => {
+    if (event.key === "Escape" && press) drop();
+  };
   const onWheel = (event: WheelEvent) => {
     event.preventDefault();
     zoomWindow(explore, toTime(scale(), local(event)), Math.exp(Math.max(-1, Math.min(1, event.deltaY * 0.002))));
   };
   onMount(() => {
     canvas.addEventListener("wheel", onWheel, { passive: false });
-    onCleanup(() => canvas.removeEventListener("wheel", onWheel));
+    addEventListener("keydown", onKey);
+    onCleanup(() => {
+      canvas.removeEventListener("wheel", onWheel);
+      removeEventListener("keydown", onKey);
+    });
   });
 
   return (
