@@ -136,15 +136,25 @@ export function lookTests({ base, page, guard, picture }) {
       await page.keyboard.press("Escape");
     }],
 
-    ["the bar has room for a selector on every screen", async () => {
+    ["the bar has room for a selector, the sentence for words, a menu for its last item on every screen", async () => {
       await page.goto(await fixedUrl());
+      await page.locator(".headline .sentence").waitFor();
       for (const width of [1440, 1100, 1024, 900, 720]) {
         await page.setViewportSize({ width, height: 900 });
         const field = await page.locator("#selector").boundingBox();
         assert.ok(field.width >= 120, `${field.width} px for the selector on a screen of ${width}`);
+        const sentence = await page.locator(".headline .sentence").boundingBox();
+        assert.ok(sentence.width >= 200, `${sentence.width} px for the sentence on a screen of ${width}`);
         const [content, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
         assert.ok(content <= screen, `${content} px on a screen of ${screen}`);
       }
+      await page.setViewportSize({ width: 1440, height: 450 });
+      await page.getByRole("button", { name: "Export" }).click();
+      const last = page.locator(".panel a", { hasText: "perf script" });
+      await last.scrollIntoViewIfNeeded();
+      const { y, height } = await last.boundingBox();
+      assert.ok(y + height <= 450, `the last export ends at ${y + height} of 450 px`);
+      await page.keyboard.press("Escape");
       await page.setViewportSize({ width: 1440, height: 900 });
     }],
 
