@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use super::import::Import;
 use super::interner::Interner;
 use super::journal::Journal;
+use super::row_sums::RowSums;
 use super::sums::{Chains, Keep, Sum};
 use super::{
     Account, Binary, BinaryId, EVENT_CPU, Exact, Frame, FrameId, LateNames, NodeId, Period, Profile, Row,
@@ -34,7 +35,7 @@ pub struct ProfileBuilder {
     pub(super) frames: Interner<Frame>,
     pub(super) stacks: StackTreeBuilder,
     series: Interner<Series>,
-    rows: FxHashMap<RowKey, Sum>,
+    rows: RowSums,
     exact: Chains,
     accounts: FxHashMap<(i64, StringId, StringId), u64>,
     /// What was added since it was last logged; none if nobody logs it.
@@ -135,7 +136,7 @@ impl ProfileBuilder {
         if let Some(journal) = &mut self.journal {
             journal.add(key, samples, value, exact.clone());
         }
-        self.rows.entry(key).or_default().add(&mut self.exact, samples, value, exact);
+        self.rows.entry(key).add(&mut self.exact, samples, value, exact);
     }
 
     /// Adds to a counter of a window.
@@ -238,12 +239,11 @@ impl ProfileBuilder {
 
     /// About how much memory it takes, bytes.
     pub fn bytes(&self) -> u64 {
-        // An entry of a hash table takes an eighth more, and as much again while it grows; a string is held once,
-        // with its length and count, and known by hash.
-        let rows = self.rows.capacity() * (size_of::<(RowKey, Sum)>() + 1);
+        // A string is held once, with its length and count, and known by hash.
+        let rows = self.rows.bytes();
         let stacks = self.stacks.len() * 40;
-        let frames = self.frames.items.len() * 3 * size_of::<Frame>();
-        let series = self.series.items.len() * 2 * (size_of::<Series>() + 64);
+        let frames = self.frames.bytes();
+        let series = self.series.bytes() + self.series.items.len() * 64;
         let strings = self.strings.bytes() + self.strings.len() * 128;
         let exact = self.exact.bytes();
         let accounts = self.accounts.capacity() * 32;
@@ -293,7 +293,7 @@ impl ProfileBuilder {
             let counter = import.string(self, account.counter);
             self.account(time_ms, host, counter, account.value);
         }
-        (series, nodes)
+        series
     }
 
     /// The finished profile, covering `start_ms..end_ms`.
@@ -304,11 +304,8 @@ impl ProfileBuilder {
     /// The same, with the profile's nodes by those of the builder.
     pub(crate) fn finish_with_places(self, start_ms: i64, end_ms: i64) -> (Profile, Vec<NodeId>) {
         let (stacks, place) = self.stacks.finish();
-        let sums: Vec<_> = self
-            .rows
-            .into_iter()
-            .map(|(key, sum)| (RowKey { node: place[key.node.0 as usize], ..key }, sum))
-            .collect();
+        let mut sums = self.rows.into_vec();
+        sums.iter_mut().for_each(|(key, _)| key.node = place[key.node.0 as usize]);
         let (mut rows, mut exact) = (Vec::with_capacity(sums.len()), Vec::new());
         for i in order_of(&sums) {
             let (key, sum) = sums[i as usize];

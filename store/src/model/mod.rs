@@ -15,6 +15,8 @@ mod late_names;
 mod node_set;
 mod order;
 mod profile;
+mod row_sums;
+mod slots;
 mod stack_tree;
 mod strings;
 mod sums;

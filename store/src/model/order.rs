@@ -30,7 +30,7 @@ impl Profile {
             frame.binary = frame.binary.map(|binary| moved[binary.0 as usize]);
         }
 
-        let frames = order(self.frames.len(), |a, b| self.order_of_frames(&self.frames[a], &self.frames[b]));
+        let frames = self.frames_in_order();
         self.frames = frames.iter().map(|old| self.frames[*old]).collect();
         let (stacks, nodes) = self.stacks.reordered(&moves(&frames, FrameId));
         self.stacks = stacks;
@@ -39,6 +39,21 @@ impl Profile {
         self.series = series.iter().map(|old| self.series[*old].clone()).collect();
         self.put_accounts_in_order();
         Moves { series: moves(&series, SeriesId), nodes }
+    }
+
+    /// The places of all frames in their order, by name first: a list of names compresses best when it is sorted. What is
+    /// sorted has the names, so that they need not be
+    /// looked up with each comparison.
+    fn frames_in_order(&self) -> Vec<usize> {
+        let frames = self.frames.iter().enumerate();
+        let mut order: Vec<_> =
+            frames.map(|(i, frame)| (self.text(frame.function), frame.function, i as u32)).collect();
+        let frame = |i: u32| &self.frames[i as usize];
+        order.sort_by(|a, b| {
+            let names = if a.1 == b.1 { Ordering::Equal } else { a.0.cmp(b.0) };
+            names.then_with(|| self.order_of_frames(frame(a.2), frame(b.2)))
+        });
+        order.into_iter().map(|(.., i)| i as usize).collect()
     }
 
     fn put_accounts_in_order(&mut self) {
@@ -96,12 +111,11 @@ impl Profile {
         texts(a).cmp(&texts(b))
     }
 
-    /// By name first: a list of names compresses best when it is sorted.
+    /// The order of frames of the same function.
     fn order_of_frames(&self, a: &Frame, b: &Frame) -> Ordering {
         let same = |frame: &Frame| (frame.binary, frame.address, frame.line, frame.kind, frame.unwound);
         let text = |a, b| if a == b { Ordering::Equal } else { self.text(a).cmp(self.text(b)) };
-        text(a.function, b.function)
-            .then_with(|| text(a.system_name, b.system_name))
+        text(a.system_name, b.system_name)
             .then_with(|| text(a.file, b.file))
             .then_with(|| same(a).cmp(&same(b)))
     }

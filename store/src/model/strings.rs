@@ -4,6 +4,8 @@ use std::hash::Hasher;
 
 use rustc_hash::FxHasher;
 
+use super::slots::Slots;
+
 /// Handle of a string in its profile's [`StringTable`]. `StringId::EMPTY` is the empty string.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StringId(pub u32);
@@ -22,20 +24,23 @@ pub struct StringTable {
     ends: Vec<usize>,
     /// By handle.
     hashes: Vec<u32>,
-    /// Handles + 1 at the places of their hashes or after them, 0 where there is none. Its length is a power of two.
-    index: Vec<u32>,
+    index: Slots,
 }
-
-/// Places of an index at first.
-const FIRST_PLACES: usize = 16;
 
 impl Default for StringTable {
     fn default() -> Self {
         let mut table =
-            Self { text: String::new(), ends: Vec::new(), hashes: Vec::new(), index: vec![0; FIRST_PLACES] };
+            Self { text: String::new(), ends: Vec::new(), hashes: Vec::new(), index: Slots::default() };
         table.intern("");
         table
     }
+}
+
+/// The text of a handle among all of them; empty for a handle that is none.
+fn text_of<'a>(text: &'a str, ends: &[usize], id: usize) -> &'a str {
+    let Some(end) = ends.get(id) else { return "" };
+    let start = id.checked_sub(1).map_or(0, |before| ends[before]);
+    &text[start..*end]
 }
 
 fn hash(text: &str) -> u32 {
@@ -48,56 +53,25 @@ fn hash(text: &str) -> u32 {
 impl StringTable {
     /// The handle of `text`, which is added if it is new.
     pub fn intern(&mut self, text: &str) -> StringId {
-        let hash = hash(text);
-        let place = match self.look_up(text, hash) {
-            Ok(id) => return id,
-            Err(place) => place,
-        };
-        let id = self.ends.len() as u32;
-        self.text.push_str(text);
-        self.ends.push(self.text.len());
-        self.hashes.push(hash);
-        self.index[place] = id + 1;
-        // At most three quarters are taken, so that a search ends soon.
-        if self.ends.len() * 4 > self.index.len() * 3 {
-            self.grow();
+        let (hash, next) = (hash(text), self.ends.len());
+        let (all, ends) = (&self.text, &self.ends);
+        let id = self.index.find_or(hash, next, |id| text_of(all, ends, id) == text);
+        if id == next {
+            self.push(text, hash);
         }
-        StringId(id)
+        StringId(id as u32)
     }
 
     /// The handle of `text` if it is in the table.
     pub fn find(&self, text: &str) -> Option<StringId> {
-        self.look_up(text, hash(text)).ok()
+        let id = self.index.find(hash(text), |id| text_of(&self.text, &self.ends, id) == text);
+        id.map(|id| StringId(id as u32))
     }
 
-    /// The handle of a text, or the place in the index where it would be.
-    fn look_up(&self, text: &str, hash: u32) -> Result<StringId, usize> {
-        let mask = self.index.len() - 1;
-        let mut place = hash as usize & mask;
-        loop {
-            let Some(id) = self.index[place].checked_sub(1) else { return Err(place) };
-            if self.hashes[id as usize] == hash && self.get(StringId(id)) == text {
-                return Ok(StringId(id));
-            }
-            place = (place + 1) & mask;
-        }
-    }
-
-    fn grow(&mut self) {
-        // Where there is little, there will be more.
-        self.index_anew(self.index.len() * if self.index.len() < 1 << 16 { 4 } else { 2 });
-    }
-
-    /// Finds a place for all; `len` is a power of two.
-    fn index_anew(&mut self, len: usize) {
-        self.index = vec![0; len];
-        for (id, hash) in self.hashes.iter().enumerate() {
-            let mut place = *hash as usize & (len - 1);
-            while self.index[place] != 0 {
-                place = (place + 1) & (len - 1);
-            }
-            self.index[place] = id as u32 + 1;
-        }
+    fn push(&mut self, text: &str, hash: u32) {
+        self.text.push_str(text);
+        self.ends.push(self.text.len());
+        self.hashes.push(hash);
     }
 
     /// Takes over the texts of another table that `is_wanted` says, in their order. Returns their handles here by those there;
@@ -120,21 +94,20 @@ impl StringTable {
                 *handle = StringId::EMPTY;
             } else if *handle == StringId::EMPTY {
                 *handle = StringId(self.ends.len() as u32);
-                self.text.push_str(from.get(StringId(id as u32)));
-                self.ends.push(self.text.len());
-                self.hashes.push(from.hashes[id]);
+                self.push(from.get(StringId(id as u32)), from.hashes[id]);
             }
         }
-        let places = (self.ends.len() * 4 / 3 + 1).next_power_of_two().max(self.index.len());
-        self.index_anew(places);
+        self.index = Slots::with_room(self.ends.len());
+        for (id, hash) in self.hashes.iter().enumerate() {
+            // All are distinct.
+            self.index.find_or(*hash, id, |_| false);
+        }
         handles
     }
 
     /// The text of a handle of this table; empty for a handle of another one.
     pub fn get(&self, id: StringId) -> &str {
-        let Some(end) = self.ends.get(id.0 as usize) else { return "" };
-        let start = (id.0 as usize).checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.text[start..*end]
+        text_of(&self.text, &self.ends, id.0 as usize)
     }
 
     /// All strings, in the order of their handles.

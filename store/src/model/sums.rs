@@ -42,6 +42,8 @@ pub(super) struct Sum {
     pub(super) exact_value: i64,
     /// Place of the last of its exact times, from 1 on; 0 if there are none.
     pub(super) last: u32,
+    /// It was taken away, and only its place is left.
+    pub(super) is_gone: bool,
 }
 
 /// Exact times of all sums, in chains: most sums have a single one, which is worth no allocation.

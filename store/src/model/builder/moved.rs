@@ -29,7 +29,7 @@ impl ProfileBuilder {
         }
         if !moved.is_empty() {
             let samples = moved.len() as u64;
-            self.rows.entry(to).or_default().add(&mut self.exact, samples, value, moved.into_iter());
+            self.rows.entry(to).add(&mut self.exact, samples, value, moved.into_iter());
         }
     }
 
@@ -45,7 +45,7 @@ impl ProfileBuilder {
             let Some(sum) = self.rows.remove(&key) else { continue };
             times.clear();
             self.exact.collect(sum.last, &mut times);
-            let to = self.rows.entry(RowKey { series: moves[&key.series], ..key }).or_default();
+            let to = self.rows.entry(RowKey { series: moves[&key.series], ..key });
             to.samples = to.samples.saturating_add(sum.samples);
             to.value = to.value.saturating_add(sum.value);
             to.exact_value = to.exact_value.saturating_add(sum.exact_value);
@@ -69,18 +69,18 @@ mod tests {
         builder.add(key(2), 1, 10, &times(&[9]));
         builder.move_samples(key(1), key(2), &times(&[2, 3, 7]), 10);
         builder.move_samples(key(5), key(2), &times(&[1]), 10);
-        let rows = |builder: &ProfileBuilder, node| {
+        let rows = |builder: &mut ProfileBuilder, node| {
             let mut at = Vec::new();
-            let sum = builder.rows.get(&key(node)).copied().unwrap_or_default();
+            let sum = builder.rows.get_mut(&key(node)).copied().unwrap_or_default();
             builder.exact.collect(sum.last, &mut at);
             at.sort_unstable();
             (sum.exact_value, at)
         };
-        assert_eq!(rows(&builder, 1), (20, times(&[1, 2])));
-        assert_eq!(rows(&builder, 2), (30, times(&[2, 3, 9])));
+        assert_eq!(rows(&mut builder, 1), (20, times(&[1, 2])));
+        assert_eq!(rows(&mut builder, 2), (30, times(&[2, 3, 9])));
         builder.move_samples(key(1), key(2), &times(&[1, 2]), 10);
-        assert!(!builder.rows.contains_key(&key(1)));
-        assert_eq!(rows(&builder, 2), (50, times(&[1, 2, 2, 3, 9])));
+        assert!(builder.rows.get_mut(&key(1)).is_none());
+        assert_eq!(rows(&mut builder, 2), (50, times(&[1, 2, 2, 3, 9])));
     }
 
     #[test]
@@ -94,14 +94,14 @@ mod tests {
         builder.add(key(1, 1), 1, 10, &[at(3)]);
         builder.add(key(2, 1), 1, 10, &[at(4)]);
         builder.move_series(&[(SeriesId(0), SeriesId(1)), (SeriesId(2), SeriesId(2))]);
-        let rows = |series, node| {
+        assert_eq!(builder.rows.keys().count(), 3);
+        let mut rows = |series, node| {
             let mut times = Vec::new();
-            let sum = builder.rows.get(&key(series, node)).copied().unwrap_or_default();
+            let sum = builder.rows.get_mut(&key(series, node)).copied().unwrap_or_default();
             builder.exact.collect(sum.last, &mut times);
             times.sort_unstable();
             (sum.samples, sum.value, sum.exact_value, times)
         };
-        assert_eq!(builder.rows.len(), 3);
         assert_eq!(rows(1, 1), (3, 30, 30, vec![at(1), at(3), at(5)]));
         assert_eq!(rows(1, 2), (0, 0, 10, vec![at(7)]));
         assert_eq!(rows(2, 1), (0, 0, 10, vec![at(4)]));
