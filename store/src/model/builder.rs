@@ -270,22 +270,42 @@ impl ProfileBuilder {
         }
     }
 
-    /// Adds all series, stacks and accounts of `other`, the accounts in buckets of `step_ms`, and none of its
-    /// rows. Returns the builder's handles by those of `other`.
-    /// Frames without names get those that were found late.
-    pub(crate) fn add_tables(
+    /// Lends its strings to tables that are made, so that none is looked up twice. [`ProfileBuilder::add_own_tables`] takes
+    /// them back.
+    pub(crate) fn lend_strings(&mut self) -> StringTable {
+        std::mem::take(&mut self.strings)
+    }
+
+    /// Adds all series, stacks and accounts of `other`, which was lent the builder's strings, the accounts in buckets of
+    /// `step_ms`, and none of its rows. Returns the builder's handles by those of `other`.
+    pub(crate) fn add_own_tables(
+        &mut self,
+        other: &mut Profile,
+        step_ms: i64,
+    ) -> (Vec<SeriesId>, Vec<NodeId>) {
+        self.strings = std::mem::take(&mut other.strings);
+        let mut import = Import::new(other);
+        import.has_own_strings = true;
+        let nodes = import.stacks(self);
+        (self.add_series_and_accounts(import, step_ms), nodes)
+    }
+
+    /// The same of tables with strings of their own; frames without names get those that were found late.
+    pub(crate) fn add_tables_naming(
         &mut self,
         other: &Profile,
         step_ms: i64,
-        late: Option<&LateNames>,
+        late: &LateNames,
     ) -> (Vec<SeriesId>, Vec<NodeId>) {
         let mut import = Import::new(other);
-        import.late = late;
-        let nodes = match late {
-            None => import.stacks(self),
-            // A frame can become several: node by node.
-            Some(_) => other.stacks.nodes().map(|node| import.node(self, node)).collect(),
-        };
+        import.late = Some(late);
+        // A frame can become several: node by node.
+        let nodes = other.stacks.nodes().map(|node| import.node(self, node)).collect();
+        (self.add_series_and_accounts(import, step_ms), nodes)
+    }
+
+    fn add_series_and_accounts(&mut self, mut import: Import<'_>, step_ms: i64) -> Vec<SeriesId> {
+        let other = import.from;
         let series = (0..other.series.len() as u32).map(|id| import.series(self, SeriesId(id))).collect();
         for account in &other.accounts {
             let time_ms = account.time_ms - account.time_ms.rem_euclid(step_ms.max(1));

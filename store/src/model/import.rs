@@ -15,6 +15,8 @@ pub(super) struct Import<'a> {
     series: Vec<Option<SeriesId>>,
     /// The only labels that series keep; none keeps all.
     pub(super) only_labels: Option<[StringId; 2]>,
+    /// Its strings are the builder's.
+    pub(super) has_own_strings: bool,
     /// Names for frames that have none.
     pub(super) late: Option<&'a LateNames>,
 }
@@ -29,11 +31,15 @@ impl<'a> Import<'a> {
             nodes: vec![None; from.stacks.len()],
             series: vec![None; from.series.len()],
             only_labels: None,
+            has_own_strings: false,
             late: None,
         }
     }
 
     pub(super) fn string(&mut self, to: &mut ProfileBuilder, id: StringId) -> StringId {
+        if self.has_own_strings {
+            return id;
+        }
         *self.strings[id.0 as usize].get_or_insert_with(|| to.string(self.from.text(id)))
     }
 

@@ -46,8 +46,18 @@ pub(super) fn decode_all_but_samples(
     manifest: &Manifest,
     bytes: impl Fn(Table) -> Bytes,
 ) -> Checked<Profile> {
+    decode_among(StringTable::default(), manifest, bytes)
+}
+
+/// The same, with its texts among others.
+pub(super) fn decode_among(
+    strings: StringTable,
+    manifest: &Manifest,
+    bytes: impl Fn(Table) -> Bytes,
+) -> Checked<Profile> {
     let open = |table| TableFile::open(table, bytes(table));
-    let mut profile = Profile { start_ms: manifest.start_ms, end_ms: manifest.end_ms, ..Profile::default() };
+    let (start_ms, end_ms) = (manifest.start_ms, manifest.end_ms);
+    let mut profile = Profile { start_ms, end_ms, strings, ..Profile::default() };
     binaries(&mut profile, &open(Table::Binaries)?)?;
     frames(&mut profile, &open(Table::Frames)?)?;
     stacks(&mut profile, &open(Table::Stacks)?)?;
@@ -250,8 +260,13 @@ pub(super) struct RowDecoder {
 impl RowDecoder {
     /// A decoder for a segment with these tables.
     pub(super) fn new(tables: &Profile) -> Self {
+        Self::with_nodes(tables, tables.stacks.len())
+    }
+
+    /// The same, where the stacks themselves are not among the tables, but so many nodes there are.
+    pub(super) fn with_nodes(tables: &Profile, nodes: usize) -> Self {
         let periods = tables.series.iter().map(|series| series.period.every).collect();
-        Self { periods, nodes: tables.stacks.len(), sums: (0, 0) }
+        Self { periods, nodes, sums: (0, 0) }
     }
 
     /// Adds rows to `batch`.

@@ -55,8 +55,7 @@ impl<'a> TableWriter<'a> {
     /// Makes a table's file in the folder of a segment of this level.
     pub(super) fn create(folder: &Path, table: Table, level: u8, pace: &'a Pace) -> Result<Self> {
         let path = folder.join(table.file_name());
-        let file = File::create_new(&path).context("create", &path)?;
-        let file = SummedFile { file, hasher: crc32fast::Hasher::new(), bytes: 0, pace };
+        let file = SummedFile::create(&path, pace)?;
         // Without the Arrow schema: other readers see plain Parquet types, and ours trusts nothing else.
         let writer = properties(table, level).and_then(|properties| {
             let options =
@@ -92,17 +91,35 @@ impl<'a> TableWriter<'a> {
             self.writer.append_key_value_metadata(KeyValue::new((*key).to_owned(), value.clone()));
         }
         let file = self.writer.into_inner().map_err(|error| failed(self.table, &self.path, error))?;
-        file.file.sync_all().context("bring to disk", &self.path)?;
-        Ok(FileSum { bytes: file.bytes, crc32: file.hasher.finalize() })
+        file.finish(&self.path)
     }
 }
 
 /// A file that knows its checksum.
-struct SummedFile<'a> {
+pub(super) struct SummedFile<'a> {
     file: File,
     hasher: crc32fast::Hasher,
     bytes: u64,
     pace: &'a Pace,
+}
+
+impl<'a> SummedFile<'a> {
+    /// A new file.
+    pub(super) fn create(path: &Path, pace: &'a Pace) -> Result<Self> {
+        let file = File::create_new(path).context("create", path)?;
+        Ok(Self { file, hasher: crc32fast::Hasher::new(), bytes: 0, pace })
+    }
+
+    /// Bytes written so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Brings it to disk.
+    pub(super) fn finish(self, path: &Path) -> Result<FileSum> {
+        self.file.sync_all().context("bring to disk", path)?;
+        Ok(FileSum { bytes: self.bytes, crc32: self.hasher.finalize() })
+    }
 }
 
 impl Write for SummedFile<'_> {

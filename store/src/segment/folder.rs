@@ -188,8 +188,7 @@ pub(crate) fn open_samples(
 ) -> std::result::Result<SamplesFile, LoadError> {
     let name = table.file_name();
     if !is_verified {
-        let sum = file_sum(&folder.join(name)).map_err(|error| refused(folder, name, &error))?;
-        compare_sums(manifest, table, sum).map_err(LoadError::Bad)?;
+        verify_sum(folder, manifest, table)?;
     }
     let opened = catch_unwind(|| SamplesFile::open(folder, table, manifest));
     let opened = opened.unwrap_or_else(|_| Ok(Err(GAVE_UP.to_owned())));
@@ -215,8 +214,7 @@ pub(super) fn source_of(
     if len > table.max_bytes() {
         return Err(LoadError::Bad(format!("{name}: longer than {} bytes", table.max_bytes())));
     }
-    let sum = file_sum(&path).map_err(|error| refused(folder, name, &error))?;
-    compare_sums(manifest, table, sum).map_err(LoadError::Bad)?;
+    verify_sum(folder, manifest, table)?;
     SharedFile::open(&path).map(Source::Disk).map_err(|error| refused(folder, name, &error))
 }
 
@@ -238,6 +236,17 @@ pub(super) fn read_tables(
 
 pub(super) fn bytes_of(files: &[(Table, Bytes)], table: Table) -> Bytes {
     files.iter().find(|(t, _)| *t == table).map_or_else(Bytes::new, |(_, bytes)| bytes.clone())
+}
+
+/// Whether a table's file has its checksum.
+pub(super) fn verify_sum(
+    folder: &Path,
+    manifest: &Manifest,
+    table: Table,
+) -> std::result::Result<(), LoadError> {
+    let name = table.file_name();
+    let sum = file_sum(&folder.join(name)).map_err(|error| refused(folder, name, &error))?;
+    compare_sums(manifest, table, sum).map_err(LoadError::Bad)
 }
 
 /// Length and checksum of a file, which need not fit into memory.
@@ -307,7 +316,7 @@ fn read_file(folder: &Path, name: &str, limit: u64) -> std::result::Result<Bytes
 }
 
 /// What an error with one of a segment's files means.
-fn refused(folder: &Path, name: &str, error: &io::Error) -> LoadError {
+pub(super) fn refused(folder: &Path, name: &str, error: &io::Error) -> LoadError {
     if error.kind() != io::ErrorKind::NotFound {
         return LoadError::Refused(format!("{name}: {error}"));
     }

@@ -10,6 +10,7 @@ use super::file::{Batches, Checked, TableFile};
 use super::folder::{CopyError, LoadError, bytes_of, guarded, read_tables, source_of};
 use super::order::{Place, RowOrder, compare_within};
 use super::rows::{Adder, Batch, coarse};
+use super::same::Same;
 use super::writer::{SegmentWriter, Target};
 use super::{Manifest, SegmentInfo, Table, chunk_ms, chunk_ms_of};
 use crate::dictionary::Places;
@@ -68,9 +69,13 @@ fn merge_with(
     pace: &Pace,
 ) -> Result<(Manifest, u64), MergeError> {
     pace.begin();
-    let (mut tables, mut inputs) = open(segments, &target, names)?;
+    let same = Same::of(segments, &target, names.is_some());
+    let (mut tables, mut inputs) = match &same {
+        Some(same) => open_same(same, &target).map_err(|error| MergeError::Input(0, error))?,
+        None => open(segments, &target, names)?,
+    };
     let order = RowOrder::new(&tables, target.resolution_ms);
-    let mut writer = SegmentWriter::create(folder, target.clone(), &tables, pace)?;
+    let mut writer = SegmentWriter::create(folder, target.clone(), &tables, same.as_ref(), pace)?;
     let mut adder = Adder::new(target.resolution_ms);
     let mut heap = Vec::with_capacity(inputs.len());
     for (i, input) in inputs.iter_mut().enumerate() {
@@ -115,17 +120,10 @@ fn merge_with(
         sift_down(&mut heap, 0, &inputs, &tables.strings);
     }
     adder.finish(|row, exact| writer.push(row, exact, &tables.strings))?;
-    let same = segments.first().filter(|_| is_same(segments, names)).map(|segment| &**segment);
-    writer.finish(&tables, same).map_err(|error| match error {
+    writer.finish(&tables).map_err(|error| match error {
         CopyError::Output(error) => MergeError::Output(error),
         CopyError::Input(error) => MergeError::Input(0, error),
     })
-}
-
-/// Whether the merged segment has the very tables of the one it is made of: when nothing but its times becomes coarser.
-fn is_same(segments: &[Arc<SegmentInfo>], names: Option<&LateNames>) -> bool {
-    // Version 1 had tables in the order of arrival.
-    matches!(segments, [one] if one.manifest.schema_version > 1 && names.is_none())
 }
 
 /// The union of the segments' tables, in order, and the segments' rows.
@@ -140,47 +138,22 @@ fn open(
     for (i, segment) in segments.iter().enumerate() {
         let bad = |error| MergeError::Input(i, error);
         let files = read_tables(&segment.path, &segment.manifest, &Table::ALL_BUT_SAMPLES).map_err(bad)?;
-        let source = source_of(&segment.path, &segment.manifest, Table::Samples).map_err(bad)?;
-        let read = guarded(|| {
-            let tables = decode::decode_all_but_samples(&segment.manifest, |table| bytes_of(&files, table))?;
-            let file = decode::open_samples(&segment.manifest, source)?;
-            let batches = file.batches()?;
-            Ok((tables, file, batches))
-        });
-        let (mut tables, file, batches) = read.map_err(bad)?;
+        let strings = if names.is_none() { builder.lend_strings() } else { StringTable::default() };
+        let bytes = |table| bytes_of(&files, table);
+        let read = guarded(|| decode::decode_among(strings, &segment.manifest, bytes));
+        let mut tables = read.map_err(bad)?;
         (start_ms, end_ms) = (start_ms.min(tables.start_ms), end_ms.max(tables.end_ms));
         let decoder = RowDecoder::new(&tables);
-        let (series, nodes) = if is_same(segments, names) {
-            tables.coarsen_accounts(target.resolution_ms);
-            let places = (0..tables.series.len() as u32).map(SeriesId).collect();
-            (places, Places::new(tables.stacks.nodes()))
-        } else {
-            let (series, nodes) = builder.add_tables(&tables, target.resolution_ms, names);
-            (series, Places::new(nodes.into_iter()))
+        let (series, nodes) = match names {
+            None => builder.add_own_tables(&mut tables, target.resolution_ms),
+            Some(names) => builder.add_tables_naming(&tables, target.resolution_ms, names),
         };
         if builder.nodes() > MAX_MERGED_NODES && i > 0 {
             return Err(MergeError::Full(i));
         }
-        inputs.push(Input {
-            decoder,
-            order: InputOrder::of(&segment.manifest, target, names.is_some()),
-            manifest: segment.manifest.clone(),
-            resolution_ms: target.resolution_ms,
-            file,
-            batches,
-            series,
-            nodes,
-            hint: 0,
-            source: Batch::default(),
-            source_at: 0,
-            batch: Batch::default(),
-            places: Vec::new(),
-            at: 0,
-            next: 0,
-        });
-        if is_same(segments, names) {
-            return Ok((tables, inputs));
-        }
+        let order = InputOrder::of(&segment.manifest, target, names.is_some());
+        let input = Input::open(segment, target, decoder, order, series, Places::new(nodes.into_iter()));
+        inputs.push(input.map_err(bad)?);
     }
     let (mut tables, places) = builder.finish_with_places(start_ms, end_ms);
     let moves = tables.put_tables_in_order();
@@ -190,6 +163,29 @@ fn open(
         input.series = input.series.iter().map(|id| moves.series[id.0 as usize]).collect();
     }
     Ok((tables, inputs))
+}
+
+/// The same of one segment, whose tables stay as they are. Where its rollups do, too, nobody needs its stacks.
+fn open_same(same: &Same<'_>, target: &Target) -> Result<(Profile, Vec<Input>), LoadError> {
+    let (manifest, path) = (&same.segment.manifest, &same.segment.path);
+    let files = read_tables(path, manifest, &Table::ALL_BUT_SAMPLES)?;
+    let bytes = |table| bytes_of(&files, table);
+    let (mut tables, nodes) = guarded(|| {
+        if same.rollups.is_empty() {
+            let tables = decode::decode_all_but_samples(manifest, bytes)?;
+            let nodes = tables.stacks.len();
+            return Ok((tables, nodes));
+        }
+        let nodes = TableFile::open(Table::Stacks, bytes(Table::Stacks))?.rows();
+        Ok((decode::decode_series(manifest, bytes)?, nodes))
+    })?;
+    tables.coarsen_accounts(target.resolution_ms);
+    let decoder = RowDecoder::with_nodes(&tables, nodes);
+    let series = (0..tables.series.len() as u32).map(SeriesId).collect();
+    let order = InputOrder::of(manifest, target, false);
+    let places = Places::new((0..nodes as u32).map(NodeId));
+    let input = Input::open(same.segment, target, decoder, order, series, places)?;
+    Ok((tables, vec![input]))
 }
 
 /// How a segment's rows come in the order of the merged one.
@@ -240,6 +236,41 @@ struct Input {
 }
 
 impl Input {
+    /// The rows of a segment, whose series and nodes have these handles in the merged one.
+    fn open(
+        segment: &SegmentInfo,
+        target: &Target,
+        decoder: RowDecoder,
+        order: InputOrder,
+        series: Vec<SeriesId>,
+        nodes: Places,
+    ) -> Result<Self, LoadError> {
+        let manifest = segment.manifest.clone();
+        let source = source_of(&segment.path, &manifest, Table::Samples)?;
+        let (file, batches) = guarded(|| {
+            let file = decode::open_samples(&manifest, source)?;
+            let batches = file.batches()?;
+            Ok((file, batches))
+        })?;
+        Ok(Self {
+            manifest,
+            order,
+            resolution_ms: target.resolution_ms,
+            file,
+            batches,
+            decoder,
+            series,
+            nodes,
+            hint: 0,
+            source: Batch::default(),
+            source_at: 0,
+            batch: Batch::default(),
+            places: Vec::new(),
+            at: 0,
+            next: 0,
+        })
+    }
+
     /// Whether its batch has to be filled before it has a next row. That is done when it is its turn, so that of a
     /// day's segments only those of the hour in hand are held.
     fn is_due(&self) -> bool {

@@ -13,6 +13,7 @@ mod merge;
 mod order;
 mod rollup;
 mod rows;
+mod same;
 mod samples;
 mod scan;
 mod slot;

@@ -75,6 +75,11 @@ impl SharedFile {
         }
         Ok(Self { file: Arc::new(file), len: metadata.len() })
     }
+
+    /// Reads bytes at a place.
+    pub(super) fn read_exact_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        self.file.read_exact_at(bytes, at)
+    }
 }
 
 impl Length for SharedFile {

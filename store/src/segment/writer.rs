@@ -11,9 +11,10 @@ use super::encode::{self, RollupColumns, SampleColumns};
 use super::file::TableWriter;
 use super::folder::CopyError;
 use super::functions::{FunctionRow, Functions};
-use super::manifest::{self, Manifest, SegmentInfo};
+use super::manifest::{self, Manifest};
 use super::rollup::{RollupRow, Rollups};
 use super::rows::Batch;
+use super::same::{Same, copy_with_metadata};
 use super::statistics::{self, Counter};
 use super::{MAX_ROWS, MAX_SUM, ROLLUP_LEVEL, SCHEMA_VERSION, Table, chunk_ms};
 use crate::error::{Error, IoContext, Result};
@@ -63,6 +64,7 @@ pub(super) struct SegmentWriter<'a> {
     folder: PathBuf,
     target: Target,
     pace: &'a Pace,
+    same: Option<&'a Same<'a>>,
     samples: TableWriter<'a>,
     columns: SampleColumns,
     rollups: Option<(Rollups, RollupWriters<'a>)>,
@@ -75,11 +77,18 @@ pub(super) struct SegmentWriter<'a> {
 }
 
 impl<'a> SegmentWriter<'a> {
-    /// Makes the folder. `tables` are in order.
-    pub(super) fn create(folder: &Path, target: Target, tables: &Profile, pace: &'a Pace) -> Result<Self> {
+    /// Makes the folder. `tables` are in order; those that `same` has are copied from it.
+    pub(super) fn create(
+        folder: &Path,
+        target: Target,
+        tables: &Profile,
+        same: Option<&'a Same<'a>>,
+        pace: &'a Pace,
+    ) -> Result<Self> {
         std::fs::create_dir(folder).context("create", folder)?;
         let create = |table| TableWriter::create(folder, table, target.level, pace);
-        let rollups = if target.level >= ROLLUP_LEVEL {
+        let are_copied = same.is_some_and(|same| !same.rollups.is_empty());
+        let rollups = if target.level >= ROLLUP_LEVEL && !are_copied {
             let (kinds, _) = statistics::kinds(tables);
             let rollups = Rollups::new(tables, target.resolution_ms, kinds);
             let writers = Rollups::tables(target.resolution_ms)
@@ -94,6 +103,7 @@ impl<'a> SegmentWriter<'a> {
             samples: create(Table::Samples)?,
             target,
             pace,
+            same,
             columns: SampleColumns::default(),
             rollups,
             counter: Counter::new(tables),
@@ -149,12 +159,8 @@ impl<'a> SegmentWriter<'a> {
     }
 
     /// Writes the rest and brings all to disk. `tables` are those it was made with, and have the span that was
-    /// profiled; those that `same` has are copied from it. Returns the manifest and the bytes written.
-    pub(super) fn finish(
-        mut self,
-        tables: &Profile,
-        same: Option<&SegmentInfo>,
-    ) -> std::result::Result<(Manifest, u64), CopyError> {
+    /// profiled. Returns the manifest and the bytes written.
+    pub(super) fn finish(mut self, tables: &Profile) -> std::result::Result<(Manifest, u64), CopyError> {
         check_counts(tables)?;
         let strings = &tables.strings;
         if self.columns.len() > 0 {
@@ -176,8 +182,14 @@ impl<'a> SegmentWriter<'a> {
             finished.push((Table::Functions, writer));
         }
         let mut total = 0;
+        for table in self.same.iter().flat_map(|same| &same.rollups) {
+            let Some(same) = self.same else { break };
+            let sum = copy_with_metadata(same.segment, *table, &folder, &metadata, pace)?;
+            total += sum.bytes;
+            manifest.files.insert(table.file_name().to_owned(), sum);
+        }
         for table in Table::ALL_BUT_SAMPLES {
-            if let Some(same) = same.filter(|_| table != Table::Accounts)
+            if let Some(same) = self.same.filter(|_| table != Table::Accounts).map(|same| same.segment)
                 && let Some(sum) = same.manifest.files.get(table.file_name())
             {
                 let to = folder.join(table.file_name());
@@ -246,11 +258,11 @@ pub(crate) fn write(folder: &Path, profile: &Profile, target: Target) -> Result<
     }
     let order = super::order::RowOrder::new(&tables, target.resolution_ms);
     batch.sort(&order, &tables.strings);
-    let mut writer = SegmentWriter::create(folder, target, &tables, &pace)?;
+    let mut writer = SegmentWriter::create(folder, target, &tables, None, &pace)?;
     for row in &batch.rows {
         writer.push(row, batch.exact_of(row), &tables.strings)?;
     }
-    writer.finish(&tables, None).map_err(|error| match error {
+    writer.finish(&tables).map_err(|error| match error {
         CopyError::Output(error) => error,
         // Nothing is copied.
         CopyError::Input(_) => Error::Unstorable("a table cannot be copied".to_owned()),
