@@ -131,6 +131,15 @@ pub(super) fn encodings(table: Table) -> &'static [(&'static [&'static str], Enc
     }
 }
 
+/// Columns whose values repeat, in tables of many rows.
+pub(super) fn repeated_columns(table: Table) -> &'static [&'static str] {
+    match table {
+        Table::Samples => &["series", "time", "pid", "tid", "thread", "status", "samples", "value"],
+        Table::Rollup5m | Table::Rollup1h | Table::Rollup1d => &["series", "time", "status", "samples"],
+        _ => &[],
+    }
+}
+
 /// The level of zstd in segments of a level. Those of level 0 live for minutes. Level 9 saves another sixteenth of what stacks and
 /// symbols take, and a fifth of the CPU time of merging.
 pub(super) fn zstd_level(level: u8) -> i32 {

@@ -1,176 +1,27 @@
-//! One table as a Parquet file.
+//! One table as a Parquet file, to be read.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array, Int32Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, RowGroupMetaData};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
-use parquet::schema::types::ColumnPath;
 
 use super::Table;
-use super::columns::{
-    REPEATED, encodings, indexed_columns, repeated_text, schema, unbounded_columns, zstd_level,
-};
-use super::manifest::FileSum;
+use super::columns::{REPEATED, repeated_text};
 use super::source::Source;
-use crate::error::{Error, IoContext, Result};
-use crate::pace::Pace;
 
 /// What is found in a file, or what is wrong with it.
 pub(super) type Checked<T> = std::result::Result<T, String>;
 
-/// Rows of a row group at most: bounds what a writer holds of it.
-const ROW_GROUP: usize = 1 << 20;
-/// Rows of a row group that ends with its chunk: small enough to skip by series and chunk, large enough for its columns to
-/// compress. Its times are those of one chunk, if the chunk is large, and take few bits.
-const SHORT_ROW_GROUP: usize = if cfg!(test) { 256 } else { 64 * 1024 };
 /// Rows decoded at once.
 const BATCH: usize = 16 * 1024;
-
-/// Rows of a page, by which readers skip. Smaller pages compress worse.
-const PAGE: usize = 16 * 1024;
-
-/// A table being written to a file.
-pub(super) struct TableWriter<'a> {
-    table: Table,
-    path: PathBuf,
-    writer: ArrowWriter<SummedFile<'a>>,
-}
-
-impl<'a> TableWriter<'a> {
-    /// Makes a table's file in the folder of a segment of this level.
-    pub(super) fn create(folder: &Path, table: Table, level: u8, pace: &'a Pace) -> Result<Self> {
-        let path = folder.join(table.file_name());
-        let file = SummedFile::create(&path, pace)?;
-        // Without the Arrow schema: other readers see plain Parquet types, and ours trusts nothing else.
-        let writer = properties(table, level).and_then(|properties| {
-            let options =
-                ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-            ArrowWriter::try_new_with_options(file, Arc::new(schema(table)), options)
-        });
-        match writer {
-            Ok(writer) => Ok(Self { table, path, writer }),
-            Err(error) => Err(failed(table, &path, error)),
-        }
-    }
-
-    /// Adds rows.
-    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
-        self.writer.write(rows).map_err(|error| failed(self.table, &self.path, error))?;
-        self.writer.inner().pace.rest(0);
-        Ok(())
-    }
-
-    /// Whether the row group that is being written, with so many more rows, is long enough to end where its chunk does.
-    pub(super) fn is_long_with(&self, more: usize) -> bool {
-        self.writer.in_progress_rows() + more >= SHORT_ROW_GROUP
-    }
-
-    /// Ends the row group.
-    pub(super) fn end_row_group(&mut self) -> Result<()> {
-        self.writer.flush().map_err(|error| failed(self.table, &self.path, error))
-    }
-
-    /// Writes the footer with this key-value metadata, and brings the file to disk.
-    pub(super) fn finish(mut self, metadata: &[(&'static str, String)]) -> Result<FileSum> {
-        for (key, value) in metadata {
-            self.writer.append_key_value_metadata(KeyValue::new((*key).to_owned(), value.clone()));
-        }
-        let file = self.writer.into_inner().map_err(|error| failed(self.table, &self.path, error))?;
-        file.finish(&self.path)
-    }
-}
-
-/// A file that knows its checksum.
-pub(super) struct SummedFile<'a> {
-    file: File,
-    hasher: crc32fast::Hasher,
-    bytes: u64,
-    pace: &'a Pace,
-}
-
-impl<'a> SummedFile<'a> {
-    /// A new file.
-    pub(super) fn create(path: &Path, pace: &'a Pace) -> Result<Self> {
-        let file = File::create_new(path).context("create", path)?;
-        Ok(Self { file, hasher: crc32fast::Hasher::new(), bytes: 0, pace })
-    }
-
-    /// Bytes written so far.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Brings it to disk.
-    pub(super) fn finish(self, path: &Path) -> Result<FileSum> {
-        self.file.sync_all().context("bring to disk", path)?;
-        Ok(FileSum { bytes: self.bytes, crc32: self.hasher.finalize() })
-    }
-}
-
-impl Write for SummedFile<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.bytes += written as u64;
-        self.pace.rest(written as u64);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-fn properties(table: Table, level: u8) -> std::result::Result<WriterProperties, ParquetError> {
-    let mut properties = WriterProperties::builder()
-        .set_created_by(concat!("vesta ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(zstd_level(level))?))
-        .set_max_row_group_row_count(Some(ROW_GROUP))
-        .set_data_page_row_count_limit(PAGE)
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_offset_index_disabled(indexed_columns(table).is_empty());
-    for name in indexed_columns(table) {
-        let path = ColumnPath::new(vec![(*name).to_owned()]);
-        properties = properties.set_column_statistics_enabled(path, EnabledStatistics::Page);
-    }
-    let path = |parts: &[&str]| ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect());
-    for column in unbounded_columns(table) {
-        properties = properties.set_column_statistics_enabled(path(column), EnabledStatistics::None);
-    }
-    for (column, encoding) in encodings(table) {
-        let path = path(column);
-        properties = properties
-            .set_column_dictionary_enabled(path.clone(), false)
-            .set_column_encoding(path, *encoding);
-    }
-    Ok(properties.build())
-}
-
-/// A disk that refuses is one thing, rows that do not fit the format another.
-fn failed(table: Table, path: &Path, error: ParquetError) -> Error {
-    match error {
-        ParquetError::External(source) => match source.downcast::<io::Error>() {
-            Ok(source) => Error::Io { action: "write", path: path.to_owned(), source: *source },
-            Err(source) => Error::Unstorable(format!("{table:?}: {source}")),
-        },
-        error => Error::Unstorable(format!("{table:?}: {error}")),
-    }
-}
 
 /// An opened Parquet file; nothing but its footer has been read.
 pub(super) struct TableFile {

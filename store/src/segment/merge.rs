@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::decode::{self, RowDecoder};
 use super::file::{Batches, Checked, TableFile};
 use super::folder::{CopyError, LoadError, bytes_of, guarded, read_tables, source_of};
-use super::order::{Place, RowOrder, compare_within};
+use super::order::{Place, RowOrder, compare_within, span_of};
 use super::rows::{Adder, Batch, coarse};
 use super::same::Same;
 use super::writer::{SegmentWriter, Target};
@@ -290,7 +290,7 @@ impl Input {
         let key = coarse(self.source.rows[self.source_at].key, self.resolution_ms);
         self.next = match self.order {
             InputOrder::Same => order.place(&key),
-            InputOrder::BySpan(span_ms) => order.span(&key, span_ms).1,
+            InputOrder::BySpan(span_ms) => order.start_of_span(&key, span_ms),
             InputOrder::Whole => 0,
         };
         Ok(true)
@@ -321,8 +321,9 @@ impl Input {
             let row = &self.source.rows[self.source_at];
             let key = coarse(row.key, self.resolution_ms);
             if let InputOrder::BySpan(span_ms) = self.order {
-                let own = order.span(&key, span_ms).0;
-                if *span.get_or_insert(own) != own {
+                let own = order.group(&key);
+                let (group, times) = span.get_or_insert_with(|| (own, span_of(key.time_ms, span_ms)));
+                if *group != own || !times.contains(&key.time_ms) {
                     return Ok(());
                 }
             }

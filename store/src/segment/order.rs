@@ -1,6 +1,7 @@
 //! The order of rows in the samples file.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use super::chunk_ms;
 use crate::model::{Profile, Row, RowKey, StringId, StringTable};
@@ -16,32 +17,53 @@ pub(super) struct RowOrder {
 /// A row's place as far as integers tell: group, chunk, node, series.
 pub(super) type Place = u128;
 
-/// A group and a span of time.
-pub(super) type Span = u64;
-
 impl RowOrder {
     /// The order for tables that are in order, and rows of this resolution.
     pub(super) fn new(tables: &Profile, resolution_ms: i64) -> Self {
         Self { groups: tables.groups_of_series(), chunk_ms: chunk_ms(resolution_ms) }
     }
 
+    /// The group of a row's series.
+    pub(super) fn group(&self, key: &RowKey) -> u32 {
+        self.groups.get(key.series.0 as usize).copied().unwrap_or(u32::MAX)
+    }
+
     pub(super) fn place(&self, key: &RowKey) -> Place {
-        let group = self.groups.get(key.series.0 as usize).copied().unwrap_or(u32::MAX);
         // Times are within the years 1970 to 9999: chunks fit.
-        let chunk = key.time_ms.div_euclid(self.chunk_ms) as u32;
-        u128::from(group) << 96
+        self.place_in(key, key.time_ms.div_euclid(self.chunk_ms) as u32)
+    }
+
+    fn place_in(&self, key: &RowKey, chunk: u32) -> Place {
+        u128::from(self.group(key)) << 96
             | u128::from(chunk) << 64
             | u128::from(key.node.0) << 32
             | u128::from(key.series.0)
     }
 
-    /// Which of the spans of so many milliseconds, a whole number of chunks, a row of a group lies in; and a place that none
-    /// of the rows there is before.
-    pub(super) fn span(&self, key: &RowKey, span_ms: i64) -> (Span, Place) {
-        let start_ms = key.time_ms - key.time_ms.rem_euclid(span_ms);
-        let first = self.place(&RowKey { time_ms: start_ms, ..*key }) >> 64;
-        (first as Span, first << 64)
+    /// The places of rows, in their order. Neighbours are mostly of the same chunk, which need not be divided for then.
+    pub(super) fn places<'a>(&'a self, rows: &'a [Row]) -> impl Iterator<Item = Place> + 'a {
+        let mut times = 0..0;
+        let mut chunk = 0;
+        rows.iter().map(move |row| {
+            if !times.contains(&row.key.time_ms) {
+                times = span_of(row.key.time_ms, self.chunk_ms);
+                chunk = times.start.div_euclid(self.chunk_ms) as u32;
+            }
+            self.place_in(&row.key, chunk)
+        })
     }
+
+    /// A place that none of the rows of a key's group and span of times, a whole number of chunks, is before.
+    pub(super) fn start_of_span(&self, key: &RowKey, span_ms: i64) -> Place {
+        let time_ms = span_of(key.time_ms, span_ms).start;
+        self.place(&RowKey { time_ms, ..*key }) >> 64 << 64
+    }
+}
+
+/// The span of so many milliseconds that a time lies in.
+pub(super) fn span_of(time_ms: i64, span_ms: i64) -> Range<i64> {
+    let start = time_ms.saturating_sub(time_ms.rem_euclid(span_ms));
+    start..start.saturating_add(span_ms)
 }
 
 /// The order of rows with the same place.

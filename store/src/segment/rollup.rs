@@ -2,8 +2,10 @@
 //! of a group differ in their host only, and are taken together: their rows have the first of them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::functions::{Functions, Sum};
+use super::order::span_of;
 use super::{CHUNK_MS, Table, chunk_ms};
 use crate::model::{Exact, NodeId, Profile, Row, RowKey, SeriesId, StringId};
 
@@ -40,6 +42,8 @@ pub(super) struct Rollups {
     kinds: Vec<usize>,
     functions: Functions,
     group: u32,
+    /// Times of the chunk of the last row.
+    chunk: Range<i64>,
     last: Option<RollupRow>,
     hours: BTreeMap<i64, Vec<RollupRow>>,
     days: BTreeMap<i64, Vec<RollupRow>>,
@@ -55,6 +59,7 @@ impl Rollups {
             kinds,
             functions: Functions::new(tables),
             group: 0,
+            chunk: 0..0,
             last: None,
             hours: BTreeMap::new(),
             days: BTreeMap::new(),
@@ -81,7 +86,10 @@ impl Rollups {
         let step = CHUNK_MS.max(self.resolution_ms);
         let start = floor(row.key.time_ms, step);
         // Times go back within a chunk, from stack to stack.
-        self.finish_hours(floor(row.key.time_ms, chunk_ms(self.resolution_ms)), &mut write)?;
+        if !self.chunk.contains(&row.key.time_ms) {
+            self.chunk = span_of(row.key.time_ms, chunk_ms(self.resolution_ms));
+            self.finish_hours(self.chunk.start, &mut write)?;
+        }
         let end = start + step;
         let inside = exact.partition_point(|e| row.key.time_ms + i64::from(e.offset_ms) < end);
         if inside == exact.len() {

@@ -31,7 +31,7 @@ impl Batch {
         // Places are sorted, not rows, which are more than twice as long.
         let rows = std::mem::take(&mut self.rows);
         let mut placed: Vec<_> =
-            rows.iter().enumerate().map(|(i, row)| (order.place(&row.key), i as u32)).collect();
+            order.places(&rows).enumerate().map(|(i, place)| (place, i as u32)).collect();
         let row = |i: u32| &rows[i as usize];
         placed.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| compare_within(strings, row(a.1), row(b.1))));
         self.rows = placed.iter().map(|(_, i)| row(*i).clone()).collect();
@@ -39,7 +39,7 @@ impl Batch {
     }
 
     pub(super) fn places(&self, order: &RowOrder) -> Vec<Place> {
-        self.rows.iter().map(|row| order.place(&row.key)).collect()
+        order.places(&self.rows).collect()
     }
 }
 
@@ -49,7 +49,11 @@ pub(super) fn coarse(key: RowKey, resolution_ms: i64) -> RowKey {
         return key;
     }
     let time_ms = key.time_ms - key.time_ms.rem_euclid(resolution_ms);
-    RowKey { time_ms, pid: 0, tid: 0, thread: StringId::EMPTY, ..key }
+    RowKey { time_ms, ..coarse_but_time(key) }
+}
+
+fn coarse_but_time(key: RowKey) -> RowKey {
+    RowKey { pid: 0, tid: 0, thread: StringId::EMPTY, ..key }
 }
 
 /// Adds up rows of the same key, which come one after the other. Samples with exact times stay apart from those
@@ -76,7 +80,13 @@ impl Adder {
         exact: &[Exact],
         done: impl FnMut(&Row, &[Exact]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let key = coarse(row.key, self.resolution_ms);
+        let key = match self.key {
+            // Most rows come with those of the same time, and are coarse already.
+            Some(last) if last.time_ms == row.key.time_ms && self.resolution_ms > 0 => {
+                coarse_but_time(row.key)
+            }
+            _ => coarse(row.key, self.resolution_ms),
+        };
         if self.key != Some(key) {
             self.finish(done)?;
             self.key = Some(key);

@@ -12,11 +12,12 @@ use parquet::file::metadata::{
 };
 use parquet::file::reader::Length;
 
-use super::file::{SummedFile, one_line};
+use super::file::one_line;
 use super::folder::{CopyError, LoadError, guarded, refused, verify_sum};
 use super::manifest::FileSum;
 use super::rollup::Rollups;
 use super::source::SharedFile;
+use super::table_writer::SummedFile;
 use super::{CHUNK_MS, ROLLUP_LEVEL, SCHEMA_VERSION, SegmentInfo, Table, Target};
 use crate::error::{Error, IoContext};
 use crate::pace::Pace;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::functions::Sum;
-use crate::model::{Profile, Row, STATUS_COMPLETE, SeriesId};
+use crate::model::{Profile, Row, STATUS_COMPLETE, SeriesId, StringId, StringTable};
 
 /// Labels with more values than this are known by their number only.
 const MAX_VALUES: usize = 64;
@@ -62,18 +62,28 @@ pub(crate) struct LabelStatistics {
 pub(super) struct Counter {
     series: Vec<Sum>,
     complete: u64,
+    /// The status that was met last, and whether it is that of complete stacks.
+    last: (StringId, bool),
 }
 
 impl Counter {
     pub(super) fn new(tables: &Profile) -> Self {
-        Self { series: vec![Sum::default(); tables.series.len()], complete: 0 }
+        Self {
+            series: vec![Sum::default(); tables.series.len()],
+            complete: 0,
+            last: (StringId::EMPTY, false),
+        }
     }
 
-    pub(super) fn add(&mut self, row: &Row, status: &str) {
+    /// `strings` has the texts of all rows' statuses.
+    pub(super) fn add(&mut self, row: &Row, strings: &StringTable) {
         if let Some(sum) = self.series.get_mut(row.key.series.0 as usize) {
             sum.add(Sum { samples: row.samples, value: row.value });
         }
-        if status == STATUS_COMPLETE {
+        if self.last.0 != row.key.status {
+            self.last = (row.key.status, strings.get(row.key.status) == STATUS_COMPLETE);
+        }
+        if self.last.1 {
             self.complete = self.complete.saturating_add(row.samples);
         }
     }

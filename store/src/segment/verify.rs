@@ -83,7 +83,7 @@ fn sums_of(
             decoder.decode(rows, &span, strings, &mut batch)?;
             for row in &batch.rows {
                 if let Some(counter) = &mut counter {
-                    counter.add(row, strings.get(row.key.status));
+                    counter.add(row, strings);
                 }
                 // The decoder has checked that there is such a series.
                 let key = (firsts[row.key.series.0 as usize], row.key.node, row.key.status);

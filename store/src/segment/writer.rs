@@ -1,6 +1,7 @@
 //! Writing a segment: rows come in their order, one by one, and go to disk as they come.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,14 +9,15 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 
 use super::columns::schema;
 use super::encode::{self, RollupColumns, SampleColumns};
-use super::file::TableWriter;
 use super::folder::CopyError;
 use super::functions::{FunctionRow, Functions};
 use super::manifest::{self, Manifest};
+use super::order::span_of;
 use super::rollup::{RollupRow, Rollups};
 use super::rows::Batch;
 use super::same::{Same, copy_with_metadata};
 use super::statistics::{self, Counter};
+use super::table_writer::TableWriter;
 use super::{MAX_ROWS, MAX_SUM, ROLLUP_LEVEL, SCHEMA_VERSION, Table, chunk_ms};
 use crate::error::{Error, IoContext, Result};
 use crate::model::{Exact, Profile, Row, StringTable};
@@ -69,8 +71,8 @@ pub(super) struct SegmentWriter<'a> {
     columns: SampleColumns,
     rollups: Option<(Rollups, RollupWriters<'a>)>,
     counter: Counter,
-    /// Number of the chunk of the last row.
-    chunk: i64,
+    /// Times of the chunk of the last row.
+    chunk: Range<i64>,
     rows: usize,
     sums: (u64, u64),
     span: (i64, i64),
@@ -107,7 +109,7 @@ impl<'a> SegmentWriter<'a> {
             columns: SampleColumns::default(),
             rollups,
             counter: Counter::new(tables),
-            chunk: i64::MIN,
+            chunk: 0..0,
             rows: 0,
             sums: (0, 0),
             span: (i64::MAX, i64::MIN),
@@ -117,14 +119,15 @@ impl<'a> SegmentWriter<'a> {
     /// Takes the next row.
     pub(super) fn push(&mut self, row: &Row, exact: &[Exact], strings: &StringTable) -> Result<()> {
         self.check(row, exact)?;
-        self.counter.add(row, strings.get(row.key.status));
+        self.counter.add(row, strings);
         // Rows of a chunk go through the hosts of a group again and again; a new group begins with an earlier chunk, or
         // follows within one.
-        let chunk = row.key.time_ms.div_euclid(chunk_ms(self.target.resolution_ms));
-        if std::mem::replace(&mut self.chunk, chunk) != chunk && self.samples.is_long_with(self.columns.len())
-        {
-            self.samples.write(&self.columns.take(strings))?;
-            self.samples.end_row_group()?;
+        if !self.chunk.contains(&row.key.time_ms) {
+            self.chunk = span_of(row.key.time_ms, chunk_ms(self.target.resolution_ms));
+            if self.samples.is_long_with(self.columns.len()) {
+                self.samples.write(&self.columns.take(strings))?;
+                self.samples.end_row_group()?;
+            }
         }
         self.columns.push(row, exact);
         if self.columns.len() >= BATCH {

@@ -247,3 +247,71 @@ fn values_that_are_not_samples_times_period_are_kept_in_rollups() {
     }
     assert_eq!(store.check(|_| true).unwrap().bad, []);
 }
+
+/// The bytes of a Parquet file before its footer.
+fn pages(path: &std::path::Path) -> Vec<u8> {
+    let mut bytes = std::fs::read(path).unwrap();
+    let tail = *bytes.last_chunk::<8>().unwrap();
+    let footer = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;
+    bytes.truncate(bytes.len() - 8 - footer);
+    bytes
+}
+
+/// What [`plain`] says of rows; accounts become coarse as times do.
+fn plain_rows(p: &Profile) -> Vec<String> {
+    plain(&Profile { accounts: Vec::new(), ..p.clone() })
+}
+
+/// Makes all segments coarser.
+fn coarsen(store: &Store, policy: &str) {
+    let done = store.compact_by(&policy.parse().unwrap(), &Pace::default(), MIDNIGHT + 6 * DAY).unwrap();
+    assert!(done.merged > 0 && done.skipped.is_empty(), "{policy}: {done:?}");
+}
+
+#[test]
+fn rollups_stay_as_they_are_when_no_sample_leaves_its_step() {
+    let (_dir, store) = merged(5, 3, "1d=10s");
+    let files = |names: &[&str]| -> Vec<Vec<u8>> {
+        let segments = store.segments().unwrap();
+        let paths = segments.iter().flat_map(|segment| names.iter().map(|name| segment.path().join(name)));
+        paths.map(|path| pages(&path)).collect()
+    };
+    let answer = || {
+        let by_process = store.query_by(&Selector::all(), TimeRange::ALL, "process").unwrap();
+        assert!(by_process.rollup_rows_read > 0 && by_process.rollup_rows_read == by_process.rows_read);
+        plain_rows(&by_process.profile)
+    };
+    let all = ["rollup_5m.parquet", "rollup_1h.parquet", "rollup_1d.parquet", "func_5m.parquet"];
+    let (before, known) = (files(&all), answer());
+    coarsen(&store, "0s=1m");
+    assert_eq!(files(&all), before);
+    assert_eq!((store.check(|_| true).unwrap().bad, answer()), (vec![], known.clone()));
+    // One of them is gone then, and samples are in steps as long as its were.
+    let before = files(&all[1..]);
+    coarsen(&store, "0s=5m");
+    assert_eq!(files(&all[1..]), before);
+    assert_eq!((store.check(|_| true).unwrap().bad, answer()), (vec![], known.clone()));
+    // Functions have longer steps from here on: all are made anew.
+    coarsen(&store, "0s=1h");
+    assert_eq!((store.check(|_| true).unwrap().bad, answer()), (vec![], known));
+}
+
+#[test]
+fn a_damaged_rollup_is_not_copied_but_made_anew() {
+    let (_dir, store) = merged(6, 2, "1d=10s");
+    let rollups = || -> Vec<Profile> {
+        let segments = store.segments().unwrap();
+        segments.iter().map(|segment| store.rollup(segment, HOUR).unwrap().unwrap()).collect()
+    };
+    let before: Vec<_> = rollups().iter().map(plain_rows).collect();
+    for segment in store.segments().unwrap() {
+        let path = segment.path().join("rollup_1h.parquet");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+    coarsen(&store, "0s=1m");
+    assert_eq!(rollups().iter().map(plain_rows).collect::<Vec<_>>(), before);
+    assert_eq!(store.check(|_| true).unwrap().bad, []);
+}
