@@ -56,15 +56,20 @@ impl<'a> Import<'a> {
         if let Some(known) = self.frames[id.0 as usize] {
             return known;
         }
+        let frame = self.translated(to, id);
+        *self.frames[id.0 as usize].insert(to.frame(frame))
+    }
+
+    /// A frame as the builder has it.
+    fn translated(&mut self, to: &mut ProfileBuilder, id: FrameId) -> Frame {
         let frame = *self.from.frame(id);
-        let frame = Frame {
+        Frame {
             function: self.string(to, frame.function),
             system_name: self.string(to, frame.system_name),
             file: self.string(to, frame.file),
             binary: frame.binary.map(|binary| self.binary(to, binary)),
             ..frame
-        };
-        *self.frames[id.0 as usize].insert(to.frame(frame))
+        }
     }
 
     pub(super) fn node(&mut self, to: &mut ProfileBuilder, id: NodeId) -> NodeId {
@@ -97,11 +102,12 @@ impl<'a> Import<'a> {
         let tree = &self.from.stacks;
         let mut is_used = vec![false; self.from.frames.len()];
         tree.nodes().filter_map(|node| tree.frame(node)).for_each(|frame| is_used[frame.0 as usize] = true);
-        let frames = is_used.iter().enumerate().map(|(id, is_used)| match is_used {
-            true => self.frame(to, FrameId(id as u32)),
-            false => FrameId(0),
-        });
-        let frames: Vec<_> = frames.collect();
+        let used = (0..is_used.len()).filter(|id| is_used[*id]);
+        let translated = used.clone().map(|id| self.translated(to, FrameId(id as u32))).collect();
+        let mut frames = vec![FrameId(0); is_used.len()];
+        for (id, handle) in used.zip(to.frames.intern_all(translated)) {
+            frames[id] = FrameId(handle);
+        }
         to.stacks.add_tree(tree, &frames)
     }
 

@@ -29,7 +29,12 @@ impl Slots {
         self.slots[self.slot(hash, is_it)].1.checked_sub(1).map(|place| place as usize)
     }
 
-    /// The same; `next` from now on, if there is none.
+    /// The place of an item with this hash, which most likely is the one that is looked for.
+    pub(super) fn guess(&self, hash: u32) -> Option<usize> {
+        self.find(hash, |_| true)
+    }
+
+    /// The same as [`Slots::find`]; `next` from now on, if there is none.
     pub(super) fn find_or(&mut self, hash: u32, next: usize, is_it: impl Fn(usize) -> bool) -> usize {
         // At most two thirds are taken, so that a search ends soon.
         if self.len * 3 >= self.slots.len() * 2 {

@@ -1,6 +1,7 @@
 //! Interned strings.
 
 use std::hash::Hasher;
+use std::ops::Range;
 
 use rustc_hash::FxHasher;
 
@@ -38,9 +39,13 @@ impl Default for StringTable {
 
 /// The text of a handle among all of them; empty for a handle that is none.
 fn text_of<'a>(text: &'a str, ends: &[usize], id: usize) -> &'a str {
-    let Some(end) = ends.get(id) else { return "" };
-    let start = id.checked_sub(1).map_or(0, |before| ends[before]);
-    &text[start..*end]
+    &text[span_of(ends, id)]
+}
+
+/// Where the text of a handle is; nowhere for a handle that is none.
+fn span_of(ends: &[usize], id: usize) -> Range<usize> {
+    let Some(end) = ends.get(id) else { return 0..0 };
+    id.checked_sub(1).map_or(0, |before| ends[before])..*end
 }
 
 fn hash(text: &str) -> u32 {
@@ -53,7 +58,26 @@ fn hash(text: &str) -> u32 {
 impl StringTable {
     /// The handle of `text`, which is added if it is new.
     pub fn intern(&mut self, text: &str) -> StringId {
-        let (hash, next) = (hash(text), self.ends.len());
+        self.intern_hashed(text, hash(text))
+    }
+
+    /// The handles of many texts. Where each is looked for hangs on nothing that was found before, so that the CPU waits for
+    /// many places in memory at once.
+    pub(crate) fn intern_all<'a>(&mut self, texts: impl Iterator<Item = &'a str> + Clone) -> Vec<StringId> {
+        let hashes: Vec<_> = texts.clone().map(hash).collect();
+        let guesses: Vec<_> = hashes.iter().map(|hash| self.index.guess(*hash)).collect();
+        let span = |guess: &Option<usize>| guess.map_or(0..0, |id| span_of(&self.ends, id));
+        let spans: Vec<_> = guesses.iter().map(span).collect();
+        let guessed = texts.zip(hashes).zip(guesses.into_iter().zip(spans));
+        let id = |((text, hash), (guess, span)): ((&str, u32), (Option<usize>, Range<usize>))| match guess {
+            Some(guess) if self.text.as_bytes().get(span) == Some(text.as_bytes()) => StringId(guess as u32),
+            _ => self.intern_hashed(text, hash),
+        };
+        guessed.map(id).collect()
+    }
+
+    fn intern_hashed(&mut self, text: &str, hash: u32) -> StringId {
+        let next = self.ends.len();
         let (all, ends) = (&self.text, &self.ends);
         let id = self.index.find_or(hash, next, |id| text_of(all, ends, id) == text);
         if id == next {
@@ -142,6 +166,15 @@ mod tests {
         }
         assert_eq!((table.intern(""), table.len()), (StringId::EMPTY, 10_001));
         assert_eq!((table.find("name-1"), table.get(StringId(99_999))), (None, ""));
+        // Many at once: known ones, new ones, and new ones twice.
+        let mut other = StringTable::default();
+        texts.iter().step_by(3).for_each(|text| _ = other.intern(text));
+        let twice = || texts.iter().chain(texts.iter().rev()).map(String::as_str);
+        let ids = other.intern_all(twice());
+        assert_eq!(other.len(), 10_001);
+        assert!(
+            ids.iter().zip(twice()).all(|(id, text)| other.get(*id) == text && other.find(text) == Some(*id))
+        );
         assert_eq!(table.bytes(), texts.iter().map(String::len).sum::<usize>());
         let listed: Vec<_> = table.iter().skip(1).collect();
         assert_eq!(listed, texts);

@@ -106,6 +106,9 @@ fn frames(profile: &mut Profile, file: &TableFile) -> Checked<()> {
         let (functions, system_names) = (rows.texts("function")?, rows.texts("system_name")?);
         let (files, lines) = (rows.texts("file")?, rows.longs("line")?);
         let (binaries, addresses) = (rows.nullable_ints("binary")?, rows.longs("address")?);
+        let mut intern =
+            |texts: &StringArray| profile.strings.intern_all((0..texts.len()).map(|i| texts.value(i)));
+        let (functions, system_names, files) = (intern(functions), intern(system_names), intern(files));
         for i in 0..rows.len() {
             let kind = FrameKind::from_name(kinds.value(i));
             let unwound = Unwound::from_name(ways.value(i));
@@ -114,9 +117,9 @@ fn frames(profile: &mut Profile, file: &TableFile) -> Checked<()> {
             let frame = Frame {
                 kind: kind.ok_or_else(|| unknown("kind", kinds.value(i)))?,
                 unwound: unwound.ok_or_else(|| unknown("unwound", ways.value(i)))?,
-                function: profile.strings.intern(functions.value(i)),
-                system_name: profile.strings.intern(system_names.value(i)),
-                file: profile.strings.intern(files.value(i)),
+                function: functions[i],
+                system_name: system_names[i],
+                file: files[i],
                 line: unsigned(rows, lines, i, "line")?,
                 binary: binary.map(BinaryId),
                 address: addresses.value(i).cast_unsigned(),
