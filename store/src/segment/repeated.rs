@@ -252,7 +252,7 @@ impl RepeatedColumn {
         let page = Page::DictionaryPage {
             buf: zstd.compress(&dictionary)?.into(),
             num_values: self.dictionary.len() as u32,
-            encoding: Encoding::PLAIN_DICTIONARY,
+            encoding: Encoding::PLAIN,
             is_sorted: false,
         };
         let dictionary = append(&mut bytes, CompressedPage::new(page, dictionary.len()))?;
@@ -264,7 +264,7 @@ impl RepeatedColumn {
             });
         let mut metadata = ColumnChunkMetaData::builder(self.column.clone())
             .set_compression(self.compression)
-            .set_encodings(vec![Encoding::RLE, Encoding::PLAIN_DICTIONARY, Encoding::RLE_DICTIONARY])
+            .set_encodings(vec![Encoding::RLE, Encoding::PLAIN, Encoding::RLE_DICTIONARY])
             .set_page_encoding_stats(self.page_encodings())
             .set_total_compressed_size(bytes.len() as i64)
             .set_total_uncompressed_size(uncompressed as i64)
@@ -294,7 +294,7 @@ impl RepeatedColumn {
     fn page_encodings(&self) -> Vec<PageEncodingStats> {
         let count = |encoding| self.written.iter().filter(|page| page.encoding == encoding).count() as i32;
         let pages = [
-            (PageType::DICTIONARY_PAGE, Encoding::PLAIN_DICTIONARY, 1),
+            (PageType::DICTIONARY_PAGE, Encoding::PLAIN, 1),
             (PageType::DATA_PAGE, Encoding::RLE_DICTIONARY, count(Encoding::RLE_DICTIONARY)),
             (PageType::DATA_PAGE, Encoding::PLAIN, count(Encoding::PLAIN)),
         ];

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     FileMetaData, FooterTail, KeyValue, PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder,
-    ParquetMetaDataReader, ParquetMetaDataWriter,
+    ParquetMetaDataOptions, ParquetMetaDataReader, ParquetMetaDataWriter,
 };
 use parquet::file::reader::Length;
 
@@ -105,7 +105,11 @@ fn read_footer(source: &SharedFile) -> Result<(ParquetMetaData, u64), ParquetErr
     source.read_exact_at(&mut tail, len.saturating_sub(TAIL_BYTES))?;
     let footer_bytes = FooterTail::try_new(&tail)?.metadata_length() as u64 + TAIL_BYTES;
     let start = len.checked_sub(footer_bytes).ok_or_else(|| ParquetError::EOF("no footer".to_owned()))?;
-    let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Skip);
+    // All that it says of encodings, which readers do not need but writers have to repeat.
+    let options = ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false);
+    let reader = ParquetMetaDataReader::new()
+        .with_page_index_policy(PageIndexPolicy::Skip)
+        .with_metadata_options(Some(options));
     Ok((reader.parse_and_finish(source)?, start))
 }
 
