@@ -168,6 +168,8 @@ pub(crate) struct Window {
     /// Samples whose stacks naming walks to their ends.
     pub(crate) unfinished: Vec<Unfinished>,
     unfinished_bytes: usize,
+    /// Of one of them code is needed that is in its process's memory only: until that ends, or makes it anew.
+    code_may_go: bool,
     threads: FxHashMap<String, Arc<str>>,
     scratch: Vec<RawFrame>,
 }
@@ -222,6 +224,7 @@ impl Window {
         {
             let (kernel, stack) = (sample.kernel.clone(), stack.clone());
             self.unfinished_bytes += stack.size();
+            self.code_may_go |= user.iter().any(|frame| matches!(frame, RawFrame::Anonymous { .. }));
             self.unfinished.push(Unfinished { key, exact, kernel, stack, code, user });
         } else {
             self.count(key, exact, &sample.kernel, &user);
@@ -229,12 +232,12 @@ impl Window {
         }
     }
 
-    /// Samples with copied stacks, when they have become many.
+    /// Samples with copied stacks, when they have become many or cannot wait.
     pub(crate) fn take_unfinished(&mut self) -> Option<Vec<Unfinished>> {
-        if self.unfinished_bytes < HAND_OVER_BYTES {
+        if self.unfinished_bytes < HAND_OVER_BYTES && !self.code_may_go {
             return None;
         }
-        self.unfinished_bytes = 0;
+        (self.unfinished_bytes, self.code_may_go) = (0, false);
         Some(std::mem::take(&mut self.unfinished))
     }
 

@@ -32,6 +32,8 @@ pub enum Program {
     Jit,
     /// C: code made again and again at the same address. `jit_reuse [SECONDS=5]`
     JitReuse,
+    /// C: code made at run time, without frame pointers. `jit_frameless [SECONDS=5]`
+    JitFrameless,
     /// C: a process whose first thread has ended. `headless [SECONDS=5]`
     Headless,
     /// C: a signal handler over an interrupted function. `signals [ALTERNATE=0] [SECONDS=5]`
@@ -122,7 +124,7 @@ const BOTH: &[Variant] = &[FramePointers, NoFramePointers];
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Shares,
         Self::Recursion,
         Self::Threads,
@@ -131,6 +133,7 @@ impl Program {
         Self::Syscalls,
         Self::Jit,
         Self::JitReuse,
+        Self::JitFrameless,
         Self::Headless,
         Self::Signals,
         Self::Plt,
@@ -164,6 +167,7 @@ impl Program {
             Self::Syscalls => Facts::new("syscalls", C, PLAIN),
             Self::Jit => Facts::new("jit", C, PLAIN),
             Self::JitReuse => Facts::new("jit_reuse", C, BOTH),
+            Self::JitFrameless => Facts::new("jit_frameless", C, BOTH),
             Self::Headless => Facts { flags: &["-pthread"], ..Facts::new("headless", C, BOTH) },
             Self::Signals => Facts::new("signals", C, BOTH),
             Self::Plt => Facts { flags: &["-Wl,-z,lazy"], ..Facts::new("plt", C, BOTH) },

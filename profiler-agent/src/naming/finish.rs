@@ -71,7 +71,8 @@ impl Tables {
     /// The rule of an address in this range.
     pub(super) fn rule_at(&mut self, range: &CodeRange, address: u64) -> Option<Rule> {
         let CodeBacking::File(binary, file) = &range.backing else { return None };
-        let known = self.known.entry(*binary).or_insert_with(|| self.source.get(*binary, file).ok()).as_deref()?;
+        let known =
+            self.known.entry(*binary).or_insert_with(|| self.source.get(*binary, file).ok()).as_deref()?;
         known.table.rule_at(known.facts.vaddr_of(range.file_offset + (address - range.start))?)
     }
 }
@@ -150,7 +151,8 @@ impl Finisher {
         let by_frame = step.map(|method| (method, by_frame));
         let called = |(_, caller): &(Method, Walk)| self.made.follows_call(caller.ip, memory);
         let in_code = |(_, caller): &(Method, Walk)| find(memory.code, caller.ip).is_some();
-        let found = callers.clone().chain(by_frame.ok()).find(called).or_else(|| callers.clone().find(in_code));
+        let found =
+            callers.clone().chain(by_frame.ok()).find(called).or_else(|| callers.clone().find(in_code));
         let (method, caller) = found.map_or(by_frame, Ok)?;
         *walk = caller;
         Ok(method)

@@ -55,6 +55,8 @@ const NEARLY_ALL: Expected = Whole(95);
 const BY_COPIES: Expected = Whole(80);
 /// A copy holds one stack: the other one is found only once there are tables.
 const ON_TWO_STACKS: Expected = Whole(60);
+/// The code is read from the process's memory, soon after the sample: its last samples come too late.
+const BY_CODE: Expected = Whole(70);
 
 #[rustfmt::skip]
 const CASES: &[Case] = &[
@@ -111,6 +113,7 @@ const CASES: &[Case] = &[
     Case { name: "debug_frame", program: (Program::Shares, DebugFrame), arguments: &[], kinds: &[kind(&["main", "work"], NEARLY_ALL)] },
     // By what its instructions do to the stack pointer.
     Case { name: "no_unwind_info", program: (Program::Shares, NoUnwindInfo), arguments: &[], kinds: &[kind(&["main", "work", "burn_seventy"], NEARLY_ALL)] },
+    Case { name: "jit_frameless", program: (Program::JitFrameless, NoFramePointers), arguments: &[], kinds: &[kind(&["main", "run_emitted", "emitted_outer", "emitted_loop"], BY_CODE)] },
     Case { name: "rust_abort", program: (Program::Inlines, NoFramePointers), arguments: &[], kinds: &[kind(&["main", "inlines::main", "inlines::burn_all"], NEARLY_ALL)] },
     Case { name: "rust_debug", program: (Program::Inlines, DebugFrame), arguments: &[], kinds: &[kind(&["main", "inlines::main", "inlines::burn_all"], NEARLY_ALL)] },
 ];

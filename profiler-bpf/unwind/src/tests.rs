@@ -477,8 +477,10 @@ fn a_rule_of_go_leads_to_the_stack_that_the_goroutine_left() {
 #[test]
 fn a_goroutine_that_does_not_know_its_thread_is_none() {
     for at in [THREAD_POINTER_AT, 0x7ff8, 0x8830, 0xa0c0, 0x9030] {
-        let words: Vec<_> =
-            OF_GO.iter().map(|&(place, word)| (place, if place == at { word + 0x10 } else { word })).collect();
+        let words: Vec<_> = OF_GO
+            .iter()
+            .map(|&(place, word)| (place, if place == at { word + 0x10 } else { word }))
+            .collect();
         let memory = Words(words.leak());
         for rule in [Rule::goroutine(8, 0xc0), Rule::parked(0xc0)] {
             let mut walk = Walk::caller(0x5000, 0x7000, 0x3ef0);

@@ -33,10 +33,11 @@ pub(crate) use folder::{
     CopyError, LoadError, copy, is_of_later_version, load_all_but_samples, load_frames, load_rollup,
     load_series, open_samples, read_manifest, sync_folder, write_file,
 };
+pub(crate) use manifest::FILE_NAME as MANIFEST;
+#[cfg(feature = "object-store")]
+pub(crate) use manifest::FileSum;
 pub(crate) use manifest::Manifest;
 pub use manifest::SegmentInfo;
-#[cfg(feature = "object-store")]
-pub(crate) use manifest::{FILE_NAME as MANIFEST, FileSum};
 pub(crate) use merge::{MergeError, merge, merge_naming};
 pub(crate) use rollup::STEPS as ROLLUPS;
 pub(crate) use samples::{Page, Part, SamplesFile, rows_of};

@@ -151,9 +151,10 @@ impl<'a> GoFunctions<'a> {
     /// How those of [`Self::switching`] get back of which the code says it, by address.
     pub(super) fn switches(&self, code: &[CodePart]) -> Vec<StackSwitch> {
         let named = |part: &CodePart| self.name_at(part.start).map_or(&b""[..], |(name, ..)| name);
-        let goroutine_at = code.iter().find(|part| named(part) == b"runtime.systemstack").and_then(|part| {
-            stack_switches::goroutine_at(part.start, &part.bytes)
-        });
+        let goroutine_at = code
+            .iter()
+            .find(|part| named(part) == b"runtime.systemstack")
+            .and_then(|part| stack_switches::goroutine_at(part.start, &part.bytes));
         let find = |part| stack_switches::find(named(part), part.start, &part.bytes, goroutine_at);
         code.iter().filter_map(find).collect()
     }

@@ -91,7 +91,8 @@ impl CallFrameInfo {
         let SectionBaseAddresses { section, text: base, data } = bases.eh_frame;
         let addresses = [section, base, data].map(Option::unwrap_or_default);
         let parts = [switching, undescribed];
-        let sizes = [eh_frame.len(), debug_frame.len(), go_functions.len(), code.len()].map(|size| size as u64);
+        let sizes =
+            [eh_frame.len(), debug_frame.len(), go_functions.len(), code.len()].map(|size| size as u64);
         let counts = parts.map(|parts| parts.len() as u64);
         let code = code.iter().flat_map(|code| [code.start, code.end]);
         let rest = [go_text_start.unwrap_or_default(), u64::from(*eh_frame_end_is_known)];
@@ -149,9 +150,7 @@ impl CallFrameInfo {
             debug_frame,
             go_functions,
             switching: Vec::new(),
-            go_text_start: sections
-                .as_ref()
-                .and_then(|sections| go_functions::text_start(&image, sections)),
+            go_text_start: sections.as_ref().and_then(|sections| go_functions::text_start(&image, sections)),
             bases,
             code,
             undescribed: Vec::new(),

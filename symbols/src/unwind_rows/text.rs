@@ -33,7 +33,11 @@ impl Display for Shown {
             Cfa::Goroutine => write!(f, "cfa=sp{offset:+} of the goroutine at m{addend:+}")?,
             Cfa::Parked => return write!(f, "as the goroutine at m{offset:+} was left"),
             Cfa::LeftGoroutine => {
-                write!(f, "cfa=stack end{addend:+} of the goroutine at [rsp{:+}], less [rsp{offset:+}]", offset + 8)?;
+                write!(
+                    f,
+                    "cfa=stack end{addend:+} of the goroutine at [rsp{:+}], less [rsp{offset:+}]",
+                    offset + 8
+                )?;
             }
         }
         let operand = self.0.rbp_operand;

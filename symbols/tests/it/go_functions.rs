@@ -63,10 +63,14 @@ fn functions_that_change_stacks_lead_back_to_the_one_they_left() {
     for (what, table) in [("described", table(&path)), ("stripped", table(&without))] {
         let count = |wanted: fn(&Rule) -> bool| table.rows().filter(|(_, rule)| wanted(rule)).count();
         // Since Go 1.21 `systemstack` keeps a frame pointer.
-        let by_rbp = count(|rule| *rule == Rule { rbp: Rbp::AtCfa, rbp_operand: -16, ..Rule::other_stack(16) });
+        let by_rbp =
+            count(|rule| *rule == Rule { rbp: Rbp::AtCfa, rbp_operand: -16, ..Rule::other_stack(16) });
         let by_goroutine = count(|rule| matches!(rule.cfa, Cfa::Goroutine | Cfa::LeftGoroutine));
         let parked = count(|rule| rule.cfa == Cfa::Parked);
-        assert!(by_rbp >= 4 && parked == 1, "{what}: {by_rbp} by rbp, {by_goroutine} by goroutine, {parked} parked");
+        assert!(
+            by_rbp >= 4 && parked == 1,
+            "{what}: {by_rbp} by rbp, {by_goroutine} by goroutine, {parked} parked"
+        );
         assert!(by_rbp + by_goroutine >= 6, "{what}: {by_rbp} by rbp, {by_goroutine} by goroutine");
     }
 }

@@ -17,8 +17,8 @@ pub struct Reason {
 }
 
 /// What helps where frame pointers are the only way.
-const KEEP_FRAME_POINTERS: &str = "Code made at run time may keep no frame pointer: start Java with \
-                                   `-XX:+PreserveFramePointer`. Node.js keeps them anyway.";
+const KEEP_FRAME_POINTERS: &str = "Code made at run time may keep no frame pointer, and not say where it returns: ask its \
+                                   runtime to keep them (`java -XX:+PreserveFramePointer`). Node.js keeps them anyway.";
 /// What helps where samples come faster than the agent.
 const SAMPLE_LESS: &str = "The machine leaves the agent too little CPU: sample less often (`--frequency`).";
 

@@ -24,7 +24,9 @@ pub(crate) fn calls_from_entry(entry: u64, code: &[u8]) -> Vec<u64> {
             | FlowControl::IndirectCall => {}
             FlowControl::UnconditionalBranch => {
                 let target = instruction.near_branch_target();
-                let Some(at) = target.checked_sub(entry).and_then(|at| usize::try_from(at).ok()) else { break };
+                let Some(at) = target.checked_sub(entry).and_then(|at| usize::try_from(at).ok()) else {
+                    break;
+                };
                 if decoder.set_position(at).is_err() {
                     break;
                 }
@@ -51,8 +53,8 @@ mod tests {
 
     /// xor %ebp,%ebp; jmp over two bytes; call; call *%rax; jne; call; ret; call
     const CODE: &[u8] = &[
-        0x31, 0xed, 0xeb, 0x02, 0xff, 0xff, 0xe8, 0, 0, 0, 0, 0xff, 0xd0, 0x75, 0x00, 0xe8, 0, 0, 0, 0, 0xc3, 0xe8,
-        0, 0, 0, 0,
+        0x31, 0xed, 0xeb, 0x02, 0xff, 0xff, 0xe8, 0, 0, 0, 0, 0xff, 0xd0, 0x75, 0x00, 0xe8, 0, 0, 0, 0, 0xc3,
+        0xe8, 0, 0, 0, 0,
     ];
 
     #[test]

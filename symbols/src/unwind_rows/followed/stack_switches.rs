@@ -54,7 +54,12 @@ pub(in super::super) fn goroutine_at(start: u64, code: &[u8]) -> Option<i16> {
 }
 
 /// The function's way back. None if it is of no kind that is known.
-pub(in super::super) fn find(name: &[u8], start: u64, code: &[u8], goroutine_at: Option<i16>) -> Option<StackSwitch> {
+pub(in super::super) fn find(
+    name: &[u8],
+    start: u64,
+    code: &[u8],
+    goroutine_at: Option<i16>,
+) -> Option<StackSwitch> {
     if let Some(range) = frame_pointer(start, code) {
         let rule = Rule { rbp: Rbp::AtCfa, rbp_operand: -16, ..Rule::other_stack(16) };
         return Some(StackSwitch { range, rule, returns: true });

@@ -8,7 +8,10 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register};
+use iced_x86::{
+    Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKind,
+    Register,
+};
 use profiler_unwind::Rule;
 use profiler_unwind::rule::{Cfa, RETURN_ADDRESS_OFFSET, Rbp};
 use rustc_hash::FxHashSet;
@@ -199,7 +202,8 @@ impl Way {
         };
         let rule = match there.cfa {
             Cfa::Rsp => {
-                let offset = i32::try_from(self.state.stack_pointer()?).ok()?.checked_add(there.cfa_offset)?;
+                let offset =
+                    i32::try_from(self.state.stack_pointer()?).ok()?.checked_add(there.cfa_offset)?;
                 Rule::register(7, offset)
             }
             Cfa::Rbp if self.state.has_callers_rbp() => Rule::register(6, there.cfa_offset),

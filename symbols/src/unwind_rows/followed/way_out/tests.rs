@@ -73,7 +73,8 @@ fn code_of_a_file_says_how_deep_its_stack_is() {
     made.in_file = None;
     assert_eq!(ways_out(&mut made, START), []);
     // jmp *0x10(%rip)
-    let mut by_word = Made { code: vec![0xff, 0x25, 0x10, 0, 0, 0], words: vec![(0x1016, FILE)], in_file: Some(there) };
+    let mut by_word =
+        Made { code: vec![0xff, 0x25, 0x10, 0, 0, 0], words: vec![(0x1016, FILE)], in_file: Some(there) };
     assert_eq!(ways_out(&mut by_word, START), [there]);
     by_word.words.clear();
     assert_eq!(ways_out(&mut by_word, START), []);
