@@ -69,11 +69,16 @@ impl StringTable {
         let span = |guess: &Option<usize>| guess.map_or(0..0, |id| span_of(&self.ends, id));
         let spans: Vec<_> = guesses.iter().map(span).collect();
         let guessed = texts.zip(hashes).zip(guesses.into_iter().zip(spans));
-        let id = |((text, hash), (guess, span)): ((&str, u32), (Option<usize>, Range<usize>))| match guess {
-            Some(guess) if self.text.as_bytes().get(span) == Some(text.as_bytes()) => StringId(guess as u32),
-            _ => self.intern_hashed(text, hash),
-        };
-        guessed.map(id).collect()
+        let mut ids = Vec::new();
+        for ((text, hash), (guess, span)) in guessed {
+            ids.push(match guess {
+                Some(guess) if self.text.as_bytes().get(span) == Some(text.as_bytes()) => {
+                    StringId(guess as u32)
+                }
+                _ => self.intern_hashed(text, hash),
+            });
+        }
+        ids
     }
 
     fn intern_hashed(&mut self, text: &str, hash: u32) -> StringId {

@@ -56,8 +56,8 @@ struct RowGroup {
 
 /// A leaf of the schema.
 enum Column {
-    Repeated(RepeatedColumn),
-    Other(ArrowColumnWriter),
+    Repeated(Box<RepeatedColumn>),
+    Other(Box<ArrowColumnWriter>),
 }
 
 impl<'a> TableWriter<'a> {
@@ -133,14 +133,14 @@ impl<'a> TableWriter<'a> {
         let column = |(column, other): (&ColumnDescPtr, ArrowColumnWriter)| {
             let name = column.path().string();
             if !is_repeated(&name) {
-                return Column::Other(other);
+                return Column::Other(Box::new(other));
             }
             let bounds = match () {
                 () if indexed_columns(self.table).contains(&name.as_str()) => Bounds::Page,
                 () if unbounded_columns(self.table).contains(&&[name.as_str()][..]) => Bounds::None,
                 () => Bounds::Chunk,
             };
-            Column::Repeated(RepeatedColumn::new(column.clone(), self.compression, bounds, PAGE))
+            Column::Repeated(Box::new(RepeatedColumn::new(column.clone(), self.compression, bounds, PAGE)))
         };
         Ok(columns.map(column).collect())
     }

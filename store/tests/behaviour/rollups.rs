@@ -250,8 +250,8 @@ fn values_that_are_not_samples_times_period_are_kept_in_rollups() {
 
 /// The bytes of a Parquet file before its footer, and the length of that.
 fn pages(path: &std::path::Path) -> (Vec<u8>, usize) {
-    let mut bytes = std::fs::read(path).unwrap();
-    let tail = *bytes.last_chunk::<8>().unwrap();
+    let mut bytes = std::fs::read(path).expect("the file can be read");
+    let tail = *bytes.last_chunk::<8>().expect("it has a footer");
     let footer = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]) as usize;
     bytes.truncate(bytes.len() - 8 - footer);
     (bytes, footer)
@@ -264,8 +264,10 @@ fn plain_rows(p: &Profile) -> Vec<String> {
 
 /// Makes all segments coarser.
 fn coarsen(store: &Store, policy: &str) {
-    let done = store.compact_by(&policy.parse().unwrap(), &Pace::default(), MIDNIGHT + 6 * DAY).unwrap();
-    assert!(done.merged > 0 && done.skipped.is_empty(), "{policy}: {done:?}");
+    let policy = policy.parse().expect("it is a policy");
+    let done =
+        store.compact_by(&policy, &Pace::default(), MIDNIGHT + 6 * DAY).expect("segments can be merged");
+    assert!(done.merged > 0 && done.skipped.is_empty(), "{done:?}");
 }
 
 #[test]
