@@ -116,7 +116,13 @@ pub(super) fn encodings(table: Table) -> &'static [(&'static [&'static str], Enc
         // Numbers without an order, in which zstd finds what repeats as long as bytes stand where they stood.
         // Depths mostly count up.
         Table::Stacks => {
-            &[(&["node"], DELTA), (&["parent"], PLAIN), (&["frame"], PLAIN), (&["depth"], DELTA)]
+            &[
+                (&["node"], DELTA),
+                (&["parent"], PLAIN),
+                (&["frame"], PLAIN),
+                (&["subtree"], PLAIN),
+                (&["depth"], DELTA),
+            ]
         }
         // Names are sorted: each is the beginning of the one before and a rest.
         Table::Frames => &[
@@ -140,10 +146,14 @@ pub(super) fn repeated_columns(table: Table) -> &'static [&'static str] {
     }
 }
 
-/// The level of zstd in segments of a level. Those of level 0 live for minutes. Level 9 saves another sixteenth of what stacks and
-/// symbols take, and a fifth of the CPU time of merging.
-pub(super) fn zstd_level(level: u8) -> i32 {
-    if level == 0 { 1 } else { 3 }
+/// The level of zstd for a table in segments of a level. Those of level 0 live for minutes. Level 9 saves another sixteenth of what stacks
+/// and symbols take; at level 1 it would be a fifth of the CPU time of merging, of hours and days there are few.
+pub(super) fn zstd_level(table: Table, level: u8) -> i32 {
+    match (table, level) {
+        (_, 0) => 1,
+        (Table::Stacks | Table::Frames, 2..) => 9,
+        _ => 3,
+    }
 }
 
 /// Columns by which readers skip pages.

@@ -66,7 +66,7 @@ impl<'a> TableWriter<'a> {
         let path = folder.join(table.file_name());
         let file = SummedFile::create(&path, pace)?;
         let schema = Arc::new(schema(table));
-        let level = zstd_level(level);
+        let level = zstd_level(table, level);
         let opened = || {
             let compression = Compression::ZSTD(ZstdLevel::try_new(level)?);
             // Without the Arrow schema: other readers see plain Parquet types, and ours trusts nothing else.
