@@ -55,7 +55,7 @@ impl Cfa {
     /// Whether the caller's frame lies on another stack, which may be anywhere.
     #[inline(always)]
     pub const fn is_on_other_stack(self) -> bool {
-        matches!(self, Self::OtherStack | Self::Goroutine | Self::LeftGoroutine)
+        matches!(self, Self::OtherStack | Self::Goroutine | Self::LeftGoroutine | Self::Parked)
     }
 
     /// Whether an addend goes with the offset, which has 16 bits then.

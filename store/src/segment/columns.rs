@@ -115,15 +115,13 @@ pub(super) fn encodings(table: Table) -> &'static [(&'static [&'static str], Enc
         Table::Series => &[(&["series"], DELTA)],
         // Numbers without an order, in which zstd finds what repeats as long as bytes stand where they stood.
         // Depths mostly count up.
-        Table::Stacks => {
-            &[
-                (&["node"], DELTA),
-                (&["parent"], PLAIN),
-                (&["frame"], PLAIN),
-                (&["subtree"], PLAIN),
-                (&["depth"], DELTA),
-            ]
-        }
+        Table::Stacks => &[
+            (&["node"], DELTA),
+            (&["parent"], PLAIN),
+            (&["frame"], PLAIN),
+            (&["subtree"], PLAIN),
+            (&["depth"], DELTA),
+        ],
         // Names are sorted: each is the beginning of the one before and a rest.
         Table::Frames => &[
             (&["frame"], DELTA),

@@ -35,6 +35,10 @@ impl Memory for Stack<'_> {
     fn register(&self, number: u8) -> Option<u64> {
         self.words.get(usize::from(number)).copied()
     }
+
+    fn thread_pointer(&self) -> Option<u64> {
+        self.words.first().copied()
+    }
 }
 
 impl Tables for Arrays<'_> {
@@ -79,8 +83,8 @@ fuzz_target!(|bytes: &[u8]| {
         let by_rule = step % 3 != 2;
         let result = if by_rule { walk.step_by_rule(&stack, &rule) } else { walk.step(&stack) };
         match result {
-            // Only a signal handler's stack may lie anywhere.
-            Ok(_) if by_rule && rule.cfa == Cfa::Signal => {}
+            // A signal handler's stack may lie anywhere, and a goroutine's.
+            Ok(_) if by_rule && (rule.cfa == Cfa::Signal || rule.cfa.is_on_other_stack()) => {}
             // The stack pointer stays where the return address was popped; how many frames there may be is bounded.
             Ok(_) if by_rule && rule.return_address == ReturnAddress::InRegister => {
                 assert!(walk.sp >= before.sp, "{before:?} to {walk:?} by {rule:?}");
