@@ -153,7 +153,7 @@ export function flameTests({ base, page, picture, fixture }) {
       assert.equal(x(), `fold:startup;focus:${name}`);
       const sentence = await page.locator(".headline .sentence").textContent();
       // What it names may be a caller of that: of all that is selected its share is, not of what is in focus.
-      const [, share, named] = sentence.match(/([\d.,]+ %) in (.+?)\. /) ?? assert.fail(sentence);
+      const [, share, named] = sentence.match(/([\d.]+\s%) in (.+?)\.\s/) ?? assert.fail(sentence);
       const both = stacks(answer).filter(({ stack }) => [name, named].every((wanted) => stack.some((frame) => frame.name === wanted)));
       assert.equal(share, percent(both.reduce((sum, { self }) => sum + self, 0), answer.samples), sentence);
     }],
