@@ -78,6 +78,8 @@ impl CaptureTotals {
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) events: Vec<ProcessEvent>,
+    /// Some that came before the last samples are not in it.
+    pub(crate) events_late: bool,
     pub(crate) samples: Vec<RawSample>,
     /// As of this batch: all samples up to `totals.taken` are in it, in earlier ones, or lost.
     pub(crate) totals: CaptureTotals,
@@ -215,11 +217,12 @@ impl Capture {
         self.pause_after(is_news);
         // After the samples, so that every event that came before one of them is here. With a full batch they stay in
         // perf's own rings, which count what they lose.
-        if let Some(sideband) = &mut self.sideband
-            && self.pending.events.len() < PENDING_EVENTS_MAX
-        {
-            sideband.drain(&mut self.pending.events);
-            self.totals.process_events_lost = sideband.lost();
+        if let Some(sideband) = &mut self.sideband {
+            self.pending.events_late = self.pending.events.len() >= PENDING_EVENTS_MAX;
+            if !self.pending.events_late {
+                sideband.drain(&mut self.pending.events);
+                self.totals.process_events_lost = sideband.lost();
+            }
         }
         // Before the counters, so that a tick in between is none too many.
         let due_ticks = self.program.due_ticks();

@@ -162,7 +162,7 @@ impl Processor {
     fn take(&mut self, mut batch: Batch) -> Result<(), Gone> {
         let (clock, bucket_ms, now) = (ClockOffset::now(), self.bucket_ms(), Instant::now());
         batch.samples.sort_by_key(|sample| sample.time_ns);
-        if batch.totals.process_events_lost > self.account.after.process_events_lost {
+        if batch.events_late || batch.totals.process_events_lost > self.account.after.process_events_lost {
             self.table.events_lost();
         }
         let mut events = batch.events.into_iter().peekable();

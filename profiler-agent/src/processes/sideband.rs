@@ -50,6 +50,8 @@ pub(crate) struct SidebandError {
 pub(crate) struct Sideband {
     rings: BTreeMap<usize, Sampler>,
     paths: Shared<str>,
+    /// Read already, and newer than the look that read them.
+    held: Vec<ProcessEvent>,
     lost: u64,
 }
 
@@ -65,28 +67,45 @@ impl Sideband {
         Ok(())
     }
 
-    /// Takes all records, oldest first.
+    /// Takes the records up to the time it is called, oldest first: all of them, as what comes later waits for the next call.
+    ///
+    /// Rings are read one after the other. A process may exec on a CPU whose ring was just read, move, and map its program on one
+    /// whose ring is read next: in that order, the exec would forget the program. But whatever follows a record that was not there
+    /// yet when its ring was read is newer than this call.
     pub(crate) fn drain(&mut self, events: &mut Vec<ProcessEvent>) {
-        let first = events.len();
+        let until_ns = monotonic_ns();
         for ring in self.rings.values_mut() {
             while let Some(record) = ring.next_record() {
                 let misc = record.misc();
                 match record.parse_record() {
                     Ok(Record::Lost(lost)) => self.lost += lost.lost,
                     Ok(parsed) => {
-                        events.extend(event(misc, record_time(&record), parsed, &mut self.paths));
+                        self.held.extend(event(misc, record_time(&record), parsed, &mut self.paths));
                     }
                     Err(_) => self.lost += 1,
                 }
             }
         }
-        events[first..].sort_by_key(|event| event.time_ns);
+        events.append(&mut up_to(&mut self.held, until_ns));
     }
 
     /// Records that did not fit their ring or were not understood; what they said is found out from /proc.
     pub(crate) fn lost(&self) -> u64 {
         self.lost
     }
+}
+
+/// Takes out the events up to then, oldest first; those of one CPU stay in their order.
+fn up_to(held: &mut Vec<ProcessEvent>, until_ns: u64) -> Vec<ProcessEvent> {
+    held.sort_by_key(|event| event.time_ns);
+    let later = held.split_off(held.partition_point(|event| event.time_ns <= until_ns));
+    std::mem::replace(held, later)
+}
+
+/// Now, by the clock of records and samples.
+fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 fn open(cpu: usize) -> std::io::Result<Sampler> {
@@ -122,4 +141,29 @@ fn event(misc: u16, time_ns: u64, record: Record<'_>, paths: &mut Shared<str>) -
         _ => return None,
     };
     Some(ProcessEvent { time_ns, pid, change })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(time_ns: u64, pid: u32, change: Change) -> ProcessEvent {
+        ProcessEvent { time_ns, pid, change }
+    }
+
+    #[test]
+    fn what_followed_a_record_that_was_read_late_waits_for_it() {
+        // The look of time 10 read CPU 0 before the exec of time 11, and CPU 1 after what it mapped at 12.
+        let mut held = vec![at(12, 7, Change::Fork { parent: 1 }), at(9, 8, Change::Exit)];
+        assert_eq!(up_to(&mut held, 10), [at(9, 8, Change::Exit)]);
+        held.extend([at(11, 7, Change::Exec), at(30, 9, Change::Exit)]);
+        assert_eq!(up_to(&mut held, 20), [at(11, 7, Change::Exec), at(12, 7, Change::Fork { parent: 1 })]);
+        assert_eq!(held, [at(30, 9, Change::Exit)]);
+    }
+
+    #[test]
+    fn records_of_one_moment_keep_their_order() {
+        let mut held = vec![at(5, 7, Change::Exec), at(5, 7, Change::Exit)];
+        assert_eq!(up_to(&mut held, 5), [at(5, 7, Change::Exec), at(5, 7, Change::Exit)]);
+    }
 }

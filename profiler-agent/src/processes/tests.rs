@@ -53,6 +53,22 @@ fn a_pid_used_again_is_another_process() {
 }
 
 #[test]
+fn a_program_sampled_while_it_was_started_keeps_its_mappings_and_one_nobody_told_of_does_not() {
+    let mut table = ProcessTable::default();
+    let sampled = |table: &mut ProcessTable, exec_id: u32| {
+        table.process(NOBODY, ProcessIdentity { start_time_ns: 1, exec_id }, "p", 0);
+        matches!(table.locate(NOBODY, 0x1800, false), Place::Anonymous)
+    };
+    table.apply(event(NOBODY, Change::Exec));
+    // The record of the exec is out, the kernel has not counted it yet.
+    assert!(!sampled(&mut table, 3));
+    table.apply(event(NOBODY, anonymous(0x1000, 0x2000)));
+    assert!(sampled(&mut table, 4));
+    table.events_lost();
+    assert!(!sampled(&mut table, 5), "an exec whose record may be lost");
+}
+
+#[test]
 fn exec_forgets_and_fork_copies_mappings() {
     let mut table = ProcessTable::default();
     table.apply(event(NOBODY, Change::Exec));
