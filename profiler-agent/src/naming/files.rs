@@ -117,7 +117,7 @@ impl KnownFile {
             return nothing;
         };
         if exact {
-            let root = self.ends.as_ref().is_some_and(|ends| ends.starts_at(at));
+            let root = self.ends.as_ref().is_some_and(|ends| ends.starts_at(file, at));
             return Judged { rule: unwind.rule_at(at), root, ..nothing };
         }
         let mut before = [0; 8];

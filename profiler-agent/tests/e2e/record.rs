@@ -73,15 +73,21 @@ fn the_files_behind_incomplete_stacks_are_named() {
         ("copy_too_short", "/recursion", "in_large_frame"),
     ] {
         let name = file.trim_start_matches('/');
-        let samples = recording.samples(|stack| stack.process == name && stack.mark() == Some(reason));
+        // Of the process: a sample or two may be cut in its C library, while it starts.
+        let samples = recording.samples(|stack| stack.process == name && stack.is_cut_at(reason, function));
         assert!(samples > 0, "{reason} in\n{}", recording.show());
         let files = recording.summary["incomplete_binaries"][reason].as_array().unwrap();
         let behind = files.iter().find(|behind| behind["binary"].as_str().unwrap().ends_with(file));
         let behind = behind.unwrap_or_else(|| panic!("{file} in {files:?}"));
-        assert_eq!(behind["samples"], samples, "{behind}");
+        assert!(behind["samples"].as_u64().unwrap() >= samples, "{samples} in {behind}");
         assert_eq!((&behind["kind"], &behind["processes"][0]["name"]), (&"native".into(), &name.into()));
         let functions = behind["functions"].as_array().unwrap();
-        assert!(functions.iter().any(|named| named["name"] == function), "{function} in {behind}");
+        let named = functions.iter().find(|named| named["name"] == function);
+        assert_eq!(
+            named.map(|named| named["samples"].as_u64()),
+            Some(Some(samples)),
+            "{function} in {behind}"
+        );
     }
 }
 

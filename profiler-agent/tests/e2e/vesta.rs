@@ -96,10 +96,19 @@ impl Stack {
 
     /// The reason of the mark that stands where callers are missing.
     pub(crate) fn mark(&self) -> Option<&'static str> {
-        let mark = |code: &str| format!("[{}]", code.replace('_', " "));
         let codes = ui::truth::reasons::INCOMPLETE.iter().map(|reason| reason.code);
         codes.into_iter().find(|code| self.frames.contains(&mark(code)))
     }
+
+    /// Whether the caller of this function is missing, for this reason.
+    pub(crate) fn is_cut_at(&self, reason: &str, function: &str) -> bool {
+        self.frames.windows(2).any(|pair| pair[0] == mark(reason) && plain(&pair[1]) == function)
+    }
+}
+
+/// The frame that stands for a reason.
+fn mark(reason: &str) -> String {
+    format!("[{}]", reason.replace('_', " "))
 }
 
 /// A frame's function, without the mark of its kind.

@@ -29,7 +29,7 @@ use crate::elf::image::Image;
 use crate::elf::symbol_table::{self, Function};
 use crate::elf::{ElfError, FileFacts, Headers};
 use crate::frame_pointer_rules::{CfaRule, UnwindInfo};
-use crate::unwind_rows::calls_from_entry;
+use crate::unwind_rows::{calls_from_entry, entry_comes_by};
 use code::{
     AFTER, BEFORE, CALL_OR_JUMP, ENTRY, FUNCTION, LOAD_ADDRESS, Landmarks, Site,
     keeps_argument_in_thread_descriptor, targets,
@@ -94,9 +94,12 @@ impl StackEnds {
         Ok(Self { facts, named: named(&functions), landmarks: landmarks(&functions) })
     }
 
-    /// Whether the program starts at this instruction: nothing can have called it.
-    pub fn starts_at(&self, vaddr: u64) -> bool {
-        vaddr == self.facts.entry() && vaddr != 0
+    /// Whether this instruction is the one that the program starts at, or one that it comes by before it goes elsewhere for good:
+    /// nothing can have called that code. `file` is the file this was read from.
+    pub fn starts_at(&self, file: &File, vaddr: u64) -> bool {
+        let entry = self.facts.entry();
+        vaddr == entry && vaddr != 0
+            || self.is_near_entry(vaddr) && entry_comes_by(entry, &self.code(file, entry, ENTRY), vaddr)
     }
 
     /// What starts where the outermost frame's return address points; none if nothing proves that it is the
@@ -129,8 +132,12 @@ impl StackEnds {
     /// Whether the code at the program's entry makes the call that returns there.
     fn is_called_from_entry(&self, file: &File, vaddr: u64) -> bool {
         let entry = self.facts.entry();
-        let is_near = vaddr.checked_sub(entry).is_some_and(|distance| distance <= ENTRY as u64);
-        entry != 0 && is_near && calls_from_entry(entry, &self.code(file, entry, ENTRY)).contains(&vaddr)
+        self.is_near_entry(vaddr) && calls_from_entry(entry, &self.code(file, entry, ENTRY)).contains(&vaddr)
+    }
+
+    fn is_near_entry(&self, vaddr: u64) -> bool {
+        let entry = self.facts.entry();
+        entry != 0 && vaddr.checked_sub(entry).is_some_and(|distance| distance <= ENTRY as u64)
     }
 
     /// The same in a file that names none of the functions that end anything: what the site passes on and where it lies.

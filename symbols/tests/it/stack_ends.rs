@@ -198,3 +198,22 @@ fn stripped(path: &Path) -> (TempDir, PathBuf) {
     assert!(status.expect("binutils, which come with gcc").success());
     (folder, stripped)
 }
+
+#[test]
+fn a_stack_is_whole_that_is_sampled_on_the_way_from_the_entry_before_anything_can_have_been_called() {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let linker = maps
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(5))
+        .find(|path| path.contains("/ld-linux"));
+    let programs = [Variant::Stripped, Variant::Static].map(|variant| build(Program::Shares, variant));
+    for path in programs.into_iter().chain([PathBuf::from(linker.unwrap())]) {
+        let (file, entry) = (File::open(&path).unwrap(), FileFacts::open(&path).unwrap().entry());
+        let ends = StackEnds::read(&file, &path).unwrap();
+        let starts: Vec<_> =
+            (entry - 64..entry + 512).filter(|vaddr| ends.starts_at(&file, *vaddr)).collect();
+        // `endbr64`, `mov` and whatever comes before the call; behind it lie other functions.
+        assert!((3..30).contains(&starts.len()) && starts[0] == entry, "{}: {starts:x?}", path.display());
+        assert!(starts.iter().all(|vaddr| vaddr - entry < 0x40), "{}: {starts:x?}", path.display());
+    }
+}

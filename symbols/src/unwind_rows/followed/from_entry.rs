@@ -10,32 +10,50 @@ const INSTRUCTIONS_AT_MOST: usize = 64;
 /// As the psABI for x86-64 (section 3.4.1) asks it to, that code marks the outermost frame by a zero in rbp before it calls
 /// anything. Without that nothing is returned: some linkers give libraries an entry that is any function.
 pub(crate) fn calls_from_entry(entry: u64, code: &[u8]) -> Vec<u64> {
-    let mut decoder = Decoder::with_ip(64, code, entry, DecoderOptions::NONE);
-    let (mut calls, mut is_marked) = (Vec::new(), false);
-    for _ in 0..INSTRUCTIONS_AT_MOST {
-        let instruction = decoder.decode();
+    let marked = straight_on(entry, code).skip_while(|instruction| !clears_frame_pointer(instruction));
+    marked.filter(is_call).map(|call| call.next_ip()).collect()
+}
+
+/// Whether the code at a program's entry comes by this instruction, as far as it goes straight on, up to the first call behind the mark:
+/// that one may not return, and what follows it be another function. The dynamic linker's makes a call before the mark, too.
+pub(crate) fn entry_comes_by(entry: u64, code: &[u8], address: u64) -> bool {
+    let (mut is_marked, mut comes_by) = (false, false);
+    for instruction in straight_on(entry, code) {
         is_marked |= clears_frame_pointer(&instruction);
+        comes_by |= instruction.ip() == address;
+        if is_marked && is_call(&instruction) {
+            break;
+        }
+    }
+    is_marked && comes_by
+}
+
+/// The instructions from the entry on, along calls, branches not taken and jumps; the last is one that leads elsewhere.
+fn straight_on(entry: u64, code: &[u8]) -> impl Iterator<Item = Instruction> {
+    let mut decoder = Decoder::with_ip(64, code, entry, DecoderOptions::NONE);
+    let mut is_over = false;
+    let next = move || {
+        let instruction = Some(decoder.decode()).filter(|decoded| !is_over && !decoded.is_invalid())?;
         match instruction.flow_control() {
-            _ if instruction.is_invalid() => break,
-            FlowControl::Call | FlowControl::IndirectCall if is_marked => calls.push(instruction.next_ip()),
             FlowControl::Next
             | FlowControl::ConditionalBranch
             | FlowControl::Call
             | FlowControl::IndirectCall => {}
             FlowControl::UnconditionalBranch => {
                 let target = instruction.near_branch_target();
-                let Some(at) = target.checked_sub(entry).and_then(|at| usize::try_from(at).ok()) else {
-                    break;
-                };
-                if decoder.set_position(at).is_err() {
-                    break;
-                }
+                let at = target.checked_sub(entry).and_then(|at| usize::try_from(at).ok());
+                is_over = at.is_none_or(|at| decoder.set_position(at).is_err());
                 decoder.set_ip(target);
             }
-            _ => break,
+            _ => is_over = true,
         }
-    }
-    calls
+        Some(instruction)
+    };
+    std::iter::from_fn(next).take(INSTRUCTIONS_AT_MOST)
+}
+
+fn is_call(instruction: &Instruction) -> bool {
+    matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall)
 }
 
 fn clears_frame_pointer(instruction: &Instruction) -> bool {
@@ -62,6 +80,17 @@ mod tests {
         assert_eq!(calls_from_entry(0x1000, CODE), [0x100b, 0x100d, 0x1014]);
         assert_eq!(calls_from_entry(0x1000, &CODE[..11]), [0x100b]);
         assert_eq!(calls_from_entry(0x1000, &[0xeb, 0x7f]), [0; 0]);
+    }
+
+    #[test]
+    fn instructions_on_the_way_from_the_entry_are_the_outermost_functions() {
+        for (address, comes_by) in [(0x1000, true), (0x1006, true), (0x1007, false), (0x100b, false)] {
+            assert_eq!(entry_comes_by(0x1000, CODE, address), comes_by, "{address:#x}");
+        }
+        let any = [&[0x31, 0xdb], &CODE[2..]].concat();
+        assert!(!entry_comes_by(0x1000, &any, 0x1000));
+        let late = [&[0xe8, 0, 0, 0, 0], CODE].concat();
+        assert!(entry_comes_by(0x1000, &late, 0x1000) && entry_comes_by(0x1000, &late, 0x1005));
     }
 
     #[test]
