@@ -34,6 +34,8 @@ pub enum Program {
     JitReuse,
     /// C: code made at run time, without frame pointers. `jit_frameless [SECONDS=5]`
     JitFrameless,
+    /// C: stacks that the program makes by hand. `coroutines [SECONDS=5]`
+    Coroutines,
     /// C: a process whose first thread has ended. `headless [SECONDS=5]`
     Headless,
     /// C: a signal handler over an interrupted function. `signals [ALTERNATE=0] [SECONDS=5]`
@@ -124,7 +126,7 @@ const BOTH: &[Variant] = &[FramePointers, NoFramePointers];
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Shares,
         Self::Recursion,
         Self::Threads,
@@ -134,6 +136,7 @@ impl Program {
         Self::Jit,
         Self::JitReuse,
         Self::JitFrameless,
+        Self::Coroutines,
         Self::Headless,
         Self::Signals,
         Self::Plt,
@@ -168,6 +171,7 @@ impl Program {
             Self::Jit => Facts::new("jit", C, PLAIN),
             Self::JitReuse => Facts::new("jit_reuse", C, BOTH),
             Self::JitFrameless => Facts::new("jit_frameless", C, BOTH),
+            Self::Coroutines => Facts::new("coroutines", C, BOTH),
             Self::Headless => Facts { flags: &["-pthread"], ..Facts::new("headless", C, BOTH) },
             Self::Signals => Facts::new("signals", C, BOTH),
             Self::Plt => Facts { flags: &["-Wl,-z,lazy"], ..Facts::new("plt", C, BOTH) },

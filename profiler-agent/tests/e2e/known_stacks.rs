@@ -114,6 +114,8 @@ const CASES: &[Case] = &[
     // By what its instructions do to the stack pointer.
     Case { name: "no_unwind_info", program: (Program::Shares, NoUnwindInfo), arguments: &[], kinds: &[kind(&["main", "work", "burn_seventy"], NEARLY_ALL)] },
     Case { name: "jit_frameless", program: (Program::JitFrameless, NoFramePointers), arguments: &[], kinds: &[kind(&["main", "run_emitted", "emitted_outer", "emitted_loop"], BY_CODE)] },
+    Case { name: "coroutines", program: (Program::Coroutines, NoFramePointers), arguments: &[], kinds: HAND_MADE },
+    Case { name: "coroutines_fp", program: (Program::Coroutines, FramePointers), arguments: &[], kinds: HAND_MADE },
     Case { name: "rust_abort", program: (Program::Inlines, NoFramePointers), arguments: &[], kinds: &[kind(&["main", "inlines::main", "inlines::burn_all"], NEARLY_ALL)] },
     Case { name: "rust_debug", program: (Program::Inlines, DebugFrame), arguments: &[], kinds: &[kind(&["main", "inlines::main", "inlines::burn_all"], NEARLY_ALL)] },
 ];
@@ -122,6 +124,13 @@ const CASES: &[Case] = &[
 const BY_TURNS: &[Kind] = &[
     kind(&["main", "by_turns", "one_caller", "between", "burn_for_one"], NEARLY_ALL),
     kind(&["main", "by_turns", "other_caller", "between", "burn_for_other"], NEARLY_ALL),
+];
+#[rustfmt::skip]
+const HAND_MADE: &[Kind] = &[
+    kind(&["main", "burn_between"], NEARLY_ALL),
+    kind(&["on_context", "burn_on_context"], NEARLY_ALL),
+    kind(&["on_zero", "burn_on_zero"], NEARLY_ALL),
+    kind(&["begin_and_stop", "on_stop", "burn_on_stop"], NEARLY_ALL),
 ];
 const TRAPPED: &[&str] = &["main", "provoke", "trap_at_once", "on_trap", "burn_in_handler"];
 const ALIGNED: &[&str] = &["main", "forced", "grown", "aligned", "aligned_and_grown", "burn_aligned"];

@@ -42,7 +42,7 @@ impl Method {
 pub enum WalkEnd {
     /// No user stack: a kernel thread.
     NoUserStack = 0,
-    /// The outermost frame's return address is undefined, by the unwind table.
+    /// The outermost frame's return address is undefined, by the unwind table, or zero where that says it is.
     Proven = 1,
     /// The chain of frame pointers ended in zero, as thread and process start code leaves it.
     ZeroFramePointer = 2,

@@ -49,7 +49,7 @@ impl Walk {
         let ip_at = cfa.wrapping_sub(8);
         let Some(ip) = memory.stack_word(ip_at) else { return Err(WalkEnd::UnreadableStack) };
         if !is_code_address(ip) {
-            return Err(WalkEnd::BadReturnAddress);
+            return Err(no_caller(ip));
         }
         let origin = if self.is_caller { origin::of(ip_at, bp_at) } else { origin::UNKNOWN };
         *self = Self { origin, ..Self::caller(ip, cfa, bp) };
@@ -152,7 +152,8 @@ impl Walk {
             address
         };
         if !is_code_address(ip) {
-            return Err(WalkEnd::BadReturnAddress);
+            let is_known = !in_register && !rule.cfa.is_on_other_stack();
+            return Err(if is_known { no_caller(ip) } else { WalkEnd::BadReturnAddress });
         }
         let is_traced = !in_register
             && !rule.interrupts
@@ -204,4 +205,11 @@ impl Walk {
         *self = Self { ip, sp, bp, is_caller: false, registers: saved, origin: origin::UNKNOWN };
         Ok(())
     }
+}
+
+/// What it means that the return address, where a rule says it is, is none of code. Nobody calls from address zero: that is what those who make a
+/// stack by hand put there, for a coroutine that is never to return (Ruby's fibers, libco).
+#[inline(always)]
+fn no_caller(return_address: u64) -> WalkEnd {
+    if return_address == 0 { WalkEnd::Proven } else { WalkEnd::BadReturnAddress }
 }

@@ -192,7 +192,7 @@ fn a_leaf_that_another_function_was_called_for_has_a_frame_or_was_called_indirec
 
 mod by_rule {
     use super::*;
-    use crate::rule::{Rbp, Reason, ReturnAddress, Rule};
+    use crate::rule::{Cfa, Rbp, Reason, ReturnAddress, Rule};
 
     /// The caller; where it was read is another test's matter.
     fn step(memory: &'static [(u64, u64)], walk: Walk, rule: Rule) -> Result<Walk, WalkEnd> {
@@ -317,6 +317,16 @@ mod by_rule {
         assert_eq!(step(&[], LEAF, Rule::register(7, 0)), Err(WalkEnd::NotAscending));
         assert_eq!(step(&[], LEAF, Rule::register(6, -0x7000)), Err(WalkEnd::NotAscending));
         assert_eq!(step(&[(0x7008, 3)], LEAF, Rule::register(7, 16)), Err(WalkEnd::BadReturnAddress));
+    }
+
+    #[test]
+    fn where_a_rule_finds_zero_there_is_no_caller() {
+        let plain = Rule::register(7, 16);
+        let other = Rule { return_address_operand: -16, ..plain };
+        assert_eq!(step(&[(0x7008, 0)], LEAF, plain), Err(WalkEnd::Proven));
+        assert_eq!(step(&[(0x7000, 0)], LEAF, other), Err(WalkEnd::Proven));
+        let switched = Rule { cfa: Cfa::OtherStack, cfa_offset: 0x10, ..plain };
+        assert_eq!(step(&[(0x8008, 0)], LEAF, switched), Err(WalkEnd::BadReturnAddress));
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //!    frame, and calls this on its way ([`calls_from_entry`]).
 //! 5. In a program that holds its C library and has no names: its code passes the result of a call by pointer on, and the entry leads to that
 //!    code, or what it is passed to keeps it in the thread's description. So musl ends processes and threads.
+//! 6. No call stands before it, and its code ends in one that is not to come back: somebody put it below the first frame of a stack made by
+//!    hand. So end `makecontext`'s stacks, boost's contexts and PHP's fibers.
 //!
 //! The code of 2 was checked in glibc 2.31, 2.36 and 2.41 and in musl 1.2.3, where it holds in just the places that
 //! call `main` or a thread's function, and in 150 executables and libraries of a Debian machine, where it holds nowhere.
@@ -25,11 +27,13 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use profiler_unwind::ends_in_call;
+
 use crate::elf::image::Image;
 use crate::elf::symbol_table::{self, Function};
 use crate::elf::{ElfError, FileFacts, Headers};
 use crate::frame_pointer_rules::{CfaRule, UnwindInfo};
-use crate::unwind_rows::{calls_from_entry, entry_comes_by};
+use crate::unwind_rows::{calls_from_entry, entry_comes_by, stops_after_call};
 use code::{
     AFTER, BEFORE, CALL_OR_JUMP, ENTRY, FUNCTION, LOAD_ADDRESS, Landmarks, Site,
     keeps_argument_in_thread_descriptor, targets,
@@ -44,6 +48,8 @@ pub enum RootKind {
     Thread,
     /// A goroutine.
     Goroutine,
+    /// A coroutine on a stack that the program made.
+    Coroutine,
     /// A function that has no return address, by its call frame information.
     NoReturnAddress,
 }
@@ -120,6 +126,10 @@ impl StackEnds {
         let site = Site { before, after, vaddr };
         if site.is_first_call_from(self.facts.entry()) || self.is_called_from_entry(file, vaddr) {
             return Some(RootKind::Process);
+        }
+        let is_called = before.first_chunk().is_some_and(|word| ends_in_call(u64::from_le_bytes(*word)));
+        if !is_called && stops_after_call(vaddr, after) {
+            return Some(RootKind::Coroutine);
         }
         let root = site.root(&self.landmarks).or_else(|| {
             let vaddr = site.jump_target()?;

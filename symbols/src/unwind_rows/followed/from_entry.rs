@@ -1,9 +1,12 @@
-//! What a program does first: nobody calls the code at its entry, so that what it calls has its outermost caller there.
+//! Where nobody called: nobody calls the code at a program's entry, so that what it calls has its outermost caller there; nor code that was
+//! put below the first frame of a stack made by hand.
 
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Register};
 
 /// Instructions from the entry on; C libraries have some 15, Free Pascal 16.
 const INSTRUCTIONS_AT_MOST: usize = 64;
+/// Instructions with which code ends that is not to return; boost's contexts have 3, those of the C library's `makecontext` 9.
+const STOP_AT_MOST: usize = 12;
 
 /// The return addresses of the calls that the code at a program's entry makes, as far as it goes straight on; `code` begins there.
 ///
@@ -26,6 +29,24 @@ pub(crate) fn entry_comes_by(entry: u64, code: &[u8], address: u64) -> bool {
         }
     }
     is_marked && comes_by
+}
+
+/// Whether the code from there on ends in a call, and stops if that should return: `hlt`, or an instruction that there is not. Branches
+/// have to stay in it.
+pub(crate) fn stops_after_call(address: u64, code: &[u8]) -> bool {
+    let (mut farthest, mut is_behind_call) = (address, false);
+    for instruction in straight_on(address, code).take(STOP_AT_MOST) {
+        if is_behind_call && matches!(instruction.code(), Code::Hlt | Code::Ud2) {
+            return farthest <= instruction.ip();
+        }
+        is_behind_call = is_call(&instruction);
+        if instruction.flow_control() == FlowControl::ConditionalBranch {
+            let target = instruction.near_branch_target();
+            // Backwards is out of it, too.
+            farthest = farthest.max(if target < address { u64::MAX } else { target });
+        }
+    }
+    false
 }
 
 /// The instructions from the entry on, along calls, branches not taken and jumps; the last is one that leads elsewhere.
@@ -91,6 +112,21 @@ mod tests {
         assert!(!entry_comes_by(0x1000, &any, 0x1000));
         let late = [&[0xe8, 0, 0, 0, 0], CODE].concat();
         assert!(entry_comes_by(0x1000, &late, 0x1000) && entry_comes_by(0x1000, &late, 0x1005));
+    }
+
+    #[test]
+    fn code_that_stops_if_its_call_returns_is_told_from_code_that_goes_on() {
+        // xor %rdi,%rdi; call; hlt, as below boost's contexts
+        let exit = [0x48, 0x31, 0xff, 0xe8, 0, 0, 0, 0, 0xf4];
+        assert!(stops_after_call(0x1000, &exit));
+        assert!(!stops_after_call(0x1000, &[&exit[..8], &[0xc3]].concat()));
+        assert!(!stops_after_call(0x1000, &[&exit[..3], &[0xc3], &exit[3..]].concat()));
+        assert!(!stops_after_call(0x1000, &[&[0x90; 12], &exit[..]].concat()));
+        // je, over nothing and out of it; a first call that returns
+        assert!(stops_after_call(0x1000, &[&[0x74, 0x00], &exit[..]].concat()));
+        assert!(!stops_after_call(0x1000, &[&[0x74, 0x20], &exit[..]].concat()));
+        assert!(stops_after_call(0x1000, &[&[0xe8, 0, 0, 0, 0, 0x90], &exit[..]].concat()));
+        assert!(!stops_after_call(0x1000, &exit[..8]));
     }
 
     #[test]
