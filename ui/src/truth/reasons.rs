@@ -49,7 +49,7 @@ pub const INCOMPLETE: [Reason; 12] = [
         code: "end_not_proven",
         title: "End not proven",
         text: "The chain of frame pointers ended in code that is not known to start a process or a thread.",
-        advice: "Usual for coroutines and other hand-made stacks: the frames shown are right, and seldom is one missing.",
+        advice: "Usual for hand-made stacks of code that only frame pointers lead through: the frames shown are right, and seldom is one missing.",
     },
     Reason {
         code: "depth_limit",
