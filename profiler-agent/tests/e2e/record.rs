@@ -186,8 +186,14 @@ fn pprof_files_open_in_go_tool_pprof_with_labels_and_both_values() {
 #[test]
 fn a_profile_on_standard_output_has_it_for_itself() {
     let _quiet = quiet();
-    let busy = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
+    let busy = "echo said; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
     let output = run(&["record", "--output", "-", "--format", "folded", "--", "sh", "-c", busy], 0);
+    assert!(text(&output.stderr).starts_with("said\n"), "{}", text(&output.stderr));
     assert!(folded(&text(&output.stdout)).len() > 1, "{}", text(&output.stdout));
     assert!(text(&output.stderr).contains("user stacks complete"), "{}", text(&output.stderr));
+    let output = run(&["record", "--json", "--", "sh", "-c", "echo said"], 0);
+    assert!(serde_json::from_slice::<serde_json::Value>(&output.stdout).is_ok(), "{}", text(&output.stdout));
+    assert!(text(&output.stderr).contains("said"), "{}", text(&output.stderr));
+    let output = run(&["record", "--", "sh", "-c", "echo said"], 0);
+    assert!(text(&output.stdout).starts_with("said\n"), "{}", text(&output.stdout));
 }

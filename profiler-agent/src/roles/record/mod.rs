@@ -5,8 +5,9 @@ mod summary;
 use std::{
     fs::{self, File},
     io::{BufWriter, IsTerminal, Write},
+    os::fd::AsFd,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::Ordering,
     thread,
     time::{Duration, Instant},
@@ -50,7 +51,8 @@ const END_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs the command.
 pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
-    if args.json && args.output.as_deref().is_some_and(is_stdout) {
+    let to_stdout = args.output.as_deref().is_some_and(is_stdout);
+    if args.json && to_stdout {
         return Err(Failure::usage("--json and --output - both want standard output"));
     }
     let output = args.output.as_deref().map(|path| Output::check(path, args.format)).transpose()?;
@@ -90,7 +92,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
     };
     let start_ms = unix_ms();
     let pipeline = Pipeline::start(program, options, Box::new(merged.clone()))?;
-    let mut command = start_command(&args.command, watched)?;
+    let mut command = start_command(&args.command, !args.json && !to_stdout, watched)?;
     let (info, progress) = (pipeline.info, pipeline.progress.clone());
     let ends = wait(args, &stop, &mut command, &progress);
     let account = pipeline.stop();
@@ -131,7 +133,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<(), Failure> {
         command_exit: ends.command.map(|status| status.to_string()),
         top: TopTable::new(&profile, TOP_ROWS),
     };
-    match args.output.as_deref().is_some_and(is_stdout) {
+    match to_stdout {
         // Standard output has the profile.
         true => tell_text(&summary.told(&truth)),
         false if args.json => print_json(&summary)?,
@@ -227,12 +229,25 @@ struct Started {
     ended: Option<ExitStatus>,
 }
 
-/// Starts the command under the eyes of the program that is already sampling: its first instruction counts.
-fn start_command(command: &[String], mut watched: Watched) -> Result<Option<Started>, Failure> {
+/// Starts the command under the eyes of the program that is already sampling: its first instruction counts. Without standard output,
+/// which has the profile or the figures then, it writes to standard error.
+fn start_command(
+    command: &[String],
+    has_stdout: bool,
+    mut watched: Watched,
+) -> Result<Option<Started>, Failure> {
     let Some((name, arguments)) = command.split_first() else { return Ok(None) };
     let us = std::process::id();
     watched.watch_children_of(us)?;
-    let child = Command::new(name).args(arguments).spawn();
+    let mut command = Command::new(name);
+    command.args(arguments);
+    if !has_stdout {
+        // Where standard error is closed there is none for it either.
+        command.stdout(
+            std::io::stderr().as_fd().try_clone_to_owned().map_or_else(|_| Stdio::null(), Stdio::from),
+        );
+    }
+    let child = command.spawn();
     watched.remove(us)?;
     let child = child
         .map_err(|error| Failure::error(format_args!("the command {name} cannot be started: {error}")))?;
