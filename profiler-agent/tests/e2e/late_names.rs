@@ -86,9 +86,13 @@ fn what_was_stored_without_names_gets_them_from_debug_info() {
     let after = stacks(data);
     assert_eq!((samples(&after, |_| true), samples(&after, is_nameless)), (all, 0));
     let named = samples(&after, is_named);
-    assert!(named * 100 >= all * 95, "{named} of {all}");
+    let whole = samples(&after, Stack::is_whole);
+    assert!(whole > 100 && named * 100 >= whole * 95, "{named} of {whole}");
+    // Of stacks that are cut, as an agent's first ones on a busy machine, what is there has its names.
+    let burning = samples(&after, |stack| BURNS.iter().any(|function| stack.has(function)));
+    assert!(burning * 100 >= all * 95, "{burning} of {all}");
     // Shares are what they are: names went to their own places.
-    let seventy = samples(&after, |stack| stack.has("burn_seventy")) as f64 / named as f64;
+    let seventy = samples(&after, |stack| stack.has("burn_seventy")) as f64 / burning as f64;
     assert!((0.6..0.8).contains(&seventy), "{seventy}");
     assert_eq!(resolve(data, &with)["renamed"], 0, "and again there is nothing to do");
     let check = run(&["store", "check", "--json", "--data-dir", data], 0);

@@ -326,7 +326,7 @@ mod by_rule {
         assert_eq!(step(&[(0x7008, 0)], LEAF, plain), Err(WalkEnd::Proven));
         assert_eq!(step(&[(0x7000, 0)], LEAF, other), Err(WalkEnd::Proven));
         let switched = Rule { cfa: Cfa::OtherStack, cfa_offset: 0x10, ..plain };
-        assert_eq!(step(&[(0x8008, 0)], LEAF, switched), Err(WalkEnd::BadReturnAddress));
+        assert_eq!(step(&[(0x7108, 0)], LEAF, switched), Err(WalkEnd::BadReturnAddress));
     }
 
     #[test]

@@ -134,50 +134,97 @@ impl Fleet {
         drawn
     }
 
-    /// Finds all that [`Fleet::window`] finds for samples, and counts nothing: what it takes that they are made up. A number
-    /// that hangs on all of it.
-    pub(crate) fn only_found(&self, drawn: &[Drawn]) -> u64 {
-        let (mut series, mut stacks) = (FxHashSet::default(), FxHashSet::default());
-        let (mut frames, mut sum) = (FxHashSet::default(), 0u64);
+    /// The samples with what they need in the order in which it first comes.
+    pub(crate) fn found(&self, drawn: &[Drawn]) -> Found {
+        let mut found = Found { hosts: self.hosts, per_second: self.per_second, ..Found::default() };
+        let mut series: FxHashMap<(u32, u32), u32> = FxHashMap::default();
+        let mut frames: FxHashMap<u32, u32> = FxHashMap::default();
+        let mut stacks: FxHashMap<(u32, u32), u32> = FxHashMap::default();
         for sample in drawn {
-            series.insert((sample.service, sample.host));
-            if stacks.insert((sample.service, sample.stack)) {
-                for function in &self.stacks[sample.service as usize][sample.stack as usize] {
-                    if frames.insert(*function) {
-                        sum = sum.wrapping_add(self.functions[*function as usize].read());
-                    }
-                }
-            }
+            let who = (sample.service, sample.host);
+            let series = *series.entry(who).or_insert_with(|| {
+                found.series.push(who);
+                found.series.len() as u32 - 1
+            });
+            let stack = *stacks.entry((sample.service, sample.stack)).or_insert_with(|| {
+                let path = &self.stacks[sample.service as usize][sample.stack as usize];
+                found.path.extend(path.iter().map(|function| {
+                    *frames.entry(*function).or_insert_with(|| {
+                        found.functions.push((*function, self.functions[*function as usize].clone()));
+                        found.functions.len() as u32 - 1
+                    })
+                }));
+                found.stack_ends.push(found.path.len());
+                found.stack_ends.len() as u32 - 1
+            });
+            let pid = 1000 + sample.service * 7 + sample.host * 1000;
+            let (thread, cpu, at_ms) = (sample.thread, sample.cpu, sample.at_ms);
+            found.samples.push(FoundSample { series, stack, pid, thread, cpu, at_ms });
         }
-        sum.wrapping_add((series.len() + stacks.len() + frames.len()) as u64)
+        found
     }
 
     /// The samples as a profile.
     pub(crate) fn window(&self, drawn: &[Drawn], start_ms: i64, window_ms: i64) -> Profile {
+        self.found(drawn).window(start_ms, window_ms)
+    }
+}
+
+/// Samples of a window, and beside them what they need, each series, stack and function once: what naming has in hand.
+#[derive(Default)]
+pub(crate) struct Found {
+    hosts: u32,
+    per_second: u64,
+    samples: Vec<FoundSample>,
+    /// Service and host.
+    series: Vec<(u32, u32)>,
+    /// Of each stack: where its functions end in `path`.
+    stack_ends: Vec<usize>,
+    /// Functions of the stacks, from the root: places in `functions`.
+    path: Vec<u32>,
+    functions: Vec<(u32, Function)>,
+}
+
+struct FoundSample {
+    series: u32,
+    stack: u32,
+    pid: u32,
+    thread: u32,
+    cpu: u16,
+    at_ms: u32,
+}
+
+impl Found {
+    /// The samples as a profile.
+    pub(crate) fn window(&self, start_ms: i64, window_ms: i64) -> Profile {
         let mut b = ProfileBuilder::default();
         let status = b.string(STATUS_COMPLETE);
         let threads: Vec<_> = (0..THREADS).map(|n| b.string(&format!("worker-{n}"))).collect();
-        let mut series: FxHashMap<(u32, u32), SeriesId> = FxHashMap::default();
-        let mut frames: FxHashMap<u32, FrameId> = FxHashMap::default();
-        let mut stacks: FxHashMap<(u32, u32), NodeId> = FxHashMap::default();
-        for sample in drawn {
-            let who = (sample.service, sample.host);
-            let series = *series.entry(who).or_insert_with(|| series_of(&mut b, sample.service, sample.host));
-            let node = *stacks.entry((sample.service, sample.stack)).or_insert_with(|| {
-                let path = &self.stacks[sample.service as usize][sample.stack as usize];
-                path.iter().fold(NodeId::ROOT, |node, function| {
-                    let known = &self.functions[*function as usize];
-                    let frame = *frames.entry(*function).or_insert_with(|| known.frame(&mut b, *function));
-                    b.child(node, frame)
-                })
-            });
-            let pid = 1000 + sample.service * 7 + sample.host * 1000;
+        // Each comes first where it is needed first, so that the next one is always that after the last.
+        let (mut series, mut frames, mut stacks) = (Vec::new(), Vec::new(), Vec::new());
+        for sample in &self.samples {
+            if sample.series as usize == series.len() {
+                let (service, host) = self.series[series.len()];
+                series.push(series_of(&mut b, service, host));
+            }
+            if sample.stack as usize == stacks.len() {
+                let start = stacks.len().checked_sub(1).map_or(0, |last: usize| self.stack_ends[last]);
+                let path = &self.path[start..self.stack_ends[stacks.len()]];
+                let node = path.iter().fold(NodeId::ROOT, |node, function| {
+                    if *function as usize == frames.len() {
+                        let (number, function) = &self.functions[frames.len()];
+                        frames.push(function.frame(&mut b, *number));
+                    }
+                    b.child(node, frames[*function as usize])
+                });
+                stacks.push(node);
+            }
             let at_ms = i64::from(sample.at_ms);
             let key = RowKey {
-                series,
-                node,
-                pid,
-                tid: pid + sample.thread,
+                series: series[sample.series as usize],
+                node: stacks[sample.stack as usize],
+                pid: sample.pid,
+                tid: sample.pid + sample.thread,
                 thread: threads[sample.thread as usize],
                 status,
                 time_ms: start_ms + at_ms - at_ms % BUCKET_MS,
@@ -210,6 +257,7 @@ fn series_of(b: &mut ProfileBuilder, service: u32, host: u32) -> SeriesId {
 }
 
 /// A function as symbol tables and debug info have it.
+#[derive(Clone)]
 struct Function {
     binary: String,
     build_id: String,
@@ -238,13 +286,6 @@ impl Function {
             binary,
             name,
         }
-    }
-
-    /// Reads all texts.
-    fn read(&self) -> u64 {
-        let texts = [&self.binary, &self.build_id, &self.name, &self.system_name, &self.file];
-        let bytes = texts.into_iter().flat_map(|text| text.bytes());
-        bytes.fold(0, |sum, byte| sum.wrapping_add(u64::from(byte)))
     }
 
     fn frame(&self, b: &mut ProfileBuilder, function: u32) -> FrameId {
