@@ -105,7 +105,7 @@ KEPT void on_stop(void)
     }
 }
 
-/* The top of a stack on which `switch_stacks` is to go on, with its registers up to rbp and where it returns to left out. */
+/* Room at the top of a new stack for what `switch_stacks` takes off it, and for one more return address: eight words, all zero. */
 static uintptr_t *new_stack(void)
 {
     return (uintptr_t *)((char *)calloc(1, STACK_BYTES) + STACK_BYTES) - 8;

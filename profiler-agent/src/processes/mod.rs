@@ -202,7 +202,7 @@ impl ProcessTable {
         let next = &mut self.next;
         let process =
             self.by_pid.entry(pid).or_insert_with(|| Process::new(next, Mappings::default(), false));
-        if process.identity.is_some_and(|known| process.is_another(known, identity)) {
+        if process.is_another(identity) {
             *process = Process::new(next, Mappings::default(), false);
         }
         process.identity = Some(identity);

@@ -74,11 +74,13 @@ impl Process {
         }
     }
 
-    /// Whether a sample of this identity is of another process or program than those before, of the `known` one. Records tell of
-    /// exec by themselves, and a moment before the kernel counts it: what is sampled in between has the number of the program before,
-    /// and what was mapped by then is the new one's.
-    pub(super) fn is_another(&self, known: ProcessIdentity, identity: ProcessIdentity) -> bool {
-        known.start_time_ns != identity.start_time_ns || known != identity && !self.complete
+    /// Whether a sample of this identity is of another process or program than those before. Records tell of exec by themselves, and
+    /// a moment before the kernel counts it: what is sampled in between has the number of the program before, and what was mapped by
+    /// then is the new one's.
+    pub(super) fn is_another(&self, identity: ProcessIdentity) -> bool {
+        self.identity.is_some_and(|known| {
+            known.start_time_ns != identity.start_time_ns || known != identity && !self.complete
+        })
     }
 
     /// Whether its maps are to be read for an address, which is `missing` in what is known of them or not, and may be none of

@@ -37,7 +37,7 @@ use profiler_unwind::{Rule, TableBase, Tables};
 use crate::elf::ElfError;
 use blocks::Encoder;
 pub use bytes::TableBytesError;
-pub(crate) use followed::from_entry::{calls_from_entry, entry_comes_by, stops_after_call};
+pub(crate) use followed::nobody_called::{calls_from_entry, entry_comes_by, stops_after_call};
 pub use followed::way_out::{INSTRUCTION_BYTES, RunningCode, ways_out};
 pub use sections::{CallFrameInfo, Fingerprint};
 

@@ -15,8 +15,8 @@
 //! is tried with what is known at such a jump of the function before it.
 
 mod explore;
-pub(super) mod from_entry;
 mod known;
+pub(super) mod nobody_called;
 pub(super) mod stack_switches;
 mod state;
 pub(super) mod way_out;

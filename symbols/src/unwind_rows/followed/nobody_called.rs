@@ -49,9 +49,9 @@ pub(crate) fn stops_after_call(address: u64, code: &[u8]) -> bool {
     false
 }
 
-/// The instructions from the entry on, along calls, branches not taken and jumps; the last is one that leads elsewhere.
-fn straight_on(entry: u64, code: &[u8]) -> impl Iterator<Item = Instruction> {
-    let mut decoder = Decoder::with_ip(64, code, entry, DecoderOptions::NONE);
+/// The instructions from `start` on, where `code` begins, along calls, branches not taken and jumps; the last is one that leads elsewhere.
+fn straight_on(start: u64, code: &[u8]) -> impl Iterator<Item = Instruction> {
+    let mut decoder = Decoder::with_ip(64, code, start, DecoderOptions::NONE);
     let mut is_over = false;
     let next = move || {
         let instruction = Some(decoder.decode()).filter(|decoded| !is_over && !decoded.is_invalid())?;
@@ -62,7 +62,7 @@ fn straight_on(entry: u64, code: &[u8]) -> impl Iterator<Item = Instruction> {
             | FlowControl::IndirectCall => {}
             FlowControl::UnconditionalBranch => {
                 let target = instruction.near_branch_target();
-                let at = target.checked_sub(entry).and_then(|at| usize::try_from(at).ok());
+                let at = target.checked_sub(start).and_then(|at| usize::try_from(at).ok());
                 is_over = at.is_none_or(|at| decoder.set_position(at).is_err());
                 decoder.set_ip(target);
             }
