@@ -78,7 +78,8 @@ const firstFrame = (page) => page.evaluate(() => {
   return globalThis.bench.done - bytes.responseEnd;
 });
 
-/** Proportional memory of the tab's process in bytes, after a collection of garbage. A spare one, for the next tab, is smaller. */
+/** Memory of the tab's process in bytes, after a collection of garbage: proportional to who shares it, and what is the process's alone and of
+ * no file, which the browser itself shows as a tab's. A spare one, for the next tab, is smaller. */
 async function memory(page, browser) {
   const session = await page.context().newCDPSession(page);
   await session.send("HeapProfiler.collectGarbage");
@@ -87,10 +88,12 @@ async function memory(page, browser) {
   await page.waitForTimeout(500);
   const root = await browser.newBrowserCDPSession();
   const { processInfo } = await root.send("SystemInfo.getProcessInfo");
-  return Math.max(...processInfo.filter(({ type }) => type === "renderer").map(({ id }) => {
-    const [, kilobytes = "0"] = /^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${id}/smaps_rollup`, "utf8")) ?? [];
-    return Number(kilobytes) * 1024;
+  const kilobytes = (id, file, name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(readFileSync(`/proc/${id}/${file}`, "utf8"))?.[1] ?? 0);
+  const tabs = processInfo.filter(({ type }) => type === "renderer").map(({ id }) => ({
+    bytes: kilobytes(id, "smaps_rollup", "Pss") * 1024,
+    own: (kilobytes(id, "status", "RssAnon") + kilobytes(id, "status", "VmSwap")) * 1024,
   }));
+  return tabs.reduce((most, tab) => (tab.bytes > most.bytes ? tab : most));
 }
 
 /** Frames per second while the graph is zoomed and panned in each of them, and how long drawing took. */
@@ -134,7 +137,7 @@ async function inTurns(urls, work) {
   }
   return results.map((all) => {
     const broken = all.find(({ error }) => error);
-    return broken ?? { ms: median(all.map(({ ms }) => ms)), bytes: median(all.map(({ bytes }) => bytes)) };
+    return broken ?? { ms: median(all.map(({ ms }) => ms)), bytes: median(all.map(({ bytes }) => bytes)), own: median(all.map(({ own }) => own)) };
   });
 }
 
@@ -159,15 +162,15 @@ async function main() {
   const nodes = Number(options.nodes);
   const server = await profile(nodes, Boolean(options.peers));
   const vesta = `${server.url}/?t=${server.range}`;
-  const measured = (page, browser) => Promise.all([firstFrame(page)]).then(async ([ms]) => ({ ms, bytes: await memory(page, browser) }));
+  const measured = (page, browser) => Promise.all([firstFrame(page)]).then(async ([ms]) => ({ ms, ...(await memory(page, browser)) }));
 
   const peers = options.peers ? PEERS : [];
   const [ours, ...theirs] = await inTurns([vesta, ...peers.map(([, path]) => server.url + path)], measured);
   if (ours.error) throw new Error(ours.error);
   const empty = await emptyTab();
   report(`${nodes} nodes, bytes to first frame`, round(ours.ms), "ms", "");
-  report(`${nodes} nodes, memory of the tab`, round(ours.bytes / 1e6), "MB", "", `an empty tab has ${round(empty / 1e6)} MB`);
-  comparePeers(nodes, { ...ours, empty }, peers.map(([name], i) => ({ name, ...theirs[i] })));
+  report(`${nodes} nodes, memory of the tab`, round(ours.bytes / 1e6), "MB", "", `${inMemory(ours)}; an empty tab has ${round(empty.bytes / 1e6)}, ${inMemory(empty)}`);
+  comparePeers(nodes, ours, empty, peers.map(([name], i) => ({ name, ...theirs[i] })));
 
   const { fps, draws, visible } = await opened(vesta, (page) => moving(page, 6));
   report(`${nodes} nodes, pan and zoom`, round(fps), "frames/s", ">= 55", `${draws.length} draws, median ${round(median(draws), 2)} ms`);
@@ -209,17 +212,22 @@ const PEERS = [
   ["@grafana/flamegraph", "/peers/grafana.html"], ["speedscope", "/peers/speedscope/index.html#profileURL=/profile/speedscope.json"],
 ];
 
-function comparePeers(nodes, ours, theirs) {
-  for (const { name, ms, bytes, error } of theirs) {
+/** Memory that is of no file and nobody else's. */
+const inMemory = ({ own }) => `${round(own / 1e6)} MB of them the process's own`;
+
+function comparePeers(nodes, ours, empty, theirs) {
+  for (const { name, ms, bytes, own, error } of theirs) {
     if (error) report(`  ${name}`, "-", "", "", `not measured: ${error}`);
-    else report(`  ${name}`, round(ms), "ms", "", `${round(bytes / 1e6)} MB`);
+    else report(`  ${name}`, round(ms), "ms", "", `${round(bytes / 1e6)} MB, ${inMemory({ own })}`);
   }
   const measured = theirs.filter(({ error }) => !error);
   if (measured.length === 0) return;
   const least = (of) => Math.min(...measured.map(of));
   report(`${nodes} nodes, bytes to first frame, of the fastest peer's`, round(ours.ms / least(({ ms }) => ms), 3), "x", "<= 0.2");
-  const leanest = least(({ bytes }) => bytes);
-  report(`${nodes} nodes, memory, of the leanest peer's`, round(ours.bytes / leanest, 3), "x", "<= 0.5", `of what they take beyond an empty tab ${round((ours.bytes - ours.empty) / (leanest - ours.empty), 3)}`);
+  for (const [what, of] of [["memory", ({ bytes }) => bytes], ["the process's own memory", ({ own }) => own]]) {
+    const leanest = least(of);
+    report(`${nodes} nodes, ${what}, of the leanest peer's`, round(of(ours) / leanest, 3), "x", "<= 0.5", `of what they take beyond an empty tab ${round((of(ours) - of(empty)) / (leanest - of(empty)), 3)}`);
+  }
 }
 
 /** A running Vesta: from navigation to the first frame of the page and of the graph, and to another hour. */

@@ -6,6 +6,7 @@ import { share } from "../format/number";
 import type { Coloring } from "../state/url";
 import type { Rects, View, Viewport } from "./layout";
 import { frameLabel, shortName } from "./names";
+import { NARROW, NarrowPainter, colorNumber } from "./narrow";
 import { type Brush, frameFill, paintFrame } from "./paint";
 import { type Font, FONTS, fits, fitted, roughWidth } from "./text";
 import { type FlameTree, frameOf } from "./tree";
@@ -33,23 +34,35 @@ export interface Scene {
   zoomed: number;
 }
 
-/** Fills by frame, kept as long as the tree, the palette and what colours mean stay. */
+/** A colour as canvases take it, and as a number where it is one. */
+interface Fill {
+  css: string;
+  color: number | undefined;
+}
+
+/** What is kept from picture to picture: fills by frame, as long as the tree, the palette and what colours mean stay. */
 export class FillCache {
   #tree: FlameTree | undefined;
   #palette: Palette | undefined;
   #coloring: Coloring | undefined;
-  #fills: string[] = [];
+  #fills: Fill[] = [];
+  /** There are some dozens. */
+  #known = new Map<string, Fill>();
+  readonly narrow = new NarrowPainter();
 
-  of(tree: FlameTree, palette: Palette, coloring: Coloring, frame: number): string {
+  of(tree: FlameTree, palette: Palette, coloring: Coloring, frame: number): Fill {
     if (tree !== this.#tree || palette !== this.#palette || coloring !== this.#coloring) {
       this.#tree = tree;
       this.#palette = palette;
       this.#coloring = coloring;
       this.#fills = [];
+      this.#known.clear();
     }
     const known = this.#fills[frame];
     if (known) return known;
-    const fill = frameFill(tree.frames.at(frame), palette, coloring, tree.frames.nameHash(frame));
+    const css = frameFill(tree.frames.origin(frame), palette, coloring, tree.frames.nameHash(frame));
+    let fill = this.#known.get(css);
+    if (!fill) this.#known.set(css, (fill = { css, color: colorNumber(css) }));
     this.#fills[frame] = fill;
     return fill;
   }
@@ -57,20 +70,32 @@ export class FillCache {
 
 /** Draws a scene; the context's scale is the device's pixel ratio. */
 export function drawFlame(context: CanvasRenderingContext2D, scene: Scene, fills: FillCache): void {
-  const { port, rects, tree, palette, ratio, coloring = "package" } = scene;
+  const { port, rects, tree, palette, ratio, coloring = "package", matches, zoomed } = scene;
   const brush: Brush = { context, palette, ratio, coloring, contrast: scene.contrast ?? false };
   const h = port.rowHeight - 1;
   context.clearRect(0, 0, port.width, port.height);
   context.textBaseline = "middle";
+  const { narrow } = fills;
+  const asPixels = narrow.begin(port.width, ratio);
   for (let i = 0; i < rects.count; i++) {
     const node = rects.node[i] as number;
     const w = rects.w[i] as number;
     const gap = w > 3 ? 1 : w > 1.2 ? 0.5 : 0;
     const width = Math.max(w - gap, 0.6);
-    const fill = fills.of(tree, palette, coloring, tree.frame[node] as number);
-    if (rects.sliver[i]) paintSliver(brush, scene, fill, node, rects.x[i] as number, rects.y[i] as number, width, h);
-    else paintNode(brush, scene, fill, node, rects.x[i] as number, rects.y[i] as number, width, h);
+    const frame = tree.frame[node] as number;
+    const { css, color } = fills.of(tree, palette, coloring, frame);
+    const x = rects.x[i] as number;
+    const y = rects.y[i] as number;
+    // Callers of the zoomed frame, and what a search found, have marks of their own.
+    if (asPixels && width <= NARROW && color !== undefined && node >= zoomed && matches?.[frame] !== 1) {
+      narrow.add(x, y, width, color, matches ? FADED : 1);
+    } else if (rects.sliver[i]) {
+      paintSliver(brush, scene, css, node, x, y, width, h);
+    } else {
+      paintNode(brush, scene, css, node, x, y, width, h);
+    }
   }
+  if (asPixels) narrow.paint(context, h);
 }
 
 /** Siblings too narrow to see: the colour of the widest, plain and pale, for it stands for many. */

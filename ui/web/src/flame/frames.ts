@@ -25,6 +25,9 @@ export interface Frame {
   unwound: string;
 }
 
+/** What tells whose code a frame is. */
+export type FrameOrigin = Pick<Frame, "kind" | "name" | "systemName" | "file" | "binary">;
+
 /** What a frame is told apart by. */
 export type FrameIdentity = Pick<Frame, "kind" | "name" | "binary">;
 
@@ -118,6 +121,36 @@ function hashesOf(columns: FrameColumns): Uint32Array {
   return made;
 }
 
+/** A frame's origin, each text of it taken when it is asked for. */
+class Origin implements FrameOrigin {
+  i = 0;
+  readonly #table: FrameTable;
+
+  constructor(table: FrameTable) {
+    this.#table = table;
+  }
+
+  get kind(): FrameKind {
+    return this.#table.kind(this.i);
+  }
+
+  get name(): string {
+    return this.#table.name(this.i);
+  }
+
+  get systemName(): string {
+    return this.#table.systemName(this.i);
+  }
+
+  get file(): string {
+    return this.#table.file(this.i);
+  }
+
+  get binary(): string {
+    return this.#table.binary(this.i);
+  }
+}
+
 /** Frames by number: those of the answer, then those that transforms made. */
 export class FrameTable {
   readonly columns: FrameColumns;
@@ -125,6 +158,7 @@ export class FrameTable {
   readonly length: number;
   readonly #known: (Frame | undefined)[] = [];
   readonly #binaries: Record<number, string> = {};
+  readonly #origin = new Origin(this);
   #hashes: Uint32Array | undefined;
 
   constructor(columns: FrameColumns, extra: readonly Frame[] = []) {
@@ -181,6 +215,20 @@ export class FrameTable {
     return this.hashes[i] as number;
   }
 
+  systemName(i: number): string {
+    const { systemName, strings } = this.columns;
+    return i < systemName.length ? textAt(strings, systemName[i] as number) : (this.extra[i - systemName.length] as Frame).systemName;
+  }
+
+  /**
+   * What tells whose code a frame is, until it is asked for another one's. Of thousands of frames that a picture shows most are too narrow
+   * for more than a colour, and need no object of their own.
+   */
+  origin(i: number): FrameOrigin {
+    this.#origin.i = i;
+    return this.#origin;
+  }
+
   /** A whole frame; made when it is asked for, and kept. */
   at(i: number): Frame {
     const known = this.#known[i];
@@ -192,10 +240,10 @@ export class FrameTable {
   }
 
   #made(i: number): Frame {
-    const { strings, systemName, file, line, buildId, unwound } = this.columns;
+    const { strings, line, buildId, unwound } = this.columns;
     const text = (column: Uint32Array) => textAt(strings, column[i] as number);
     return {
-      kind: this.kind(i), name: this.name(i), systemName: text(systemName), file: text(file), line: line[i] as number,
+      kind: this.kind(i), name: this.name(i), systemName: this.systemName(i), file: this.file(i), line: line[i] as number,
       binary: this.binary(i), buildId: text(buildId), unwound: text(unwound),
     };
   }

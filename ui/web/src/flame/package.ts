@@ -1,6 +1,6 @@
 /** The package a function belongs to, as far as its names tell. */
 
-import type { Frame } from "./frames";
+import type { FrameOrigin } from "./frames";
 
 const SCRIPT = /\.(py|js|mjs|cjs|ts|rb|php|pl|lua)$/;
 /** `com.shop.Cart.add`: lower case packages, then a class. */
@@ -15,14 +15,16 @@ const RUST = /^_R|17h[0-9a-f]{16}E/;
 const CRATE = /^<*(?:&(?:mut )?|\[)*(?:dyn )?([a-z_]\w*)::/;
 
 /** A package's name; empty where nothing tells it. */
-export function packageOf({ kind, name, systemName, binary, file }: Frame): string {
+export function packageOf(frame: FrameOrigin): string {
+  const { kind } = frame;
   if (kind === "interpreted" || kind === "jit") {
-    const script = [file, binary].find((path) => SCRIPT.test(path));
+    const script = [frame.file, frame.binary].find((path) => SCRIPT.test(path));
     if (script) return script.split("/").at(-2) || script.replace(SCRIPT, "");
-    return JVM.exec(name)?.[1]?.slice(0, -1) ?? "";
+    return JVM.exec(frame.name)?.[1]?.slice(0, -1) ?? "";
   }
   if (kind !== "native" && kind !== "inlined") return "";
-  if (RUST.test(systemName)) return CRATE.exec(name)?.[1] ?? "";
+  const { name } = frame;
+  if (RUST.test(frame.systemName)) return CRATE.exec(name)?.[1] ?? "";
   if (GO_SURE.test(name) && !CLONES.test(name) && !name.includes("::")) return GO.exec(name)?.[1] ?? "";
   return "";
 }

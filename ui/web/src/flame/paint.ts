@@ -2,6 +2,7 @@
 
 import { KERNEL_BAND, type Palette, bandOf, binaryKey, stepOf } from "../color/bands";
 import type { Coloring } from "../state/url";
+import type { FrameOrigin } from "./frames";
 import { packageOf } from "./package";
 import { texture } from "./texture";
 import type { Frame } from "./tree";
@@ -21,7 +22,7 @@ export interface Brush {
 const KIND_BANDS: Partial<Record<Frame["kind"], number>> = { kernel: KERNEL_BAND, native: 6, inlined: 5, jit: 7, interpreted: 2, folded: 6 };
 
 /** Whose code a frame is, as its band tells it; undefined where the band tells something else. */
-function ownerOf(frame: Frame, coloring: Coloring): string | undefined {
+function ownerOf(frame: FrameOrigin, coloring: Coloring): string | undefined {
   switch (frame.kind) {
     case "root":
     case "kernel":
@@ -38,7 +39,7 @@ function ownerOf(frame: Frame, coloring: Coloring): string | undefined {
 }
 
 /** The band a frame's colour comes from. */
-export function frameBand(frame: Frame, coloring: Coloring): number {
+export function frameBand(frame: FrameOrigin, coloring: Coloring): number {
   const owner = ownerOf(frame, coloring);
   return owner === undefined ? (KIND_BANDS[frame.kind] ?? KERNEL_BAND) : bandOf(owner);
 }
@@ -47,14 +48,14 @@ export function frameBand(frame: Frame, coloring: Coloring): number {
  * What a band can be chosen for to give a frame another one; undefined where that is not told by whose code it is. `by`: the label of
  * groups.
  */
-export function bandKey(frame: Frame, coloring: Coloring, by: string): string | undefined {
+export function bandKey(frame: FrameOrigin, coloring: Coloring, by: string): string | undefined {
   if (frame.kind === "group" && by !== "process") return frame.name;
   const owner = ownerOf(frame, coloring);
   return owner === undefined || bandOf(owner) === KERNEL_BAND ? undefined : binaryKey(owner);
 }
 
 /** The fill of a frame; `hash` is that of its name, where it is known. */
-export function frameFill(frame: Frame, palette: Palette, coloring: Coloring, hash?: number): string {
+export function frameFill(frame: FrameOrigin, palette: Palette, coloring: Coloring, hash?: number): string {
   switch (frame.kind) {
     case "root":
       return palette.root;

@@ -142,24 +142,25 @@ export function finished(frames: FrameTable, ordered: Ordered): FlameTree {
   const start = whole ? new Uint32Array(count) : new Float64Array(count);
   // Where the next child of a node starts.
   const next = whole ? new Uint32Array(count) : new Float64Array(count);
-  let deepest = 0;
+  // The nodes on the way down to the one at hand, whose ends are not known yet, and how many nodes each depth has.
+  const open = [0];
+  const counts = [1];
+  let height = 1;
   for (let i = 1; i < count; i++) {
     const up = parent[i] as number;
     const row = (depth[up] as number) + 1;
     depth[i] = row;
-    if (row > deepest) deepest = row;
     const from = next[up] as number;
     start[i] = from;
     next[i] = from;
     next[up] = from + (total[i] as number);
+    while (height > row) end[open[--height] as number] = i;
+    open[row] = i;
+    height = row + 1;
+    counts[row] = (counts[row] ?? 0) + 1;
   }
-  end[0] = count;
-  for (let i = count - 1; i > 0; i--) {
-    if (end[i] === 0) end[i] = i + 1;
-    const up = parent[i] as number;
-    if ((end[i] as number) > (end[up] as number)) end[up] = end[i] as number;
-  }
-  return withPaths({ count, frames, parent, frame, depth, end, self, total, start, rows: rowsOf(depth, deepest) });
+  while (height > 0) end[open[--height] as number] = count;
+  return withPaths({ count, frames, parent, frame, depth, end, self, total, start, rows: rowsOf(depth, counts) });
 }
 
 /** A tree whose path hashes are made when somebody asks for them: drawing does not. */
@@ -182,16 +183,13 @@ function pathsOf({ count, frames, parent, frame }: Omit<FlameTree, "path">): Uin
   return path;
 }
 
-/** The nodes of each depth; all rows lie in one buffer. */
-function rowsOf(depth: Uint16Array, deepest: number): Int32Array[] {
-  const count = depth.length;
-  const first = new Int32Array(deepest + 2);
-  for (let i = 0; i < count; i++) first[(depth[i] as number) + 1]!++;
-  for (let row = 0; row <= deepest; row++) first[row + 1]! += first[row] as number;
-  const nodes = new Int32Array(count);
-  const fill = first.slice();
-  for (let i = 0; i < count; i++) nodes[fill[depth[i] as number]!++] = i;
-  return Array.from({ length: deepest + 1 }, (_, row) => nodes.subarray(first[row], first[row + 1]));
+/** The nodes of each depth, of which there are so many; all rows lie in one buffer. */
+function rowsOf(depth: Uint16Array, counts: readonly number[]): Int32Array[] {
+  const nodes = new Int32Array(depth.length);
+  let at = 0;
+  const fill = counts.map((count) => (at += count) - count);
+  for (let i = 0; i < depth.length; i++) nodes[fill[depth[i] as number]!++] = i;
+  return fill.map((until, row) => nodes.subarray(until - (counts[row] as number), until));
 }
 
 /** The frame of a node. */
