@@ -124,8 +124,8 @@ export function startLoader(explore: Explore): Loader {
         show(grown);
         explore.setFailure(undefined);
       });
-      // Behind the painter's callback of this frame, and then behind the frame itself.
-      if (!explore.drawn()) requestAnimationFrame(() => setTimeout(() => explore.setDrawn(true)));
+      // Behind the painter's callback of this frame, and then behind the frame itself, which other threads are still at work on.
+      if (!explore.drawn()) requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => explore.setDrawn(true))));
       // Somebody was faster.
       if (!sameTransforms(transforms, explore.view().transforms)) await transform();
     } catch (reason) {
