@@ -32,7 +32,8 @@ export function startServer(files, peers) {
       response.writeHead(200, { "content-type": type });
       response.end(body);
     };
-    if (files.has(pathname)) return send(files.get(pathname));
+    // Columns are no text: called JSON, the browser's tools would decode them as such while the page waits.
+    if (files.has(pathname)) return send(files.get(pathname), pathname.endsWith(".json") ? "application/json" : "application/vnd.vesta.flame");
     if (pathname === "/api/v1/status") return send(JSON.stringify(status));
     if (pathname === "/api/v1/timeline") return send(JSON.stringify(timeline(now)));
     if (pathname.startsWith("/api/")) return send("{}");

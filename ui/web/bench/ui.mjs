@@ -64,7 +64,7 @@ async function opened(url, work, viewport = VIEWPORT) {
       const mark = performance.getEntriesByName("bench-done")[0];
       if (mark) globalThis.bench.done = mark.startTime;
       return globalThis.bench.done > 0;
-    }, undefined, { polling: 50 });
+    }, undefined, { polling: 500 });
     return await work(page, browser);
   } finally {
     await browser.close();
