@@ -134,5 +134,7 @@ export class NarrowPainter {
     lines.forEach(({ from, until, y }, i) => {
       context.drawImage(canvas, from, i, until - from, 1, from / ratio, y, (until - from) / ratio, h);
     });
+    // Textures are scaled where the browser is zoomed.
+    context.imageSmoothingEnabled = true;
   }
 }
