@@ -162,14 +162,14 @@ async function main() {
   const nodes = Number(options.nodes);
   const server = await profile(nodes, Boolean(options.peers));
   const vesta = `${server.url}/?t=${server.range}`;
-  const measured = (page, browser) => Promise.all([firstFrame(page)]).then(async ([ms]) => ({ ms, ...(await memory(page, browser)) }));
+  const measured = async (page, browser) => ({ ms: await firstFrame(page), ...(await memory(page, browser)) });
 
   const peers = options.peers ? PEERS : [];
   const [ours, ...theirs] = await inTurns([vesta, ...peers.map(([, path]) => server.url + path)], measured);
   if (ours.error) throw new Error(ours.error);
   const empty = await emptyTab();
   report(`${nodes} nodes, bytes to first frame`, round(ours.ms), "ms", "");
-  report(`${nodes} nodes, memory of the tab`, round(ours.bytes / 1e6), "MB", "", `${inMemory(ours)}; an empty tab has ${round(empty.bytes / 1e6)}, ${inMemory(empty)}`);
+  report(`${nodes} nodes, memory of the tab`, round(ours.bytes / 1e6), "MB", "", `${ownPart(ours)}; an empty tab has ${round(empty.bytes / 1e6)}, ${ownPart(empty)}`);
   comparePeers(nodes, ours, empty, peers.map(([name], i) => ({ name, ...theirs[i] })));
 
   const { fps, draws, visible } = await opened(vesta, (page) => moving(page, 6));
@@ -213,12 +213,12 @@ const PEERS = [
 ];
 
 /** Memory that is of no file and nobody else's. */
-const inMemory = ({ own }) => `${round(own / 1e6)} MB of them the process's own`;
+const ownPart = ({ own }) => `${round(own / 1e6)} MB of them the process's own`;
 
 function comparePeers(nodes, ours, empty, theirs) {
   for (const { name, ms, bytes, own, error } of theirs) {
     if (error) report(`  ${name}`, "-", "", "", `not measured: ${error}`);
-    else report(`  ${name}`, round(ms), "ms", "", `${round(bytes / 1e6)} MB, ${inMemory({ own })}`);
+    else report(`  ${name}`, round(ms), "ms", "", `${round(bytes / 1e6)} MB, ${ownPart({ own })}`);
   }
   const measured = theirs.filter(({ error }) => !error);
   if (measured.length === 0) return;

@@ -104,7 +104,7 @@ function paintSliver(
 ): void {
   const { matches, tree } = scene;
   const faded = matches !== undefined && matches[tree.frame[node] as number] !== 1;
-  const alpha = faded ? FADED : w > 3 ? 0.6 : 1;
+  const alpha = faded ? FADED : w > NARROW ? 0.6 : 1;
   context.fillStyle = fill;
   // Thousands are drawn: what stays is not set again.
   if (alpha < 1) context.globalAlpha = alpha;

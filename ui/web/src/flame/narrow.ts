@@ -46,7 +46,7 @@ export class NarrowLines {
     const first = Math.floor(from);
     let line = this.#line;
     if (line?.y !== y) {
-      this.#end();
+      this.end();
       this.#line = line = { from: first, until: first, y };
     }
     const sums = this.#sums;
@@ -65,12 +65,8 @@ export class NarrowLines {
     line.until = Math.max(line.until, Math.ceil(until));
   }
 
-  /** Ends the picture: all lines are in `pixels` then. */
+  /** Ends the row at hand: behind the last one all lines are in `pixels`. */
   end(): void {
-    this.#end();
-  }
-
-  #end(): void {
     const line = this.#line;
     if (!line) return;
     this.#line = undefined;

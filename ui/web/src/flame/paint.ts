@@ -3,6 +3,7 @@
 import { KERNEL_BAND, type Palette, bandOf, binaryKey, stepOf } from "../color/bands";
 import type { Coloring } from "../state/url";
 import type { FrameOrigin } from "./frames";
+import { NARROW } from "./narrow";
 import { packageOf } from "./package";
 import { texture } from "./texture";
 import type { Frame } from "./tree";
@@ -86,12 +87,12 @@ export function paintFrame(brush: Brush, frame: Frame, fill: string, x: number, 
   const { context, palette, ratio } = brush;
   context.fillStyle = fill;
   if (frame.kind === "truncated") {
-    if (w > 3) torn(context, x, y, w, h);
+    if (w > NARROW) torn(context, x, y, w, h);
     else context.fillRect(x, y, w, h);
   } else {
     box(context, x, y, w, h);
   }
-  if (frame.kind === "folded" && w > 3) {
+  if (frame.kind === "folded" && w > NARROW) {
     context.fillStyle = palette.outline(frameBand(frame, brush.coloring));
     // A double rule above and below: something is put away between them.
     for (const at of [0, 2, h - 3, h - 1]) context.fillRect(x, y + at, w, 1);
@@ -109,7 +110,7 @@ export function paintFrame(brush: Brush, frame: Frame, fill: string, x: number, 
   const name = frame.kind === "kernel" ? "hatch"
     : frame.kind === "jit" || frame.kind === "interpreted" ? "dots"
       : frame.kind === "truncated" ? "cross" : undefined;
-  const pattern = name && w > 3 && texture(context, name, palette.dark, ratio, brush.contrast);
+  const pattern = name && w > NARROW && texture(context, name, palette.dark, ratio, brush.contrast);
   if (!pattern) return;
   context.fillStyle = pattern;
   if (name === "cross") {
