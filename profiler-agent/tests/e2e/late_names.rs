@@ -72,14 +72,18 @@ fn what_was_stored_without_names_gets_them_from_debug_info() {
     assert!(samples(&before, is_nameless) > 100 && samples(&before, is_named) == 0);
     let packages = folder.path().join("packages");
     let nothing = resolve(data, &["--debug-dir", packages.to_str().unwrap()]);
-    assert_eq!((&nothing["named"], &nothing["renamed"]), (&0.into(), &0.into()), "{nothing}");
+    // The whole machine was recorded: another program's file may well be there that could not be read in time.
+    let left = nothing["left"].as_array().unwrap().iter().find(|file| file["build_id"] == *build_id);
+    let places = left.map(|file| file["places"].as_u64()).unwrap_or_default();
+    assert!(places > Some(2), "{nothing}");
+    assert!(samples(&stacks(data), is_nameless) > 100, "{nothing}");
 
     let (start, rest) = build_id.split_at(2);
     fs::create_dir_all(packages.join(".build-id").join(start)).unwrap();
     fs::rename(debug, packages.join(format!(".build-id/{start}/{rest}.debug"))).unwrap();
     let with = ["--debug-dir", packages.to_str().unwrap()];
     let would = resolve(data, &[&with[..], &["--dry-run"]].concat());
-    assert!(would["named"].as_u64() > Some(2) && samples(&stacks(data), is_named) == 0, "{would}");
+    assert!(would["named"].as_u64() >= places && samples(&stacks(data), is_named) == 0, "{would}");
     let done = resolve(data, &with);
     assert_eq!(done["named"], would["named"]);
     assert!(done["renamed"].as_u64() > Some(0), "{done}");

@@ -1,6 +1,6 @@
 // Comparisons: two ranges, two selectors, two files. Figures are held against the API's answers.
 import assert from "node:assert/strict";
-import { eventually } from "./harness.mjs";
+import { eventually, held } from "./harness.mjs";
 import { ask, flame } from "./model.mjs";
 import { quietSpan } from "./time-tests.mjs";
 
@@ -76,24 +76,19 @@ export function compareTests({ base, page, guard, picture, fixture }) {
 
     ["nothing is said of sides that are being read, and what is wrong with a file stays said", async () => {
       const [a, b] = await halves();
-      let release;
-      const held = new Promise((done) => (release = done));
-      const slow = async (route) => {
-        await held;
-        await route.continue();
-      };
-      await page.route("**/api/v1/diff*", slow);
-      await page.goto(`${base}/compare?a=${range(a)}&b=${range(b)}`);
-      await page.getByText("Reading both sides").waitFor();
-      assert.equal(await page.locator("h1").textContent(), "A and B");
-      assert.doesNotMatch(await page.locator("main").textContent(), /0 cores|0 functions/);
-      for (const status of [400, 500]) guard.expect(status);
-      await page.getByLabel("File for side A").setInputFiles({ name: "picture.png", mimeType: "image/png", buffer: Buffer.from("\x89PNG\r\n\x1a\n", "latin1") });
       const failure = page.locator(".headline .failure", { hasText: "not" });
-      await failure.waitFor();
-      release();
-      await drawn();
-      await page.unroute("**/api/v1/diff*", slow);
+      await held(page, "**/api/v1/diff*", async (shut, letGo) => {
+        shut();
+        await page.goto(`${base}/compare?a=${range(a)}&b=${range(b)}`);
+        await page.getByText("Reading both sides").waitFor();
+        assert.equal(await page.locator("h1").textContent(), "A and B");
+        assert.doesNotMatch(await page.locator("main").textContent(), /0 cores|0 functions/);
+        for (const status of [400, 500]) guard.expect(status);
+        await page.getByLabel("File for side A").setInputFiles({ name: "picture.png", mimeType: "image/png", buffer: Buffer.from("\x89PNG\r\n\x1a\n", "latin1") });
+        await failure.waitFor();
+        letGo();
+        await drawn();
+      });
       assert.equal(await failure.count(), 1);
       await page.getByLabel("File for side A").setInputFiles({ name: "right.folded", mimeType: "text/plain", buffer: Buffer.from("app;main 5\n") });
       await eventually("a right file is a side", async () => Number(await samples("a")) === 5);

@@ -45,11 +45,47 @@ export async function eventually(what, probe, limit = 60_000) {
   }
 }
 
+/**
+ * Answers what `pattern` matches in the server's place until `work` is done or has failed. A question may get past a route
+ * that was set just before it: what depends on a certain one opens its page in `work`.
+ */
+export async function instead(page, pattern, answer, work) {
+  const running = new Set();
+  let over = false;
+  // An answer that is still being made when its route goes away would be given to nobody, which is an error.
+  const handler = (route) => {
+    if (over) return route.continue();
+    const done = Promise.resolve(answer(route)).finally(() => running.delete(done));
+    running.add(done);
+    return done;
+  };
+  await page.route(pattern, handler);
+  try {
+    await work();
+  } finally {
+    over = true;
+    await Promise.allSettled(running);
+    await page.unroute(pattern, handler);
+  }
+}
+
+/** Holds what matches `pattern` from `shut()` to `open()`, and no longer than `work`, which is given both. */
+export async function held(page, pattern, work) {
+  let open = () => {};
+  let passed = Promise.resolve();
+  const shut = () => (passed = new Promise((resolve) => (open = resolve)));
+  const wait = async (route) => {
+    await passed;
+    await route.continue().catch(() => {}); // cancelled meanwhile
+  };
+  await instead(page, pattern, wait, () => work(shut, () => open()).finally(() => open()));
+}
+
 /** Collects what must not happen on a page: errors, violations of the policy, requests to elsewhere. */
 export function watch(page, origin) {
   const troubles = [];
-  // A test that provokes a refusal says so first.
-  const expected = new Set();
+  // A test that provokes a refusal says so first. A server that is busy is asked again, by the page itself.
+  const expected = new Set([503]);
   page.on("console", (message) => {
     if (message.type() !== "error" && message.type() !== "warning") return;
     const path = new URL(message.location().url || origin, origin).pathname;

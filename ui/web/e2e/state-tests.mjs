@@ -1,6 +1,6 @@
 // What the page does when things are not as they should be: refusals, failures, slowness, nothing to show.
 import assert from "node:assert/strict";
-import { eventually } from "./harness.mjs";
+import { eventually, instead as answerInstead } from "./harness.mjs";
 import { reader } from "./explore-tests.mjs";
 import { ask } from "./model.mjs";
 
@@ -14,27 +14,7 @@ export function stateTests({ base, page, guard }) {
     await page.locator("#selector").fill(selector);
     await page.locator("#selector").press("Enter");
   };
-  /** Answers a part of the API in the server's place until `work` is done. */
-  const instead = async (path, answer, work) => {
-    const pattern = `**/api/v1/${path}*`;
-    const running = new Set();
-    let over = false;
-    // An answer that is still being made when its route goes away would be given to nobody, which is an error.
-    const handler = (route) => {
-      if (over) return route.continue();
-      const done = Promise.resolve(answer(route)).finally(() => running.delete(done));
-      running.add(done);
-      return done;
-    };
-    await page.route(pattern, handler);
-    try {
-      await work();
-    } finally {
-      over = true;
-      await Promise.allSettled(running);
-      await page.unroute(pattern, handler);
-    }
-  };
+  const instead = (path, answer, work) => answerInstead(page, `**/api/v1/${path}*`, answer, work);
 
   return [
     ["a selector that is refused says where, and the last view stays", async () => {

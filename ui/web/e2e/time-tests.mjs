@@ -1,7 +1,7 @@
 // Time: all of history, the baseline, events, and the sub-second heat map. Every figure is held against the API's own.
 import assert from "node:assert/strict";
 import { reader } from "./explore-tests.mjs";
-import { eventually } from "./harness.mjs";
+import { eventually, held } from "./harness.mjs";
 import { ask, flame, spanOf } from "./model.mjs";
 
 const MINUTE = 60_000;
@@ -305,24 +305,18 @@ export function timeTests({ base, page, picture, guard, fixture }) {
     }],
 
     ["what takes long is told by its size and how much of that is read, and cancelled", async () => {
-      await open();
-      const pattern = "**/api/v1/flame*";
-      let released;
-      const held = new Promise((resolve) => (released = resolve));
-      await page.route(pattern, async (route) => {
-        await held;
-        await route.continue().catch(() => {}); // cancelled meanwhile
+      await held(page, "**/api/v1/flame*", async (shut) => {
+        await open();
+        shut();
+        await page.keyboard.press(",");
+        const reading = page.locator(".headline .reading");
+        // What is held here never reached a real server, which then knows its size alone.
+        await reading.getByText(fixture ? /^Reading .* of 1\.1\d?\sGB/ : /^Reading .* (?:in \d+ segments?…|of )/).waitFor();
+        if (fixture) assert.ok(Math.abs((await reading.locator("progress").evaluate((bar) => bar.position)) - 12 / 31) < 1e-6);
+        await reading.getByRole("button", { name: "Cancel" }).click();
+        await reading.waitFor({ state: "detached" });
+        assert.ok((await see.frames()) > 1, "the last picture stays");
       });
-      await page.keyboard.press(",");
-      const reading = page.locator(".headline .reading");
-      // What is held here never reached a real server, which then knows its size alone.
-      await reading.getByText(fixture ? /^Reading .* of 1\.1\d?\sGB/ : /^Reading .* (?:in \d+ segments?…|of )/).waitFor();
-      if (fixture) assert.ok(Math.abs((await reading.locator("progress").evaluate((bar) => bar.position)) - 12 / 31) < 1e-6);
-      await reading.getByRole("button", { name: "Cancel" }).click();
-      await reading.waitFor({ state: "detached" });
-      assert.ok((await see.frames()) > 1, "the last picture stays");
-      released();
-      await page.unrouteAll({ behavior: "wait" });
       assert.deepEqual(guard.troubles, []);
     }],
 
