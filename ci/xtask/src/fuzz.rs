@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::lint::clippy_in_place_of_compiler;
 use crate::process::{cargo, line, run as run_command, say};
 use crate::{paths, test};
 
@@ -123,22 +124,31 @@ fn cargo_in_package(command: &str) -> Command {
     cargo
 }
 
-/// Formatting and lints of the package.
+/// Formatting and lints of the package. Clippy is the compiler of its own code in a build like that of [`build`], whose dependencies are there
+/// when tests have been run.
 pub(crate) fn lint() -> Result<()> {
     run_command(cargo_in_package("fmt").arg("--check"))?;
-    let options = ["--lib", "--bins", "--all-features", "--", "--deny", "warnings"];
-    run_command(cargo_in_package("clippy").args(options))
+    let mut clippy = instrumented_build()?;
+    clippy_in_place_of_compiler(&mut clippy);
+    run_command(&mut clippy)
 }
 
 /// Builds all targets and says where they are.
 fn build() -> Result<PathBuf> {
-    let host = test::host_triple().context("`rustc -vV` does not say for which machine it compiles")?;
+    run_command(&mut instrumented_build()?)?;
+    Ok(target_folder().join(host()?).join("release"))
+}
+
+fn host() -> Result<String> {
+    test::host_triple().context("`rustc -vV` does not say for which machine it compiles")
+}
+
+fn instrumented_build() -> Result<Command> {
     let mut build = cargo_in_package("build");
     // With a target of their own flags do not reach build scripts and macros, which run in the compiler.
-    build.args(["--bins", "--target", &host]);
+    build.args(["--bins", "--target", &host()?]);
     build.env("RUSTFLAGS", INSTRUMENTATION).env_remove("CARGO_ENCODED_RUSTFLAGS");
-    run_command(&mut build)?;
-    Ok(target_folder().join(host).join("release"))
+    Ok(build)
 }
 
 fn fuzz(programs: &Path, target: &str, seconds: u64) -> Result<()> {
@@ -180,10 +190,10 @@ fn summary(log: &str) -> String {
     )
 }
 
-/// Makes the seeds again. Their program is not instrumented: nothing in it takes the counters.
+/// Makes the seeds again.
 fn write_seeds() -> Result<()> {
-    let mut seeds = cargo_in_package("run");
-    seeds.args(["--features", "seeds", "--bin", "seeds", "--"]).arg(package().join("seeds"));
+    let mut seeds = cargo();
+    seeds.args(["run", "--package", "symbols", "--example", "fuzz_seeds", "--"]).arg(package().join("seeds"));
     run_command(&mut seeds)
 }
 

@@ -42,8 +42,13 @@ fn clippy() -> Command {
     for package in OPTIMIZED {
         build.arg("--config").arg(format!("profile.dev.package.{package}.opt-level=0"));
     }
+    clippy_in_place_of_compiler(&mut build);
+    build
+}
+
+/// Has cargo compile its workspace by clippy, for which a warning is an error.
+pub(crate) fn clippy_in_place_of_compiler(build: &mut Command) {
     build.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
     // How `cargo clippy` hands on what stands behind its `--`.
     build.env("CLIPPY_ARGS", ["--deny", "warnings", ""].join("__CLIPPY_HACKERY__"));
-    build
 }

@@ -10,7 +10,8 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 
 export function accessTests({ base, page, guard, picture, fixture }) {
   const see = reader(page);
-  const { open } = opener(base, page);
+  // Of more data the page never has all frames, which `open` waits for.
+  const { open } = opener(base, page, 60_000);
   /** Serious and critical findings of axe, as text. */
   const findings = async () => {
     // Through the protocol, so that the page's policy stays as strict as it is.

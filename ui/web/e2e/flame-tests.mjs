@@ -7,11 +7,12 @@ import { reader } from "./explore-tests.mjs";
 import { ask, flame, percent, stacks } from "./model.mjs";
 
 /** Opens the page on all data so far, with the rest of a URL. */
-export function opener(base, page) {
+export function opener(base, page, longest = Infinity) {
   let all;
   const span = async () => {
     const { data } = await ask(base, "status");
-    all ??= { from: Math.floor(data.from_ms / 1000) * 1000, until: Math.floor(data.until_ms / 1000) * 1000 };
+    const until = Math.floor(data.until_ms / 1000) * 1000;
+    all ??= { from: Math.max(Math.floor(data.from_ms / 1000) * 1000, until - longest), until };
     return all;
   };
   const open = async (rest = "") => {

@@ -1,14 +1,19 @@
-//! Writes the first inputs of every target, made from programs of this project: nothing of a foreign binary is kept.
+//! Writes the first inputs of every target of `cargo xtask fuzz`, made from programs of this project: nothing of a foreign binary is kept.
 //!
-//! Usage: `seeds FOLDER`; `cargo xtask fuzz --write-seeds` runs it.
+//! Usage: `fuzz_seeds FOLDER`; `cargo xtask fuzz --write-seeds` runs it. It stands here, and not with the targets, which are compiled with
+//! instrumentation.
+
+#[path = "../fuzz/src/elf.rs"]
+pub mod elf;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use object::{Object, ObjectSection};
 use symbols::unwind_rows::UnwindTable;
-use symbols_fuzz::elf::{self, CODE, CODE_BYTES, DATA, form};
 use testprogs::{Program, Variant};
+
+use elf::{CODE, CODE_BYTES, DATA, form};
 
 /// Bytes of call frame information that are kept of a program.
 const AT_MOST: usize = 1500;
@@ -34,7 +39,7 @@ const RARE: [&[u8]; 16] = [
 ];
 
 fn main() {
-    let folder = PathBuf::from(std::env::args_os().nth(1).expect("usage: seeds FOLDER"));
+    let folder = PathBuf::from(std::env::args_os().nth(1).expect("usage: fuzz_seeds FOLDER"));
     let programs = [
         ("frame_pointers", testprogs::build(Program::Shares, Variant::FramePointers)),
         ("no_frame_pointers", testprogs::build(Program::Shares, Variant::NoFramePointers)),
