@@ -46,7 +46,8 @@ pub(crate) fn take(ctx: &PerfEventContext) -> Counter {
     }
     let mut wakes = false;
     if has_user_stack && (scratch.turns.missed | scratch.turns.made) != 0 {
-        let is_cut = stack_copy::send(&scratch.sample.header, task);
+        let other = if scratch.turns.made != 0 { scratch.turns.made_bp } else { 0 };
+        let is_cut = stack_copy::send(&scratch.sample.header, task, other);
         // Tables that come soon help the next sample; for made code there will never be any.
         wakes = is_cut && scratch.turns.missed != 0;
         laps.end(Part::StackCopy, 0);

@@ -37,6 +37,8 @@ pub(crate) struct Turns {
     /// out of the code.
     pub(crate) made: u8,
     reserved: [u8; 6],
+    /// The frame pointer of the first such frame: some runtimes keep the stack there that they have left for the thread's.
+    pub(crate) made_bp: u64,
     /// The mapping of the last frame: most calls stay in it.
     pub(crate) start: u64,
     pub(crate) mapping: CodeMapping,

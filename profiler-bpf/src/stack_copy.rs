@@ -1,8 +1,9 @@
 //! A copy of the user stack, for the agent to walk: where the process's unwind tables are not there yet.
 //!
 //! It goes out as records of its own ahead of the sample's, so that a sample that has come is whole. Two parts: what lies
-//! at the stack pointer, and where the stack begins, as frames of half a megabyte exist, and callers beyond them are few. So
-//! many bytes a second on a CPU, and while half of the ring is free.
+//! at the stack pointer, and where the stack begins, as frames of half a megabyte exist, and callers beyond them are few. A third
+//! one is of the stack that made code has left for the thread's, if its frame pointer says where that is. So many bytes a second on a CPU, and
+//! while half of the ring is free.
 
 use core::ffi::c_void;
 
@@ -39,7 +40,7 @@ struct Copy {
     wake_ns: u64,
     /// The page after the stack's outermost frames; 0 if it is not known.
     end: u64,
-    /// 1: the part at the stack pointer is done, and the outermost one is under way.
+    /// 1: the part at the stack pointer is done, and the outermost one is under way. 2: that of another stack is.
     is_outer: u32,
     /// 1: something is missing.
     is_cut: u32,
@@ -48,13 +49,14 @@ struct Copy {
 #[map]
 static COPY: PerCpuArray<Copy> = PerCpuArray::with_max_entries(1, 0);
 
-/// Copies the stack of a sample and sends it, in as many records as it takes. Whether the agent is to be woken for it.
+/// Copies the stack of a sample and sends it, in as many records as it takes, with a record of what lies at `other`, if that is on another
+/// stack; 0 if there is none. Whether the agent is to be woken for it.
 #[inline(always)]
-pub(crate) fn send(header: &SampleHeader, task: Running) -> bool {
+pub(crate) fn send(header: &SampleHeader, task: Running, other: u64) -> bool {
     let Some(copy) = current() else { return false };
     copy.is_cut = 1;
     if header.time_ns >= copy.next_ns {
-        send_parts(header, task, copy);
+        send_parts(header, task, other, copy);
     }
     let wakes = copy.is_cut != 0 && header.time_ns >= copy.wake_ns;
     if wakes {
@@ -64,7 +66,7 @@ pub(crate) fn send(header: &SampleHeader, task: Running) -> bool {
 }
 
 #[inline(always)]
-fn send_parts(header: &SampleHeader, task: Running, mut copy: &mut Copy) {
+fn send_parts(header: &SampleHeader, task: Running, other: u64, mut copy: &mut Copy) {
     // Half of the ring is the samples'.
     if output::waiting_bytes() >= globals::wake_bytes() {
         return count(Counter::StackRingFull);
@@ -81,6 +83,20 @@ fn send_parts(header: &SampleHeader, task: Running, mut copy: &mut Copy) {
     unsafe {
         bpf_loop(STACK_TURNS_MAX, send_part as *mut c_void, &raw mut copy as *mut c_void, 0);
     }
+    if is_elsewhere(other, header.sp, copy.end) {
+        (copy.header.address, copy.is_outer) = (other, 2);
+        // SAFETY: as above.
+        unsafe {
+            bpf_loop(1, send_part as *mut c_void, &raw mut copy as *mut c_void, 0);
+        }
+    }
+}
+
+/// Whether an address, which may be anything, can be one on a stack of its own.
+#[inline(always)]
+fn is_elsewhere(address: u64, sp: u64, end: u64) -> bool {
+    let is_word = address & 7 == 0 && address >= PAGE;
+    is_word && end != 0 && (address < sp || address >= end)
 }
 
 /// Where the copy begins: below the stack pointer, unless that page has never been touched.
@@ -127,7 +143,7 @@ unsafe extern "C" fn send_part(turn: u32, copy: *mut c_void) -> i64 {
         copy.header.address = (copy.header.address & !(PAGE - 1)).wrapping_add(PAGE);
     }
     if copy.is_outer != 0 {
-        return i64::from(copy.header.address >= copy.end);
+        return i64::from(copy.is_outer == 2 || copy.header.address >= copy.end);
     }
     if copy.header.address == copy.end || (met_end && copy.end == 0) {
         return 1;

@@ -176,8 +176,9 @@ pub(crate) fn find_rule(turns: &mut Turns, address: u64) -> u64 {
     if mapping.kind != CodeKind::Table as u32 {
         if mapping.kind == CodeKind::Pending as u32 {
             turns.missed = 1;
-        } else {
+        } else if turns.made == 0 {
             turns.made = 1;
+            turns.made_bp = turns.bp;
         }
         return 0;
     }

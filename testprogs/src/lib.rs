@@ -34,6 +34,8 @@ pub enum Program {
     JitReuse,
     /// C: code made at run time, without frame pointers. `jit_frameless [SECONDS=5]`
     JitFrameless,
+    /// C: code made at run time that has a stack of its own. `stack_machine [SECONDS=5]`
+    StackMachine,
     /// C: stacks that the program makes by hand. `coroutines [SECONDS=5]`
     Coroutines,
     /// C: a process whose first thread has ended. `headless [SECONDS=5]`
@@ -126,7 +128,7 @@ const BOTH: &[Variant] = &[FramePointers, NoFramePointers];
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Shares,
         Self::Recursion,
         Self::Threads,
@@ -136,6 +138,7 @@ impl Program {
         Self::Jit,
         Self::JitReuse,
         Self::JitFrameless,
+        Self::StackMachine,
         Self::Coroutines,
         Self::Headless,
         Self::Signals,
@@ -171,6 +174,7 @@ impl Program {
             Self::Jit => Facts::new("jit", C, PLAIN),
             Self::JitReuse => Facts::new("jit_reuse", C, BOTH),
             Self::JitFrameless => Facts::new("jit_frameless", C, BOTH),
+            Self::StackMachine => Facts::new("stack_machine", C, BOTH),
             Self::Coroutines => Facts::new("coroutines", C, BOTH),
             Self::Headless => Facts { flags: &["-pthread"], ..Facts::new("headless", C, BOTH) },
             Self::Signals => Facts::new("signals", C, BOTH),
@@ -211,6 +215,11 @@ impl Program {
     /// Name of its folder, its executable and its process.
     pub fn name(self) -> &'static str {
         self.facts().name
+    }
+
+    /// Whether it makes code, whose names it leaves in `/tmp/perf-PID.map`.
+    pub fn makes_code(self) -> bool {
+        matches!(self, Self::Jit | Self::JitReuse | Self::JitFrameless | Self::StackMachine)
     }
 
     /// The variants it can be built in.

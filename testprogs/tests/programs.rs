@@ -11,7 +11,7 @@ fn run(program: Program, variant: Variant, arguments: &[&str]) -> Output {
     let child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("the program starts");
     let map = format!("/tmp/perf-{}.map", child.id());
     let output = child.wait_with_output().expect("the program ends");
-    if matches!(program, Program::Jit | Program::JitReuse | Program::JitFrameless) {
+    if program.makes_code() {
         std::fs::remove_file(map).expect("the map it leaves behind can be removed");
     }
     output

@@ -82,6 +82,14 @@ impl StackCopy {
         self.parts.iter().any(|(start, bytes)| address.wrapping_sub(*start) < bytes.len() as u64)
     }
 
+    /// Whether two addresses are in two parts of what was copied. Of these, one may be of another stack.
+    pub(crate) fn are_apart(&self, one: u64, other: u64) -> bool {
+        let part = |address: u64| {
+            self.parts.iter().position(|(start, bytes)| address.wrapping_sub(*start) < bytes.len() as u64)
+        };
+        part(one).zip(part(other)).is_some_and(|(one, other)| one != other)
+    }
+
     /// The word at an address.
     pub(crate) fn word(&self, address: u64) -> Option<u64> {
         self.parts.iter().find_map(|(start, bytes)| {

@@ -116,6 +116,11 @@ impl Finisher {
             if frames.len() >= USER_FRAMES_MAX {
                 return Walked { frames, end: WalkEnd::DepthLimit, end_by_rule: false };
             }
+            if walk.is_caller && self.made.is_put_there(pid, walk.ip, code) {
+                // Nothing before it was called: it is the place itself.
+                frames.push(frame(code, walk.ip, Method::Interrupted));
+                return Walked { frames, end: WalkEnd::Proven, end_by_rule: false };
+            }
             let address = walk.ip.wrapping_sub(u64::from(walk.is_caller));
             let range = find(code, address);
             frames.push(frame(code, walk.ip, method));
@@ -141,18 +146,25 @@ impl Finisher {
         memory: &Copied<'_>,
         pid: u32,
     ) -> Result<Method, WalkEnd> {
-        let rules = self.made.rules_at(pid, walk.ip, memory.code, &mut self.tables);
-        let callers = rules.iter().filter_map(|rule| {
+        let ways = self.made.rules_at(pid, walk.ip, memory.code, &mut self.tables);
+        let by_rule = |rule: &Rule| {
             let mut caller = *walk;
-            caller.step_by_rule(memory, rule).ok().map(|method| (method, caller))
-        });
+            let method = caller.step_by_rule(memory, rule).ok()?;
+            // On its own stack it goes up, also by rbp.
+            (caller.sp > walk.sp || memory.stack.are_apart(walk.sp, caller.sp - 8))
+                .then_some((method, caller))
+        };
+        let callers = ways.returns.iter().filter_map(by_rule);
         let mut by_frame = *walk;
         let step = by_frame.step(memory);
         let by_frame = step.map(|method| (method, by_frame));
-        let called = |(_, caller): &(Method, Walk)| self.made.follows_call(caller.ip, memory);
         let in_code = |(_, caller): &(Method, Walk)| find(memory.code, caller.ip).is_some();
-        let found =
-            callers.clone().chain(by_frame.ok()).find(called).or_else(|| callers.clone().find(in_code));
+        let called = |(_, caller): &(Method, Walk)| {
+            self.made.follows_call(caller.ip, memory) || self.made.is_put_there(pid, caller.ip, memory.code)
+        };
+        let jumps = ways.jumps.iter().filter_map(by_rule);
+        let mut likely = callers.clone().chain(jumps).chain(by_frame.ok());
+        let found = likely.find(called).or_else(|| callers.clone().find(in_code));
         let (method, caller) = found.map_or(by_frame, Ok)?;
         *walk = caller;
         Ok(method)

@@ -5,12 +5,12 @@ use std::{fs::File, os::unix::fs::FileExt, sync::Arc};
 
 use profiler_unwind::{Memory, Rule, ends_in_call};
 use rustc_hash::FxHashMap;
-use symbols::unwind_rows::{INSTRUCTION_BYTES, RunningCode, ways_out};
+use symbols::unwind_rows::{INSTRUCTION_BYTES, RunningCode, WaysOut, leaves_stack, ways_out};
 
 use super::finish::{Copied, Tables, find};
 use crate::{
     jit,
-    processes::{CodeBacking, ProcessCode, ProcessHandle},
+    processes::{CodeBacking, CodeRange, ProcessCode, ProcessHandle},
 };
 
 const PAGE: usize = 4096;
@@ -19,6 +19,8 @@ const PAGES_AT_MOST: usize = 512;
 /// Instructions of a process whose rules are kept for one batch, and processes.
 const RULES_AT_MOST: usize = 4096;
 const PROCESSES_AT_MOST: usize = 64;
+/// Code below a stack's first frame that is looked at.
+const BOTTOM_BYTES: usize = 64;
 
 /// The memory of processes that a batch of stacks is of.
 #[derive(Default)]
@@ -32,7 +34,7 @@ struct Process {
     /// None if it has ended, or may not be read.
     memory: Option<File>,
     pages: FxHashMap<u64, Option<Box<[u8; PAGE]>>>,
-    rules: FxHashMap<u64, Arc<[Rule]>>,
+    rules: FxHashMap<u64, Arc<WaysOut>>,
 }
 
 impl MadeCode {
@@ -43,28 +45,49 @@ impl MadeCode {
         address: u64,
         code: &ProcessCode,
         tables: &mut Tables,
-    ) -> Arc<[Rule]> {
-        if self.processes.len() >= PROCESSES_AT_MOST && !self.processes.contains_key(&code.process) {
-            return Arc::default();
-        }
-        let process = self.processes.entry(code.process).or_insert_with(|| Process {
-            memory: jit::open_memory(pid, code.identity),
-            ..Process::default()
-        });
+    ) -> Arc<WaysOut> {
+        let Some(process) = self.open(pid, code) else { return Arc::default() };
         if let Some(known) = process.rules.get(&address) {
             return known.clone();
         }
-        let rules: Arc<[Rule]> = ways_out(&mut Running { process, code, tables }, address).into();
+        let rules = Arc::new(ways_out(&mut Running { process, code, tables }, address));
         if process.rules.len() < RULES_AT_MOST {
             process.rules.insert(address, rules.clone());
         }
         rules
     }
 
+    /// Whether nothing was called at a return address in made code: what made the stack put it there, below its first frame.
+    pub(super) fn is_put_there(&mut self, pid: u32, return_address: u64, code: &ProcessCode) -> bool {
+        let is_made = |range: &CodeRange| matches!(range.backing, CodeBacking::Anonymous);
+        if !find(code, return_address).is_some_and(is_made) {
+            return false;
+        }
+        let Some(process) = self.open(pid, code) else { return false };
+        let before = return_address.checked_sub(8).and_then(|before| process.word(before));
+        if before.is_none_or(ends_in_call) {
+            return false;
+        }
+        let mut bytes = [0; BOTTOM_BYTES];
+        let count = process.read(return_address, &mut bytes);
+        leaves_stack(return_address, &bytes[..count])
+    }
+
+    /// The process `pid`, whose memory is opened; none if there are too many.
+    fn open(&mut self, pid: u32, code: &ProcessCode) -> Option<&mut Process> {
+        if self.processes.len() >= PROCESSES_AT_MOST && !self.processes.contains_key(&code.process) {
+            return None;
+        }
+        Some(self.processes.entry(code.process).or_insert_with(|| Process {
+            memory: jit::open_memory(pid, code.identity),
+            ..Process::default()
+        }))
+    }
+
     /// Whether a call stands before a return address, be it in a file or in made code.
-    pub(super) fn follows_call(&self, return_address: u64, memory: &Copied<'_>) -> bool {
+    pub(super) fn follows_call(&mut self, return_address: u64, memory: &Copied<'_>) -> bool {
         let Some(before) = return_address.checked_sub(8) else { return false };
-        let made = || self.processes.get(&memory.code.process).and_then(|process| process.word(before));
+        let made = || self.processes.get_mut(&memory.code.process).and_then(|process| process.word(before));
         memory.word(before).or_else(made).is_some_and(ends_in_call)
     }
 
@@ -75,10 +98,23 @@ impl MadeCode {
 }
 
 impl Process {
-    fn word(&self, address: u64) -> Option<u64> {
+    fn word(&mut self, address: u64) -> Option<u64> {
         let mut bytes = [0; 8];
-        self.memory.as_ref()?.read_exact_at(&mut bytes, address).ok()?;
-        Some(u64::from_le_bytes(bytes))
+        (self.read(address, &mut bytes) == bytes.len()).then_some(u64::from_le_bytes(bytes))
+    }
+
+    /// Reads the bytes from an address on, and says how many there are.
+    fn read(&mut self, address: u64, bytes: &mut [u8]) -> usize {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let at = address.wrapping_add(filled as u64);
+            let offset = (at % PAGE as u64) as usize;
+            let Some(page) = self.page(at / PAGE as u64) else { break };
+            let part = (PAGE - offset).min(bytes.len() - filled);
+            bytes[filled..filled + part].copy_from_slice(&page[offset..offset + part]);
+            filled += part;
+        }
+        filled
     }
 
     fn page(&mut self, number: u64) -> Option<&[u8; PAGE]> {
@@ -107,15 +143,7 @@ impl RunningCode for Running<'_> {
         let range = find(self.code, address)?;
         let count = (range.end - address).min(INSTRUCTION_BYTES as u64) as usize;
         let mut bytes = [0; INSTRUCTION_BYTES];
-        let mut filled = 0;
-        while filled < count {
-            let at = address + filled as u64;
-            let offset = (at % PAGE as u64) as usize;
-            let Some(page) = self.process.page(at / PAGE as u64) else { break };
-            let part = (PAGE - offset).min(count - filled);
-            bytes[filled..filled + part].copy_from_slice(&page[offset..offset + part]);
-            filled += part;
-        }
+        let filled = self.process.read(address, &mut bytes[..count]);
         (filled > 0).then_some((bytes, filled))
     }
 

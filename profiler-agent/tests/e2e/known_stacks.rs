@@ -99,9 +99,10 @@ const CASES: &[Case] = &[
     // Stripped of call frame information, and walked by the table of Go's own runtime.
     Case { name: "goroutines_s", program: (Program::Goroutines, Stripped), arguments: &[], kinds: &[kind(&[], NEARLY_ALL)] },
     Case { name: "stack_switches", program: (Program::StackSwitches, FramePointers), arguments: &[], kinds: &[
-        kind(&["runtime.goexit", "main.lookBack", "runtime.systemstack"], ON_TWO_STACKS),
+        // By what no other function comes to: `runtime.systemstack` makes goroutines, and `runtime.morestack` asks them to give way, too.
+        kind(&["runtime.goexit", "main.lookBack", "runtime.callers.func1"], ON_TWO_STACKS),
         kind(&["runtime.goexit", "main.tellTime", "time.now"], ON_TWO_STACKS),
-        kind(&["runtime.goexit", "main.descend", "runtime.morestack"], ON_TWO_STACKS),
+        kind(&["runtime.goexit", "main.descend", "runtime.copystack"], ON_TWO_STACKS),
     ] },
     Case { name: "switches_s", program: (Program::StackSwitches, Stripped), arguments: &[], kinds: &[kind(&[], ON_TWO_STACKS)] },
     Case { name: "nearly_full", program: (Program::NearlyFull, NoFramePointers), arguments: &[], kinds: &[kind(&["fill_stack", "descend_to_the_end", "burn_at_the_end"], NEARLY_ALL)] },
@@ -114,6 +115,7 @@ const CASES: &[Case] = &[
     // By what its instructions do to the stack pointer.
     Case { name: "no_unwind_info", program: (Program::Shares, NoUnwindInfo), arguments: &[], kinds: &[kind(&["main", "work", "burn_seventy"], NEARLY_ALL)] },
     Case { name: "jit_frameless", program: (Program::JitFrameless, NoFramePointers), arguments: &[], kinds: &[kind(&["main", "run_emitted", "emitted_outer", "emitted_loop"], BY_CODE)] },
+    Case { name: "stack_machine", program: (Program::StackMachine, NoFramePointers), arguments: &[], kinds: ON_OWN_STACK },
     Case { name: "coroutines", program: (Program::Coroutines, NoFramePointers), arguments: &[], kinds: HAND_MADE },
     Case { name: "coroutines_fp", program: (Program::Coroutines, FramePointers), arguments: &[], kinds: HAND_MADE },
     Case { name: "rust_abort", program: (Program::Inlines, NoFramePointers), arguments: &[], kinds: &[kind(&["main", "inlines::main", "inlines::burn_all"], NEARLY_ALL)] },
@@ -131,6 +133,11 @@ const HAND_MADE: &[Kind] = &[
     kind(&["on_context", "burn_on_context"], NEARLY_ALL),
     kind(&["on_zero", "burn_on_zero"], NEARLY_ALL),
     kind(&["begin_and_stop", "on_stop", "burn_on_stop"], NEARLY_ALL),
+];
+#[rustfmt::skip]
+const ON_OWN_STACK: &[Kind] = &[
+    kind(&["emitted_exit", "emitted_outer", "emitted_loop"], BY_CODE),
+    kind(&["emitted_exit", "emitted_outer", "emitted_call", "burn_in_c"], BY_CODE),
 ];
 const TRAPPED: &[&str] = &["main", "provoke", "trap_at_once", "on_trap", "burn_in_handler"];
 const ALIGNED: &[&str] = &["main", "forced", "grown", "aligned", "aligned_and_grown", "burn_aligned"];
@@ -169,7 +176,8 @@ fn recorded_once() -> Recording {
         // Under a name of its own, which becomes the process's.
         let path = folder.path().join(name);
         symlink(fs::canonicalize(program(*of, *variant)).unwrap(), &path).unwrap();
-        script.push_str(&format!("{} {} {SECONDS} & ", path.display(), arguments.join(" ")));
+        // Code is read from running processes: the agent is to have the CPU for that in time.
+        script.push_str(&format!("nice -n 19 {} {} {SECONDS} & ", path.display(), arguments.join(" ")));
     }
     script.push_str("wait");
     record(&["--frequency", FREQUENCY], &["sh", "-c", &script])

@@ -37,8 +37,9 @@ use profiler_unwind::{Rule, TableBase, Tables};
 use crate::elf::ElfError;
 use blocks::Encoder;
 pub use bytes::TableBytesError;
+pub use followed::nobody_called::leaves_stack;
 pub(crate) use followed::nobody_called::{calls_from_entry, entry_comes_by, stops_after_call};
-pub use followed::way_out::{INSTRUCTION_BYTES, RunningCode, ways_out};
+pub use followed::way_out::{INSTRUCTION_BYTES, RunningCode, WaysOut, ways_out};
 pub use sections::{CallFrameInfo, Fingerprint};
 
 /// A stretch of code with one palette of rules.

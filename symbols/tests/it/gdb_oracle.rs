@@ -336,7 +336,7 @@ fn stopped_programs_have_the_stacks_that_gdb_finds() {
     for program in Program::ALL {
         for &variant in program.variants() {
             // Of code without any call frame information gdb knows no more than others.
-            let unknown = matches!(program, Program::Jit | Program::JitReuse | Program::JitFrameless)
+            let unknown = program.makes_code()
                 || matches!(variant, Variant::NoUnwindInfo | Variant::StaticMusl)
                 || (program, variant) == (Program::Goroutines, Variant::Stripped);
             // Nor of where a goroutine left its stack.

@@ -1,7 +1,7 @@
 //! Where nobody called: nobody calls the code at a program's entry, so that what it calls has its outermost caller there; nor code that was
 //! put below the first frame of a stack made by hand.
 
-use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Register};
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 /// Instructions from the entry on; C libraries have some 15, Free Pascal 16.
 const INSTRUCTIONS_AT_MOST: usize = 64;
@@ -47,6 +47,24 @@ pub(crate) fn stops_after_call(address: u64, code: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// Whether code that is returned to goes on another stack before it does anything else with its own: it was put there to be returned to, below the
+/// first frame of a stack made by hand (what Erlang's processes end in). It calls nothing and returns nowhere before that.
+pub fn leaves_stack(address: u64, code: &[u8]) -> bool {
+    let first = straight_on(address, code).take(STOP_AT_MOST).find(|instruction| {
+        let goes_on =
+            matches!(instruction.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch);
+        !goes_on || instruction.op0_register() == Register::RSP
+    });
+    first.is_some_and(|instruction| {
+        let is_own = |register| matches!(register, Register::RSP | Register::RBP);
+        match (instruction.mnemonic(), instruction.op1_kind()) {
+            (Mnemonic::Lea | Mnemonic::Mov, OpKind::Memory) => !is_own(instruction.memory_base()),
+            (Mnemonic::Mov, OpKind::Register) => !is_own(instruction.op1_register()),
+            _ => false,
+        }
+    })
 }
 
 /// The instructions from `start` on, where `code` begins, along calls, branches not taken and jumps; the last is one that leads elsewhere.
@@ -136,5 +154,31 @@ mod tests {
         // What it calls before is no proof.
         let late = [&[0xe8, 0, 0, 0, 0], CODE].concat();
         assert_eq!(calls_from_entry(0x1000, &late).first(), Some(&0x1010));
+    }
+
+    #[test]
+    fn what_goes_on_another_stack_first_is_told_from_what_returns() {
+        // movq %r15,%xmm0; mov %r14,0x68(%r13); lea -0x80(%rbx),%rsp; call *0x24c(%rip)
+        let exit = [
+            0x66, 0x49, 0x0f, 0x6e, 0xc7, 0x4d, 0x89, 0x75, 0x68, 0x48, 0x8d, 0x63, 0x80, 0xff, 0x15, 0x4c,
+            2, 0, 0,
+        ];
+        assert!(leaves_stack(0x1000, &exit));
+        assert!(!leaves_stack(0x1000, &exit[..9]));
+        // mov 0x58(%r13),%rsp; mov %rax,%rsp
+        assert!(leaves_stack(0x1000, &[0x49, 0x8b, 0x65, 0x58]) && leaves_stack(0x1000, &[0x48, 0x89, 0xc4]));
+        // mov %rbp,%rsp; lea -0x28(%rbp),%rsp; mov -8(%rbp),%rsp; add $8,%rsp: functions do that, and go on.
+        for own in [
+            &[0x48, 0x89, 0xec][..],
+            &[0x48, 0x8d, 0x65, 0xd8],
+            &[0x48, 0x8b, 0x65, 0xf8],
+            &[0x48, 0x83, 0xc4, 8],
+        ] {
+            assert!(!leaves_stack(0x1000, &[own, &exit].concat()));
+        }
+        // ret; call; jmp *%rax
+        for end in [&[0xc3][..], &[0xe8, 0, 0, 0, 0], &[0xff, 0xe0]] {
+            assert!(!leaves_stack(0x1000, &[end, &exit].concat()));
+        }
     }
 }

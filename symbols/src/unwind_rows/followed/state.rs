@@ -92,6 +92,13 @@ impl State {
         }
     }
 
+    /// Of a state that began amid a function: whether an instruction makes rbp, as it was, the stack pointer.
+    pub(super) fn is_put_on_rbp(&self, instruction: &Instruction) -> bool {
+        let is_move = instruction.mnemonic() == Mnemonic::Mov && instruction.op_count() == 2;
+        let registers = (instruction.op0_register(), instruction.op1_register());
+        is_move && registers == (Register::RSP, Register::RBP) && self.has_callers_rbp()
+    }
+
     /// Whether rbp is what it was.
     pub(super) fn has_callers_rbp(&self) -> bool {
         self.registers[RBP] == Value::CallersRbp

@@ -41,7 +41,10 @@ pub trait RunningCode {
 struct Way {
     at: u64,
     state: State,
-    /// Where the caller's rbp was taken from, counted from the stack pointer at the start.
+    /// Places on the stack are counted from rbp at the start, not from the stack pointer: the stack has been left for the one that
+    /// rbp points to, as Erlang's code leaves that of the thread, on which it has called C.
+    is_by_rbp: bool,
+    /// Where the caller's rbp was taken from, counted as places are.
     rbp_from: Option<i64>,
     /// The address that the last instruction has put into a register.
     loaded: Option<(Register, u64)>,
@@ -49,19 +52,27 @@ struct Way {
     length: (u32, u32),
 }
 
-/// What the ends of the ways say of the instruction that they begin at, each once, the nearest first: at most [`ENDS_AT_MOST`].
-/// What lies behind a call that may not come back is asked only where nothing else ends.
-///
-/// Nearly always there is one. Where there are more, some lead through code that leaves no function as others do, such as that
-/// for exceptions: only one leads to where a call was made, and it is for the caller to try.
-pub fn ways_out(code: &mut impl RunningCode, address: u64) -> Vec<Rule> {
+/// The rules that an instruction may have: what the ends of the ways from it say, each once, the nearest first, and at most [`ENDS_AT_MOST`].
+#[derive(Debug, Default)]
+pub struct WaysOut {
+    /// By returns, and by code of files. Nearly always there is one. Where there are more, some lead through code that leaves no function as
+    /// others do, such as that for exceptions: only one leads to where a call was made, and it is for the caller to try.
+    pub returns: Vec<Rule>,
+    /// Where nothing returns, by jumps behind which the stack is shorter than here: those of loops that call themselves last, as Erlang's
+    /// servers do. A function begins with the return address on top, so the rules hold if these lead to a function's beginning, which is not known.
+    pub jumps: Vec<Rule>,
+}
+
+/// Where the ways from an instruction lead. What lies behind a call that may not come back is asked only where nothing else ends.
+pub fn ways_out(code: &mut impl RunningCode, address: u64) -> WaysOut {
     let state = State::amid();
-    let start = Way { at: address, state, rbp_from: None, loaded: None, length: (0, 0) };
+    let start = Way { at: address, state, is_by_rbp: false, rbp_from: None, loaded: None, length: (0, 0) };
     let mut search = Search {
         infos: InstructionInfoFactory::new(),
         seen: FxHashSet::default(),
         waiting: BinaryHeap::from([ByLength(start)]),
         ends: Vec::new(),
+        jumps: Vec::new(),
         work: INSTRUCTIONS_AT_MOST,
     };
     let mut nearest = None;
@@ -73,7 +84,8 @@ pub fn ways_out(code: &mut impl RunningCode, address: u64) -> Vec<Rule> {
         search.follow(way, code);
         nearest = nearest.or((!search.ends.is_empty()).then_some(calls));
     }
-    search.ends
+    let jumps = if search.ends.is_empty() { search.jumps } else { Vec::new() };
+    WaysOut { returns: search.ends, jumps }
 }
 
 /// A way that waits: the shortest one is the greatest.
@@ -104,16 +116,23 @@ struct Search {
     seen: FxHashSet<u64>,
     waiting: BinaryHeap<ByLength>,
     ends: Vec<Rule>,
+    jumps: Vec<Rule>,
     work: usize,
+}
+
+/// Adds a rule, unless it says what another one does.
+fn add(rules: &mut Vec<Rule>, rule: Option<Rule>) {
+    let is_same = |known: &Rule, rule: &Rule| {
+        (known.cfa, known.cfa_offset, known.return_address_operand)
+            == (rule.cfa, rule.cfa_offset, rule.return_address_operand)
+    };
+    let new = rule.filter(|rule| !rules.iter().any(|known| is_same(known, rule)));
+    rules.extend(new.filter(|_| rules.len() < ENDS_AT_MOST));
 }
 
 impl Search {
     fn end(&mut self, rule: Option<Rule>) {
-        let is_same = |known: &Rule, rule: &Rule| {
-            (known.cfa, known.cfa_offset, known.return_address_operand)
-                == (rule.cfa, rule.cfa_offset, rule.return_address_operand)
-        };
-        self.ends.extend(rule.filter(|rule| !self.ends.iter().any(|known| is_same(known, rule))));
+        add(&mut self.ends, rule);
     }
 
     /// Follows a way to where it ends, was seen, or may go on in two ways, or behind a call.
@@ -131,11 +150,13 @@ impl Search {
             match instruction.flow_control() {
                 FlowControl::Return => return self.end(way.returns(&instruction)),
                 FlowControl::IndirectBranch => {
+                    add(&mut self.jumps, way.is_at_entry());
                     let Some(target) = way.jumps_to(&instruction, code) else { return };
                     way.at = target;
                     continue;
                 }
                 FlowControl::UnconditionalBranch => {
+                    add(&mut self.jumps, way.is_at_entry());
                     way.at = instruction.near_branch_target();
                     continue;
                 }
@@ -161,6 +182,11 @@ impl Search {
 impl Way {
     /// Goes on to the next instruction. None if no function does that.
     fn step(&mut self, instruction: &Instruction, infos: &mut InstructionInfoFactory) -> Option<()> {
+        if self.state.is_put_on_rbp(instruction) {
+            let (at, length) = (instruction.next_ip(), self.length);
+            *self = Self { at, state: State::amid(), is_by_rbp: true, rbp_from: None, loaded: None, length };
+            return Some(());
+        }
         let written = instruction.op0_register().full_register();
         let only_reads = matches!(instruction.mnemonic(), Mnemonic::Cmp | Mnemonic::Test | Mnemonic::Push);
         if written == Register::RBP && !only_reads {
@@ -180,8 +206,14 @@ impl Way {
         if self.state.has_callers_rbp() {
             return (Rbp::Same, 0);
         }
+        let kind = if self.is_by_rbp { Rbp::AtRbp } else { Rbp::AtRsp };
         let from = self.rbp_from.and_then(|from| i32::try_from(from).ok());
-        from.map_or((Rbp::Undefined, 0), |from| (Rbp::AtRsp, from))
+        from.map_or((Rbp::Undefined, 0), |from| (kind, from))
+    }
+
+    /// The rule of a CFA so far above where places are counted from.
+    fn cfa_at(&self, offset: i32) -> Rule {
+        if self.is_by_rbp { Rule::other_stack(offset) } else { Rule::register(7, offset) }
     }
 
     /// The rule at the start if this returns here.
@@ -190,7 +222,14 @@ impl Way {
         let offset = i32::try_from(self.state.stack_pointer()?).ok()?.checked_add(8 + taken_off)?;
         let (rbp, rbp_operand) = self.rbp();
         let return_address_operand = RETURN_ADDRESS_OFFSET - taken_off;
-        (offset > 0).then_some(Rule { rbp, rbp_operand, return_address_operand, ..Rule::register(7, offset) })
+        (offset > 0).then_some(Rule { rbp, rbp_operand, return_address_operand, ..self.cfa_at(offset) })
+    }
+
+    /// The rule at the start if this is at a function's entry, and has taken something off the stack on its way there.
+    fn is_at_entry(&self) -> Option<Rule> {
+        let above = i32::try_from(self.state.stack_pointer()?).ok()?;
+        let (rbp, rbp_operand) = self.rbp();
+        (above > 0 && !self.is_by_rbp).then(|| Rule { rbp, rbp_operand, ..Rule::register(7, above + 8) })
     }
 
     /// The rule at the start if this comes to code with a rule of its own.
@@ -204,7 +243,7 @@ impl Way {
             Cfa::Rsp => {
                 let offset =
                     i32::try_from(self.state.stack_pointer()?).ok()?.checked_add(there.cfa_offset)?;
-                Rule::register(7, offset)
+                self.cfa_at(offset)
             }
             Cfa::Rbp if self.state.has_callers_rbp() => Rule::register(6, there.cfa_offset),
             _ => return None,
