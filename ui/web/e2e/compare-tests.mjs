@@ -161,9 +161,15 @@ export function compareTests({ base, page, guard, picture, fixture }) {
       const half = (label) => page.locator(`canvas[aria-label="${label}"]`);
       await half("Callers of the function, the function at the bottom").waitFor();
       await half("What the function calls").waitFor();
+      // So low that it is out of sight, unless it is scrolled to.
+      const usual = page.viewportSize();
+      await page.setViewportSize({ ...usual, height: 420 });
       await page.getByRole("tab", { name: "Sandwich" }).press("ArrowRight");
       const selected = page.locator('.difftree [role="row"][aria-selected="true"]');
       await eventually("it is selected in the call tree, too", async () => (await selected.getAttribute("data-name")) === name);
+      const [row, body] = [await selected.boundingBox(), await page.locator(".difftree .body").boundingBox()];
+      assert.ok(row.y >= body.y - 1 && row.y + row.height <= body.y + body.height + 1, `a row at ${row.y} of ${JSON.stringify(body)}`);
+      await page.setViewportSize(usual);
       await page.locator('.difftree [role="treegrid"]').focus();
       await page.keyboard.press("Home");
       await eventually("the root is selected", async () => (await selected.getAttribute("aria-level")) === "1");

@@ -53,14 +53,14 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
       setOpen(opened(shown, before.size ? before : openedHeaviest(shown, before, props.top), node));
     }),
   );
-  createEffect(
-    on(selected, (node) => {
-      const at = untrack(rows).indexOf(node) * ROW;
-      if (at < 0) return;
-      if (at < body.scrollTop) body.scrollTop = at;
-      else if (at + ROW > body.scrollTop + body.clientHeight) body.scrollTop = at + ROW - body.clientHeight;
-    }),
-  );
+  const reveal = (node: number) => {
+    const at = rows().indexOf(node) * ROW;
+    if (at < 0) return;
+    if (at < body.scrollTop) body.scrollTop = at;
+    else if (at + ROW > body.scrollTop + body.clientHeight) body.scrollTop = at + ROW - body.clientHeight;
+  };
+  // Behind all other effects: before its rows are there, the body cannot be scrolled to them.
+  createEffect(on(selected, (node) => queueMicrotask(() => reveal(node))));
   const onKey = (event: KeyboardEvent) => {
     if (!props.tree || event.ctrlKey || event.metaKey || event.altKey) return;
     if (!props.ownKey?.(event.key, selected())) {
