@@ -151,7 +151,7 @@ impl Finisher {
             let mut caller = *walk;
             let method = caller.step_by_rule(memory, rule).ok()?;
             // On its own stack it goes up, also by rbp.
-            (caller.sp > walk.sp || memory.stack.are_apart(walk.sp, caller.sp - 8))
+            (caller.sp > walk.sp || memory.stack.are_apart(walk.sp, caller.sp.wrapping_sub(8)))
                 .then_some((method, caller))
         };
         let callers = ways.returns.iter().filter_map(by_rule);

@@ -100,9 +100,9 @@ const CASES: &[Case] = &[
     Case { name: "goroutines_s", program: (Program::Goroutines, Stripped), arguments: &[], kinds: &[kind(&[], NEARLY_ALL)] },
     Case { name: "stack_switches", program: (Program::StackSwitches, FramePointers), arguments: &[], kinds: &[
         // By what no other function comes to: `runtime.systemstack` makes goroutines, and `runtime.morestack` asks them to give way, too.
-        kind(&["runtime.goexit", "main.lookBack", "runtime.callers.func1"], ON_TWO_STACKS),
+        kind(&["runtime.goexit", "main.lookBack", "runtime.systemstack", "runtime.callers.func1"], ON_TWO_STACKS),
         kind(&["runtime.goexit", "main.tellTime", "time.now"], ON_TWO_STACKS),
-        kind(&["runtime.goexit", "main.descend", "runtime.copystack"], ON_TWO_STACKS),
+        kind(&["runtime.goexit", "main.descend", "runtime.morestack", "runtime.copystack"], ON_TWO_STACKS),
     ] },
     Case { name: "switches_s", program: (Program::StackSwitches, Stripped), arguments: &[], kinds: &[kind(&[], ON_TWO_STACKS)] },
     Case { name: "nearly_full", program: (Program::NearlyFull, NoFramePointers), arguments: &[], kinds: &[kind(&["fill_stack", "descend_to_the_end", "burn_at_the_end"], NEARLY_ALL)] },

@@ -6,7 +6,7 @@ import { eventually, instead } from "./harness.mjs";
 import { reader } from "./explore-tests.mjs";
 import { ask, flame, percent, stacks } from "./model.mjs";
 
-/** Opens the page on all data so far, with the rest of a URL. */
+/** Opens the page on all data so far, or its last `longest` milliseconds, with the rest of a URL. */
 export function opener(base, page, longest = Infinity) {
   let all;
   const span = async () => {

@@ -150,13 +150,13 @@ impl Search {
             match instruction.flow_control() {
                 FlowControl::Return => return self.end(way.returns(&instruction)),
                 FlowControl::IndirectBranch => {
-                    add(&mut self.jumps, way.is_at_entry());
+                    add(&mut self.jumps, way.enters());
                     let Some(target) = way.jumps_to(&instruction, code) else { return };
                     way.at = target;
                     continue;
                 }
                 FlowControl::UnconditionalBranch => {
-                    add(&mut self.jumps, way.is_at_entry());
+                    add(&mut self.jumps, way.enters());
                     way.at = instruction.near_branch_target();
                     continue;
                 }
@@ -225,8 +225,8 @@ impl Way {
         (offset > 0).then_some(Rule { rbp, rbp_operand, return_address_operand, ..self.cfa_at(offset) })
     }
 
-    /// The rule at the start if this is at a function's entry, and has taken something off the stack on its way there.
-    fn is_at_entry(&self) -> Option<Rule> {
+    /// The rule at the start if a function begins here. None if nothing was taken off the stack on the way.
+    fn enters(&self) -> Option<Rule> {
         let above = i32::try_from(self.state.stack_pointer()?).ok()?;
         let (rbp, rbp_operand) = self.rbp();
         (above > 0 && !self.is_by_rbp).then(|| Rule { rbp, rbp_operand, ..Rule::register(7, above + 8) })
